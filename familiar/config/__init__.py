@@ -1,0 +1,1 @@
+"""Configuration: one YAML, strictly typed (`schema`), read and explained by `load`."""

@@ -1,0 +1,229 @@
+"""The configuration as typed values: pools, replicas, aliases, budgets, store, workspace, API.
+
+One YAML describes a deployment. Unknown keys are refused (`load.py` names the nearest valid one),
+so a typo can never silently become a default. Values that are paths stay text here; they are
+expanded once, at the entry point.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSelector(_Strict):
+    """Which node a replica goes to: Ray node labels that must all match. Empty means any node."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class ReplicaConfig(_Strict):
+    """One engine. It is pinned to GPUs (index or UUID), or to CPU cores, or it is a URL."""
+
+    gpus: list[int | str] = Field(default_factory=list, description="GPU indices or UUIDs")
+    cores: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list, description="CPU cores")
+    url: str | None = Field(None, description="base URL of a server, for engines that are remote")
+    node: NodeSelector = Field(default_factory=NodeSelector)
+
+    @model_validator(mode="after")
+    def _one_kind_of_device(self) -> ReplicaConfig:
+        if self.gpus and self.cores:
+            raise ValueError("a replica is pinned to gpus or to cores, not to both")
+        if len(set(map(str, self.gpus))) != len(self.gpus) or len(set(self.cores)) != len(
+            self.cores
+        ):
+            raise ValueError("a device is named twice in one replica")
+        return self
+
+
+EngineKind = Literal["vllm", "openai", "scripted"]
+
+
+class PoolConfig(_Strict):
+    """One model and its replicas."""
+
+    engine: EngineKind
+    model: str = Field(description="a path, a hub name, `embedded:smollm2`, or the server's name")
+    replicas: list[ReplicaConfig] = Field(min_length=1)
+    context_length: Annotated[int, Field(ge=256)] = 4096
+    slots: Annotated[int, Field(ge=1, le=4096)] = Field(
+        4, description="calls that one replica may have in flight at once"
+    )
+    engine_args: dict[str, JsonValue] = Field(
+        default_factory=dict, description="passed to the engine as they are"
+    )
+    api_key_env: str | None = Field(None, description="environment variable with the URL's key")
+    start_deadline_s: Seconds = 900.0
+    health_interval_s: Seconds = 5.0
+    workbench: Literal["auto", "replica", "node"] = Field(
+        "auto",
+        description="where text and output_file calls are carried out: in the replica's process, or "
+        "by the workbench beside the workspace; auto decides by whether the replica sees the "
+        "workspace",
+    )
+    price_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
+
+
+class SamplingConfig(_Strict):
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=5)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] = 1024
+    seed: int | None = None
+    stop: list[str] = Field(default_factory=list)
+
+
+class AliasConfig(_Strict):
+    """A role that a plan can name."""
+
+    pool: Name
+    prompt: str = Field("", description="a prompt of familiar/prompts/alias, by name")
+    description: str = Field("", description="one line that the orchestrator reads about this role")
+    mode: Literal["text", "output_file"] = "text"
+    parallel: Annotated[int, Field(ge=1, le=4096)] = 4
+    deadline_s: Seconds = Field(300.0, description="from the start on a replica to the last token")
+    queue_deadline_s: Seconds = Field(600.0, description="from ready to the start on a replica")
+    first_token_deadline_s: Seconds = 120.0
+    stall_deadline_s: Seconds = Field(60.0, description="the longest silence between two tokens")
+    sampling: SamplingConfig = SamplingConfig()
+    enabled: bool = True
+
+
+class OrchestratorConfig(_Strict):
+    """Which alias plans, how often it may try, and what it is told."""
+
+    alias: Name = "orchestrator"
+    plan_tries: Annotated[int, Field(ge=0, le=20)] = Field(
+        2, description="invalid plans in one turn before the rules planner takes over"
+    )
+    rules_planner: bool = Field(True, description="whether the rules planner may take over")
+    synthesis: bool = True
+    max_calls_per_turn: Annotated[int, Field(ge=1, le=256)] = 32
+
+
+class ContractConfig(_Strict):
+    """What a run's files share. `html-page` splices header, navigation and footer around each
+    page's slot; `none` leaves files as the model wrote them."""
+
+    kind: Literal["none", "html-page"] = "none"
+    grammar: bool = Field(True, description="hold the slot to its output grammar while decoding")
+    parts_alias: Name | None = Field(
+        None, description="alias that the rules planner asks for the shared parts"
+    )
+
+
+class BudgetConfig(_Strict):
+    """Hard limits of one run; it ends with what there is when one is reached."""
+
+    turns: Annotated[int, Field(ge=1)] = 12
+    model_calls: Annotated[int, Field(ge=1)] = 400
+    output_tokens: Annotated[int, Field(ge=1)] = 2_000_000
+    wall_s: Seconds = 4 * 3600.0
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(3, description="tries of one worker call")
+
+
+class StoreConfig(_Strict):
+    url: str = "sqlite:///~/.local/state/familiar/familiar.db"
+
+
+class WorkspaceConfig(_Strict):
+    """Where sessions keep their files: below `root`, a new git repository for each, or in
+    `repository`, one that exists already."""
+
+    root: str = "~/.local/state/familiar/workspaces"
+    repository: str | None = None
+    max_file_mib: Annotated[float, Field(gt=0, le=1024)] = 16.0
+
+
+class ApiConfig(_Strict):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8321
+    auth: Literal["bearer", "none"] = "bearer"
+    keys: list[str] = Field(
+        default_factory=list,
+        description="bearer keys: `env:NAME`, `file:PATH` (one a line), or `sha256:HEX`",
+    )
+    max_goal_bytes: Annotated[int, Field(ge=1)] = 1_000_000
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> ApiConfig:
+        if self.auth == "none" and self.host not in {"127.0.0.1", "localhost", "::1"}:
+            raise ValueError(
+                f"auth: none is only for a loopback address, and host is {self.host}; "
+                "set auth: bearer and name keys, or host: 127.0.0.1"
+            )
+        if self.auth == "bearer" and not self.keys:
+            raise ValueError("auth: bearer needs at least one entry in keys, e.g. env:FAMILIAR_KEY")
+        return self
+
+
+class ClusterConfig(_Strict):
+    """The local Ray that is started when no address is given."""
+
+    num_cpus: Annotated[int, Field(ge=1)] | None = None
+    logical_gpus: Annotated[int, Field(ge=0, le=64)] = Field(
+        0, description="GPUs that Ray is told of without any being there (tests, rehearsals)"
+    )
+    object_store_mib: Annotated[int, Field(ge=80)] = 200
+    labels: dict[str, str] = Field(default_factory=dict)
+    orchestrator_node: NodeSelector = Field(
+        default_factory=NodeSelector,
+        description="the node with the database file and the workspace",
+    )
+
+
+class Config(_Strict):
+    """A whole deployment."""
+
+    deployment: Name = Field("familiar", description="namespace of its actors and groups")
+    pools: dict[Name, PoolConfig] = Field(min_length=1)
+    aliases: dict[Name, AliasConfig] = Field(min_length=1)
+    orchestrator: OrchestratorConfig = OrchestratorConfig()
+    contract: ContractConfig = ContractConfig()
+    budgets: BudgetConfig = BudgetConfig()
+    store: StoreConfig = StoreConfig()
+    workspace: WorkspaceConfig = WorkspaceConfig()
+    api: ApiConfig
+    cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Config:
+        for name, alias in self.aliases.items():
+            if alias.pool not in self.pools:
+                raise ValueError(
+                    f"alias {name} names pool {alias.pool}, which is not in pools "
+                    f"({', '.join(self.pools)})"
+                )
+        for name in filter(None, (self.orchestrator.alias, self.contract.parts_alias)):
+            if name not in self.aliases:
+                raise ValueError(
+                    f"alias {name} is named but not in aliases ({', '.join(self.aliases)})"
+                )
+        for name, pool in self.pools.items():
+            for index, replica in enumerate(pool.replicas):
+                if pool.engine == "openai" and replica.url is None:
+                    raise ValueError(f"pools.{name}.replicas.{index}: engine openai needs a url")
+        self._devices_are_used_once()
+        return self
+
+    def _devices_are_used_once(self) -> None:
+        seen: dict[tuple[str, str], str] = {}
+        for name, pool in self.pools.items():
+            for index, replica in enumerate(pool.replicas):
+                node = repr(sorted(replica.node.labels.items()))
+                for device in [f"gpu {g}" for g in replica.gpus] + [
+                    f"core {c}" for c in replica.cores
+                ]:
+                    here = f"{name}:{index}"
+                    other = seen.setdefault((node, device), here)
+                    if other != here:
+                        raise ValueError(f"{device} is named by replica {other} and by {here}")
