@@ -106,6 +106,12 @@ class OrchestratorConfig(_Strict):
         2, description="invalid plans in one turn before the rules planner takes over"
     )
     rules_planner: bool = Field(True, description="whether the rules planner may take over")
+    generator: Name | None = Field(
+        None, description="the alias that the rules planner gives files to; default: the first that "
+        "writes files"
+    )
+    reviewer: Name | None = Field(None, description="the alias that the rules planner asks to review")
+    max_prompt_chars: Annotated[int, Field(ge=40)] = 2_000
     synthesis: bool = True
     max_calls_per_turn: Annotated[int, Field(ge=1, le=256)] = 32
 
@@ -116,9 +122,6 @@ class ContractConfig(_Strict):
 
     kind: Literal["none", "html-page"] = "none"
     grammar: bool = Field(True, description="hold the slot to its output grammar while decoding")
-    parts_alias: Name | None = Field(
-        None, description="alias that the rules planner asks for the shared parts"
-    )
 
 
 class BudgetConfig(_Strict):
@@ -203,7 +206,10 @@ class Config(_Strict):
                     f"alias {name} names pool {alias.pool}, which is not in pools "
                     f"({', '.join(self.pools)})"
                 )
-        for name in filter(None, (self.orchestrator.alias, self.contract.parts_alias)):
+        for name in filter(
+            None,
+            (self.orchestrator.alias, self.orchestrator.generator, self.orchestrator.reviewer),
+        ):
             if name not in self.aliases:
                 raise ValueError(
                     f"alias {name} is named but not in aliases ({', '.join(self.aliases)})"

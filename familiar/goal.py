@@ -1,0 +1,80 @@
+"""What a goal says by itself: its size, the files that it names, and what it says about each.
+
+A run that named files has succeeded only when every one of them is there, so the reading is
+conservative and linear: names in backticks with any extension, bare names only with an extension
+that people do not also use for products (`Node.js` is not a file).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from familiar.errors import InputError
+
+MAX_FILES = 200
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,80}(?:[./][A-Za-z0-9_\-]{1,80}){0,8}"
+_QUOTED = re.compile(rf"`({_NAME}\.[A-Za-z0-9]{{1,8}})`")
+_BARE = re.compile(
+    rf"(?<![A-Za-z0-9_./:\-@`])({_NAME}\.(?:html?|css|md|txt|py|json|ya?ml|csv|svg|toml|sql))"
+    r"(?![A-Za-z0-9_/\-])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One goal. `files` are in the order in which the text first names them."""
+
+    text: str
+    files: tuple[str, ...]
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        return tuple(name for name in self.files if name.endswith((".html", ".htm")))
+
+    def about(self, file: str) -> str:
+        """The paragraphs and list items that name `file`: what the goal says of it."""
+        return "\n".join(block for block in _blocks(self.text) if file in block)
+
+
+def read_goal(text: str, *, max_bytes: int, files: tuple[str, ...] | None = None) -> Goal:
+    """Check a goal and find its files. Raises `InputError` for an empty or oversized one."""
+    if not text.strip():
+        raise InputError(
+            "The goal is empty.", field="goal", remedy="Say in words what should be made."
+        )
+    size = len(text.encode("utf-8", "replace"))
+    if size > max_bytes:
+        raise InputError(
+            f"The goal has {size} bytes and the limit is {max_bytes}.",
+            field="goal",
+            remedy="Shorten it, put the material into files of the workspace, or raise "
+            "api.max_goal_bytes.",
+        )
+    found = files if files is not None else _named_files(text)
+    if len(found) > MAX_FILES:
+        raise InputError(
+            f"The goal names {len(found)} files and the limit is {MAX_FILES}.",
+            field="goal",
+            remedy="Split it into several runs of one session.",
+        )
+    return Goal(text=text, files=found)
+
+
+def _named_files(text: str) -> tuple[str, ...]:
+    hits = [(m.start(1), m.group(1)) for pattern in (_QUOTED, _BARE) for m in pattern.finditer(text)]
+    return tuple(dict.fromkeys(name for _, name in sorted(hits) if ".." not in name))
+
+
+def _blocks(text: str) -> list[str]:
+    """Cut at blank lines and before list items, headings and table rows."""
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        bare = line.lstrip()
+        if not bare:
+            blocks.append([])
+            continue
+        if bare.startswith(("- ", "* ", "#", "|")) or bare[:2].rstrip(".").isdigit():
+            blocks.append([])
+        blocks[-1].append(line)
+    return ["\n".join(block) for block in blocks if block]

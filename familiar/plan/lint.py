@@ -1,0 +1,209 @@
+"""Which plans must not run, found before they cost GPU time.
+
+Each rule has a stable code and answers with sentences that the next prompt carries. A safe mend (one that
+cannot change what the plan means to do) is made and recorded instead; a valid plan passes unchanged.
+
+| code | what it refuses |
+|---|---|
+| unknown_alias | a role that is not offered |
+| duplicate_id | two calls with one id, or an id of an earlier turn |
+| bad_id | an id that cannot be a name, or one the harness uses itself |
+| unknown_dependency | `depends_on` names no call |
+| self_dependency, dependency_cycle | the calls wait for themselves |
+| path_escape | an output_file outside the workspace, or inside the harness's folders |
+| path_collision | two calls write one file, or overwrite a file of an earlier turn unasked |
+| contract_missing | pages that share parts, without the call that writes them first |
+| empty_prompt | a call that says nothing |
+| no_progress | files are missing and the plan makes none of them, or it has no calls to make |
+| too_many_calls | more calls than a turn may have |
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from familiar.event import PlannedCall, Problem
+from familiar.plan.path import path_problem
+from familiar.plan.read import ReadPlan
+from familiar.plan.schema import ID_PATTERN
+from familiar.plan.view import CONTRACT_FILE, TurnView
+
+_ID = re.compile(rf"{ID_PATTERN}\Z")
+_HARNESS_ID = re.compile(r"(?:plan|synthesis)-\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """The plan as it may run, with the mends that were made; or the problems, and nothing runs."""
+
+    calls: tuple[PlannedCall, ...]
+    mends: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+
+
+def lint(plan: ReadPlan, view: TurnView) -> Linted:
+    """Apply every rule. `problems` is empty exactly when the plan may run."""
+    calls, mends = _mended(plan.calls, view)
+    problems = tuple(_problems(plan, calls, view))
+    return Linted(calls=calls, mends=mends, problems=problems)
+
+
+def _mended(
+    calls: tuple[PlannedCall, ...], view: TurnView
+) -> tuple[tuple[PlannedCall, ...], tuple[Problem, ...]]:
+    """A page of a plan that writes the contract depends on it; saying so is a safe mend."""
+    writer = next((call for call in calls if call.output_file == CONTRACT_FILE), None)
+    if writer is None or not view.shares_parts:
+        return calls, ()
+    mended: list[PlannedCall] = []
+    mends: list[Problem] = []
+    for call in calls:
+        page = call.output_file is not None and view.is_page(call.output_file)
+        if page and call is not writer and writer.id not in call.depends_on:
+            call = call.model_copy(update={"depends_on": (writer.id, *call.depends_on)})
+            mends.append(
+                Problem(
+                    code="contract_dependency",
+                    call=call.id,
+                    message=f"{call.id} writes a page and now waits for the contract "
+                    f"that {writer.id} writes.",
+                )
+            )
+        mended.append(call)
+    return tuple(mended), tuple(mends)
+
+
+def _problems(
+    plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView
+) -> Iterator[Problem]:
+    if len(calls) > view.max_calls:
+        yield Problem(
+            code="too_many_calls",
+            message=f"The plan has {len(calls)} calls; a turn may have {view.max_calls}.",
+        )
+        return
+    yield from _identity(calls, view)
+    yield from _dependencies(calls, view)
+    yield from _paths(calls, view)
+    yield from _progress(plan, calls, view)
+
+
+def _identity(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
+    roles = {role.alias for role in view.roles}
+    for name, count in Counter(call.id for call in calls).items():
+        if count > 1 or name in view.taken_ids:
+            where = f"{count} times" if count > 1 else "again; an earlier turn has it"
+            yield Problem(code="duplicate_id", call=name, message=f"The id {name} is used {where}.")
+    for call in calls:
+        if not _ID.match(call.id) or _HARNESS_ID.match(call.id):
+            yield Problem(
+                code="bad_id",
+                call=call.id,
+                message=f"The id {call.id!r} must match {ID_PATTERN} and not start with plan- or "
+                "synthesis- and a digit.",
+            )
+        if call.alias not in roles:
+            yield Problem(
+                code="unknown_alias",
+                call=call.id,
+                message=f"{call.id} names the role {call.alias!r}; the roles are "
+                f"{', '.join(sorted(roles))}.",
+            )
+        if not call.prompt.strip():
+            yield Problem(
+                code="empty_prompt", call=call.id, message=f"{call.id} has an empty prompt."
+            )
+
+
+def _dependencies(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
+    ids = {call.id for call in calls}
+    for call in calls:
+        if call.id in call.depends_on:
+            yield Problem(
+                code="self_dependency", call=call.id, message=f"{call.id} depends on itself."
+            )
+        for name in call.depends_on:
+            if name not in ids and name not in view.taken_ids:
+                yield Problem(
+                    code="unknown_dependency",
+                    call=call.id,
+                    message=f"{call.id} depends on {name!r}, which is no call.",
+                )
+    stuck = _on_a_cycle(calls)
+    if stuck:
+        yield Problem(
+            code="dependency_cycle",
+            message=f"These calls wait for each other in a cycle: {', '.join(stuck)}.",
+        )
+
+
+def _on_a_cycle(calls: tuple[PlannedCall, ...]) -> list[str]:
+    """Ids that no topological order reaches (Kahn); self-dependencies are reported on their own."""
+    ids = {call.id for call in calls}
+    after: dict[str, list[str]] = {}
+    blocked: Counter[str] = Counter()
+    for call in calls:
+        for name in set(call.depends_on) & ids - {call.id}:
+            after.setdefault(name, []).append(call.id)
+            blocked[call.id] += 1
+    free = [name for name in ids if not blocked[name]]
+    reached = 0
+    while free:
+        name = free.pop()
+        reached += 1
+        for waiting in after.get(name, ()):
+            blocked[waiting] -= 1
+            if not blocked[waiting]:
+                free.append(waiting)
+    return [] if reached == len(ids) else sorted(name for name in ids if blocked[name] > 0)
+
+
+def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
+    writers: dict[str, list[str]] = {}
+    for call in calls:
+        if call.output_file is None:
+            continue
+        why = path_problem(call.output_file)
+        if why is not None:
+            yield Problem(
+                code="path_escape",
+                call=call.id,
+                message=f"{call.id} cannot write {call.output_file!r}: {why}.",
+            )
+        writers.setdefault(call.output_file, []).append(call.id)
+    for path, names in writers.items():
+        if len(names) > 1:
+            yield Problem(
+                code="path_collision",
+                message=f"{' and '.join(names)} write the same file {path}; one call, one file.",
+            )
+    if view.contract_is_due and CONTRACT_FILE not in writers:
+        pages = [path for path in writers if view.is_page(path)]
+        if pages:
+            yield Problem(
+                code="contract_missing",
+                message=f"{', '.join(pages)} share header, navigation and footer: add a first call "
+                f"with output_file {CONTRACT_FILE} that the pages depend on.",
+            )
+
+
+def _progress(
+    plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView
+) -> Iterator[Problem]:
+    written = {call.output_file for call in calls}
+    useful = written & {*view.missing, CONTRACT_FILE}
+    if view.missing and not useful:
+        yield Problem(
+            code="no_progress",
+            message=f"These files are missing and no call writes one: {', '.join(view.missing)}.",
+        )
+    elif view.missing and not plan.continue_ and (left := set(view.missing) - written):
+        yield Problem(
+            code="no_progress",
+            message=f"The plan says it is the last and leaves out {', '.join(sorted(left))}.",
+        )
+    elif not calls and (plan.continue_ or not view.earlier):
+        yield Problem(code="no_progress", message="The plan has no calls and the goal is not met.")

@@ -1,0 +1,121 @@
+"""What a turn's planner may know: the roles, the files still missing, the calls so far.
+
+Prompt, schema, lint and rules planner are all built from this one value, so they cannot disagree about
+what a valid plan is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from familiar.config.schema import AliasConfig, Config
+from familiar.goal import Goal
+from familiar.run.state import CallState, CallStatus, RunState
+
+CONTRACT_FILE = "contract.html"
+"""The reserved output_file of the call that writes the shared parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """An alias that a plan may name."""
+
+    alias: str
+    description: str
+    mode: str
+    parallel: int
+    deadline_s: float
+    context_length: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierCall:
+    """A call of an earlier turn: what it made, or why it failed."""
+
+    id: str
+    alias: str
+    status: str
+    output_file: str | None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """One turn as its planner sees it."""
+
+    turn: int
+    goal: Goal
+    roles: tuple[Role, ...]
+    missing: tuple[str, ...]
+    made: tuple[str, ...]
+    earlier: tuple[EarlierCall, ...]
+    shares_parts: bool
+    generator: str
+    reviewer: str | None
+    max_calls: int
+
+    @property
+    def contract_is_due(self) -> bool:
+        """Several pages have to be made under one contract, and there is none yet."""
+        pages = [name for name in self.missing if name in self.goal.pages]
+        return (
+            self.shares_parts and CONTRACT_FILE not in self.made and len(self.goal.pages) > 1
+        ) and bool(pages)
+
+    def is_page(self, file: str) -> bool:
+        return self.shares_parts and file.endswith((".html", ".htm")) and file != CONTRACT_FILE
+
+    @property
+    def taken_ids(self) -> frozenset[str]:
+        return frozenset(call.id for call in self.earlier)
+
+
+def view_turn(config: Config, state: RunState, goal: Goal) -> TurnView:
+    """The view of the current turn of `state`."""
+    roles = tuple(
+        _role(name, alias, config)
+        for name, alias in config.aliases.items()
+        if alias.enabled and name != config.orchestrator.alias
+    )
+    return TurnView(
+        turn=state.turn.number,
+        goal=goal,
+        roles=roles,
+        missing=state.missing,
+        made=tuple(sorted(state.files)),
+        earlier=tuple(_earlier(call) for call in state.calls.values() if call.kind == "worker"),
+        shares_parts=config.contract.kind == "html-page",
+        generator=config.orchestrator.generator or _default_generator(config),
+        reviewer=config.orchestrator.reviewer,
+        max_calls=config.orchestrator.max_calls_per_turn,
+    )
+
+
+def _role(name: str, alias: AliasConfig, config: Config) -> Role:
+    return Role(
+        alias=name,
+        description=alias.description,
+        mode=alias.mode,
+        parallel=alias.parallel,
+        deadline_s=alias.deadline_s,
+        context_length=config.pools[alias.pool].context_length,
+        max_tokens=alias.sampling.max_tokens,
+    )
+
+
+def _earlier(call: CallState) -> EarlierCall:
+    failed = call.last_failure if call.status is not CallStatus.DONE else None
+    return EarlierCall(
+        id=call.id,
+        alias=call.planned.alias,
+        status=call.status.value,
+        output_file=call.planned.output_file,
+        failure="" if failed is None else failed.failure.message,
+    )
+
+
+def _default_generator(config: Config) -> str:
+    names = [n for n, a in config.aliases.items() if a.enabled and n != config.orchestrator.alias]
+    writers = [name for name in names if config.aliases[name].mode == "output_file"]
+    return (writers or names or [config.orchestrator.alias])[0]

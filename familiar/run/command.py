@@ -1,0 +1,102 @@
+"""What the machine can ask to be done. A command is due until an event answers it.
+
+Commands that are due are part of the folded state, so a restarted orchestrator performs exactly those:
+each is safe to perform again, because whoever carries it out is keyed by (run, call, attempt) and a
+record that was not committed did not happen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from familiar.event import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Commit this decision of the machine."""
+
+    body: Body
+
+    @property
+    def due(self) -> str:
+        body = self.body
+        parts = [body.type, *(str(getattr(body, key, "")) for key in ("turn", "call", "attempt"))]
+        return ":".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Wait for a free slot, choose a replica, and commit the choice (`call.dispatched`)."""
+
+    call: str
+    attempt: int
+
+    @property
+    def due(self) -> str:
+        return f"dispatch:{self.call}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """Have the try carried out by its replica, or attach to it where it is already held; answer with
+    `call.succeeded` or `call.failed`."""
+
+    call: str
+    attempt: int
+
+    @property
+    def due(self) -> str:
+        return f"carry:{self.call}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePlan:
+    """Read and lint the answer of a plan call; answer with `plan.accepted` or `plan.rejected`."""
+
+    call: str
+    attempt: int
+    turn: int
+
+    @property
+    def due(self) -> str:
+        return f"judge:{self.call}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanByRules:
+    """Let the rules planner plan the turn; answer with `plan.accepted` or `run.ended`."""
+
+    turn: int
+
+    @property
+    def due(self) -> str:
+        return f"rules:{self.turn}"
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Rename the file into the workspace and commit it to git; answer with `file.published`."""
+
+    call: str
+    attempt: int
+
+    @property
+    def due(self) -> str:
+        return f"publish:{self.call}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Abort a try that nobody waits for any more. Needs no answer."""
+
+    call: str
+    attempt: int
+    replica: str
+
+    @property
+    def due(self) -> str:
+        return ""
+
+
+Command = Record | Dispatch | Carry | JudgePlan | PlanByRules | Publish | Stop

@@ -1,0 +1,457 @@
+"""The run's state machine: fold one event, answer with the commands that it makes due.
+
+The same code drives a live run, recovers one after a crash and replays one in a test. `apply` changes the
+state and returns what became due; `state.due` always holds everything that is due and unanswered, so
+recovery is: fold the history, then perform `state.due`. The machine chooses and never does: waiting,
+routing, model calls and files belong to the orchestrator actor.
+
+Dataflow: a call is queued the moment its own last dependency is done. There are no waves and no barriers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from familiar import event as ev
+from familiar.config.schema import Config
+from familiar.errors import FailureClass
+from familiar.run.command import Carry, Command, Dispatch, JudgePlan, PlanByRules, Publish, Record, Stop
+from familiar.run.recovery import choose_recovery
+from familiar.run.state import TERMINAL, CallState, CallStatus, PublishedFile, RunState, TurnState
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What of the configuration bounds a run's decisions."""
+
+    orchestrator_alias: str
+    plan_tries: int
+    rules_planner: bool
+    synthesis: bool
+    turns: int
+    model_calls: int
+    output_tokens: int
+    attempts: int
+    wall_s: float
+
+    @classmethod
+    def of(cls, config: Config) -> RunLimits:
+        planning, budgets = config.orchestrator, config.budgets
+        return cls(
+            orchestrator_alias=planning.alias,
+            plan_tries=planning.plan_tries,
+            rules_planner=planning.rules_planner,
+            synthesis=planning.synthesis,
+            turns=budgets.turns,
+            model_calls=budgets.model_calls,
+            output_tokens=budgets.output_tokens,
+            attempts=budgets.attempts,
+            wall_s=budgets.wall_s,
+        )
+
+
+_END = Record(ev.RunEnded(outcome="failed", reason="")).due
+
+
+def plan_call_id(turn: int) -> str:
+    return f"plan-{turn}"
+
+
+def synthesis_call_id(turn: int) -> str:
+    return f"synthesis-{turn}"
+
+
+class RunMachine:
+    """One run. Raises `ValueError` for an event out of sequence: a history is gap-free."""
+
+    def __init__(self, run_id: str, limits: RunLimits) -> None:
+        self.state = RunState(run_id=run_id)
+        self.limits = limits
+        self._fresh: list[Command] = []
+
+    def apply(self, event: ev.Event) -> list[Command]:
+        """Fold `event` and return the commands that it makes due, in order."""
+        state = self.state
+        if event.seq != state.seq + 1:
+            raise ValueError(f"run {state.run_id}: event {event.seq} after {state.seq}")
+        state.seq = event.seq
+        if isinstance(event.body, ev.RunSubmitted):
+            state.submitted_at = event.at
+        if state.ended is not None:
+            return []
+        self._fresh = []
+        _HANDLERS[type(event.body)](self, event.body)
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def over_wall(self) -> ev.RunEnded:
+        """The end of a run whose wall-clock budget is used up."""
+        return self._budget(f"budgets.wall_s ({self.limits.wall_s:g} s)")
+
+    # What became due, and what was answered.
+
+    def _do(self, command: Command) -> None:
+        """Make `command` due, once; nothing but a stop becomes due beside the end of the run."""
+        due = self.state.due
+        if command.due:
+            if command.due in due or _END in due:
+                return
+            due[command.due] = command
+        self._fresh.append(command)
+
+    def _record(self, body: ev.Body) -> None:
+        self._do(Record(body))
+
+    def _answered(self, due: str) -> None:
+        self.state.due.pop(due, None)
+
+    def _recorded(self, body: ev.Body) -> None:
+        self._answered(Record(body).due)
+
+    # The run.
+
+    def _on_submitted(self, body: ev.RunSubmitted) -> None:
+        state = self.state
+        state.session_id, state.goal = body.session_id, body.goal
+        state.workspace, state.wanted = body.workspace, body.files
+        self._record(ev.TurnStarted(turn=1))
+
+    def _on_cancel_requested(self, body: ev.RunCancelRequested) -> None:
+        self.state.cancel_requested = True
+        self._record(
+            ev.RunEnded(
+                outcome="cancelled",
+                reason=body.reason or "cancelled on request",
+                failure_class=FailureClass.CANCELLED,
+            )
+        )
+
+    def _on_ended(self, body: ev.RunEnded) -> None:
+        for call in self.state.running():
+            self._do(Stop(call.id, call.attempt, call.replica or ""))
+        self.state.ended = body
+        self.state.due.clear()
+
+    # Turns and plans.
+
+    def _on_turn_started(self, body: ev.TurnStarted) -> None:
+        self._recorded(body)
+        self.state.turns.append(TurnState(number=body.turn))
+        if self.limits.plan_tries == 0:
+            self._choose_rules(body.turn, "orchestrator.plan_tries is 0")
+            return
+        self._add_call(
+            ev.PlannedCall(
+                id=plan_call_id(body.turn), alias=self.limits.orchestrator_alias, prompt=""
+            ),
+            "plan",
+        )
+
+    def _on_plan_rejected(self, body: ev.PlanRejected) -> None:
+        call = self.state.calls[plan_call_id(body.turn)]
+        self._answered(JudgePlan(call.id, body.attempt, body.turn).due)
+        turn = self.state.turn
+        turn.rejected += 1
+        turn.problems = body.problems
+        if turn.rejected < self.limits.plan_tries:
+            self._retry(call)
+            return
+        call.status = CallStatus.FAILED
+        codes = ", ".join(sorted({problem.code for problem in body.problems}))
+        self._without_model_plan(
+            f"{turn.rejected} plans of the model were rejected, the last for {codes}",
+            FailureClass.PLAN_INVALID,
+        )
+
+    def _without_model_plan(self, reason: str, failure: FailureClass) -> None:
+        turn = self.state.turn.number
+        if self.limits.rules_planner:
+            self._choose_rules(turn, reason)
+        else:
+            self._fail(f"turn {turn} has no plan: {reason}", failure)
+
+    def _choose_rules(self, turn: int, reason: str) -> None:
+        self._record(ev.PlannerChosen(turn=turn, planner="rules", reasons=(reason,)))
+
+    def _on_planner_chosen(self, body: ev.PlannerChosen) -> None:
+        self._recorded(body)
+        self._do(PlanByRules(body.turn))
+
+    def _on_plan_accepted(self, body: ev.PlanAccepted) -> None:
+        state, turn = self.state, self.state.turn
+        plan_call = state.calls.get(plan_call_id(body.turn))
+        if plan_call is not None:
+            self._answered(JudgePlan(plan_call.id, plan_call.attempt, body.turn).due)
+            if body.planner == "model":
+                plan_call.status = CallStatus.DONE
+        self._answered(PlanByRules(body.turn).due)
+        turn.planner, turn.continue_ = body.planner, body.continue_
+        turn.open_calls = len(body.calls)
+        for planned in body.calls:
+            self._add_call(planned, "worker", queue=False)
+        for planned in body.calls:
+            call = state.calls[planned.id]
+            if call.status is CallStatus.WAITING:
+                self._queue_or_skip(call)
+        if not body.calls:
+            self._turn_over()
+
+    # Calls.
+
+    def _add_call(self, planned: ev.PlannedCall, kind: Any, *, queue: bool = True) -> None:
+        state = self.state
+        call = CallState(planned=planned, kind=kind, turn=state.turn.number)
+        for dependency in planned.depends_on:
+            state.dependents.setdefault(dependency, []).append(planned.id)
+            known = state.calls.get(dependency)
+            if known is None or known.status is not CallStatus.DONE:
+                call.blocked_on += 1
+        state.calls[planned.id] = call
+        if queue:
+            self._queue(call)
+
+    def _queue_or_skip(self, call: CallState) -> None:
+        """Queue a call that waits for nothing; skip one that waits for a call that has failed."""
+        lost = [
+            name
+            for name in call.planned.depends_on
+            if self.state.calls[name].status in (CallStatus.FAILED, CallStatus.SKIPPED)
+        ]
+        if lost:
+            self._record(ev.CallSkipped(call=call.id, because=tuple(lost)))
+        elif call.blocked_on == 0:
+            self._queue(call)
+
+    def _queue(self, call: CallState) -> None:
+        state, limits = self.state, self.limits
+        if state.model_calls >= limits.model_calls:
+            self._record(self._budget(f"budgets.model_calls ({limits.model_calls})"))
+        elif state.output_tokens >= limits.output_tokens:
+            self._record(self._budget(f"budgets.output_tokens ({limits.output_tokens})"))
+        else:
+            call.status = CallStatus.QUEUED
+            self._do(Dispatch(call.id, call.attempt))
+
+    def _retry(self, call: CallState) -> None:
+        call.attempt += 1
+        self._queue(call)
+
+    def _on_dispatched(self, body: ev.CallDispatched) -> None:
+        call = self.state.calls[body.call]
+        self._answered(Dispatch(call.id, body.attempt).due)
+        self.state.model_calls += 1
+        call.status, call.replica, call.prompt = CallStatus.RUNNING, body.replica, body.prompt
+        self._do(Carry(call.id, body.attempt))
+
+    def _on_adopted(self, body: ev.CallAdopted) -> None:
+        """A note for the reader of the history; the state does not change."""
+
+    def _on_succeeded(self, body: ev.CallSucceeded) -> None:
+        call = self.state.calls[body.call]
+        self._answered(Carry(call.id, body.attempt).due)
+        self.state.output_tokens += body.usage.output_tokens
+        call.raw, call.text = body.raw, body.text
+        if call.kind == "plan":
+            self._do(JudgePlan(call.id, body.attempt, call.turn))
+        elif call.kind == "synthesis":
+            call.status = CallStatus.DONE
+            self._adopt_synthesis(call, body.text)
+        elif call.planned.output_file is not None:
+            call.status = CallStatus.PUBLISHING
+            self._do(Publish(call.id, body.attempt))
+        else:
+            self._done(call)
+
+    def _on_published(self, body: ev.FilePublished) -> None:
+        call = self.state.calls[body.call]
+        self._answered(Publish(call.id, body.attempt).due)
+        text = call.text or ev.TextRef(sha256=body.sha256, size=body.size)
+        self.state.files[body.path] = PublishedFile(call.id, text, body.commit)
+        self._done(call)
+
+    def _done(self, call: CallState) -> None:
+        call.status = CallStatus.DONE
+        for name in self.state.dependents.get(call.id, ()):
+            waiting = self.state.calls[name]
+            waiting.blocked_on -= 1
+            if waiting.blocked_on == 0 and waiting.status is CallStatus.WAITING:
+                self._queue(waiting)
+        self._closed(call)
+
+    def _on_failed(self, body: ev.CallFailed) -> None:
+        call = self.state.calls[body.call]
+        for command in (Carry, Publish, Dispatch):
+            self._answered(command(call.id, body.attempt).due)
+        self.state.output_tokens += body.usage.output_tokens
+        call.failures.append(body.failure.failure_class)
+        call.last_failure = body
+        self._record(
+            choose_recovery(
+                call.id,
+                body.attempt,
+                call.failures,
+                failed_replica=call.replica,
+                max_attempts=self.limits.attempts,
+            )
+        )
+
+    def _on_recovery_chosen(self, body: ev.RecoveryChosen) -> None:
+        self._recorded(body)
+        call = self.state.calls[body.call]
+        if body.avoid_replica is not None:
+            call.avoid.add(body.avoid_replica)
+        if body.action != "give_up":
+            self._retry(call)
+            return
+        call.status = CallStatus.FAILED
+        failure = call.failures[-1]
+        if call.kind == "plan":
+            self._without_model_plan(f"the plan call failed: {failure}", failure)
+        elif call.kind == "synthesis":
+            self._adopt_synthesis(call, None)
+        else:
+            self._lost(call)
+
+    def _on_skipped(self, body: ev.CallSkipped) -> None:
+        self._recorded(body)
+        call = self.state.calls[body.call]
+        call.status = CallStatus.SKIPPED
+        self._lost(call)
+
+    def _lost(self, call: CallState) -> None:
+        self.state.turn.failed.append(call.id)
+        for name in self.state.dependents.get(call.id, ()):
+            if self.state.calls[name].status is CallStatus.WAITING:
+                self._record(ev.CallSkipped(call=name, because=(call.id,)))
+        self._closed(call)
+
+    def _closed(self, call: CallState) -> None:
+        turn = self.state.turn
+        if call.status is CallStatus.DONE:
+            turn.done += 1
+        turn.open_calls -= 1
+        if turn.open_calls == 0:
+            self._turn_over()
+
+    # The end of a turn, and of the run.
+
+    def _turn_over(self) -> None:
+        state, turn = self.state, self.state.turn
+        if not state.missing and not turn.continue_ and not self._owes_an_answer():
+            self._synthesise()
+        elif turn.number < self.limits.turns and self._progressed():
+            self._record(ev.TurnStarted(turn=turn.number + 1))
+        else:
+            self._fail_for_lack()
+
+    def _owes_an_answer(self) -> bool:
+        """A run that named no files is judged by its calls: none of the last turn may have failed."""
+        return not self.state.wanted and bool(self.state.turn.failed)
+
+    def _progressed(self) -> bool:
+        """One fruitless turn is followed by another plan, two in a row are not."""
+        return any(turn.done for turn in self.state.turns[-2:]) or len(self.state.turns) < 2
+
+    def _fail_for_lack(self) -> None:
+        state, turn = self.state, self.state.turn
+        failed = [state.calls[name] for name in turn.failed]
+        causes = [call for call in failed if call.failures]
+        reason = f"turn {turn.number} of {self.limits.turns} ended"
+        if state.missing:
+            reason += f" and these files are missing: {', '.join(state.missing)}"
+        for call in causes:
+            assert call.last_failure is not None
+            reason += f"; call {call.id} failed: {call.last_failure.failure.message}"
+        fallback = FailureClass.FILES_MISSING if state.missing else FailureClass.BUDGET_EXHAUSTED
+        self._fail(reason, causes[-1].failures[-1] if causes else fallback)
+
+    def _fail(self, reason: str, failure_class: FailureClass) -> None:
+        self._record(ev.RunEnded(outcome="failed", reason=reason, failure_class=failure_class))
+
+    def _budget(self, which: str) -> ev.RunEnded:
+        missing = f"; files missing: {', '.join(self.state.missing)}" if self.state.missing else ""
+        return ev.RunEnded(
+            outcome="failed",
+            reason=f"the budget {which} is used up{missing}",
+            failure_class=FailureClass.BUDGET_EXHAUSTED,
+        )
+
+    def _synthesise(self) -> None:
+        turn = self.state.turn.number
+        if not self.limits.synthesis:
+            self._end_well()
+            return
+        alias = self.limits.orchestrator_alias
+        self._add_call(
+            ev.PlannedCall(id=synthesis_call_id(turn), alias=alias, prompt=""), "synthesis"
+        )
+
+    def _adopt_synthesis(self, call: CallState, text: ev.TextRef | None) -> None:
+        """Without a text of the model's the harness lists what was made (the performer writes it)."""
+        made = [name for name, other in self.state.calls.items() if other.kind == "worker"]
+        inputs = tuple(n for n in made if self.state.calls[n].status is CallStatus.DONE)
+        failure = "" if not call.failures else f": {call.failures[-1]}"
+        self._record(
+            ev.SynthesisMade(
+                version=self.state.synthesis_version + 1,
+                turn=call.turn,
+                kind="final",
+                source="rules" if text is None else "model",
+                text=text or ev.text_ref(listing(self.state)),
+                inputs=inputs,
+                adopted=True,
+                reason=f"the synthesis call failed{failure}" if text is None else "first and final",
+            )
+        )
+
+    def _on_synthesis(self, body: ev.SynthesisMade) -> None:
+        self._recorded(body)
+        self.state.synthesis_version = body.version
+        if body.kind == "final":
+            self._end_well()
+
+    def _end_well(self) -> None:
+        state = self.state
+        made = f"{len(state.files)} files" if state.files else "the answer"
+        failed = [c.id for c in state.calls.values() if c.kind == "worker" and c.status in TERMINAL
+                  and c.status is not CallStatus.DONE]  # fmt: skip
+        aside = f"; given up: {', '.join(failed)}" if failed else ""
+        turns = len(state.turns)
+        self._record(
+            ev.RunEnded(outcome="succeeded", reason=f"{made} after {turns} turn(s){aside}")
+        )
+
+
+def listing(state: RunState) -> str:
+    """A synthesis without a model: the files that were made, and by which call."""
+    lines = [f"- {path}: made by call {file.call}" for path, file in sorted(state.files.items())]
+    return "\n".join(["What was made:", *lines] if lines else ["Nothing was made."])
+
+
+def fold(run_id: str, limits: RunLimits, events: list[ev.Event]) -> RunMachine:
+    """A machine with `events` folded in."""
+    machine = RunMachine(run_id, limits)
+    for event in events:
+        machine.apply(event)
+    return machine
+
+
+_HANDLERS: Mapping[type, Callable[[RunMachine, Any], None]] = {
+    ev.RunSubmitted: RunMachine._on_submitted,
+    ev.RunCancelRequested: RunMachine._on_cancel_requested,
+    ev.RunEnded: RunMachine._on_ended,
+    ev.TurnStarted: RunMachine._on_turn_started,
+    ev.PlanAccepted: RunMachine._on_plan_accepted,
+    ev.PlanRejected: RunMachine._on_plan_rejected,
+    ev.PlannerChosen: RunMachine._on_planner_chosen,
+    ev.CallDispatched: RunMachine._on_dispatched,
+    ev.CallAdopted: RunMachine._on_adopted,
+    ev.CallSucceeded: RunMachine._on_succeeded,
+    ev.CallFailed: RunMachine._on_failed,
+    ev.CallSkipped: RunMachine._on_skipped,
+    ev.RecoveryChosen: RunMachine._on_recovery_chosen,
+    ev.FilePublished: RunMachine._on_published,
+    ev.SynthesisMade: RunMachine._on_synthesis,
+}
