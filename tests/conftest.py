@@ -1,0 +1,41 @@
+"""What every test shares: the markers' order and the folder of recorded material.
+
+A test without a marker is a unit test. Cheap tests run first, so that a broken parser shows before
+minutes went into starting engines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ORDER = ("unit", "ray", "postgres", "engine", "browser", "gpu")
+
+
+def _stage(item: pytest.Item) -> int:
+    return max(ORDER.index(name) for name in ORDER if item.get_closest_marker(name))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what carries no marker as `unit` and sort by cost, stable within a stage."""
+    for item in items:
+        if not any(item.get_closest_marker(name) for name in ORDER):
+            item.add_marker("unit")
+    items.sort(key=_stage)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Recorded material too large to keep in the repository: `../shared` beside the checkout."""
+    found = REPOSITORY.parent / "shared"
+    if not found.is_dir():
+        pytest.skip(f"{found} is not there: this test compares with recorded material kept outside")
+    return found
