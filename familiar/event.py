@@ -76,7 +76,16 @@ class _Body(_Value):
     pass
 
 
+class InheritedFile(_Value):
+    """A file that an earlier run of the session made."""
+
+    path: str
+    text: TextRef
+
+
 class RunSubmitted(_Body):
+    """`stack` is the message stack that the session stood at, as JSON; `inherited` its files."""
+
     type: Literal["run.submitted"] = "run.submitted"
     session_id: str
     goal: TextRef
@@ -84,6 +93,8 @@ class RunSubmitted(_Body):
     workspace: str
     config_hash: str
     idempotency_key: str | None = None
+    stack: TextRef | None = None
+    inherited: tuple[InheritedFile, ...] = ()
 
 
 class RunCancelRequested(_Body):

@@ -83,7 +83,7 @@ def view_turn(config: Config, state: RunState, goal: Goal) -> TurnView:
         goal=goal,
         roles=roles,
         missing=state.missing,
-        made=tuple(sorted(state.files)),
+        made=tuple(sorted({*state.files, *state.inherited})),
         earlier=tuple(_earlier(call) for call in state.calls.values() if call.kind == "worker"),
         shares_parts=config.contract.kind == "html-page",
         generator=config.orchestrator.generator or _default_generator(config),

@@ -116,6 +116,8 @@ class RunMachine:
         state = self.state
         state.session_id, state.goal = body.session_id, body.goal
         state.workspace, state.wanted = body.workspace, body.files
+        state.stack = body.stack
+        state.inherited = {file.path: file.text for file in body.inherited}
         self._record(ev.TurnStarted(turn=1))
 
     def _on_cancel_requested(self, body: ev.RunCancelRequested) -> None:

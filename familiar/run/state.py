@@ -85,6 +85,8 @@ class RunState:
     workspace: str = ""
     submitted_at: float = 0.0
     wanted: tuple[str, ...] = ()
+    stack: TextRef | None = None
+    inherited: dict[str, TextRef] = field(default_factory=dict)
     files: dict[str, PublishedFile] = field(default_factory=dict)
     calls: dict[str, CallState] = field(default_factory=dict)
     dependents: dict[str, list[str]] = field(default_factory=dict)
@@ -104,6 +106,11 @@ class RunState:
     def missing(self) -> tuple[str, ...]:
         """The files that the goal named and that are not there yet."""
         return tuple(name for name in self.wanted if name not in self.files)
+
+    def text_of(self, path: str) -> TextRef | None:
+        """The newest text of a file of this run, or of the session before it."""
+        made = self.files.get(path)
+        return self.inherited.get(path) if made is None else made.text
 
     def running(self) -> list[CallState]:
         return [call for call in self.calls.values() if call.status is CallStatus.RUNNING]
