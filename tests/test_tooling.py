@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,13 +22,15 @@ HEAVY = (
 )  # fmt: skip
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
-# Run in a fresh interpreter: what this process has already imported must not count.
+# Run in a fresh interpreter: what this process has already imported must not count. Left out are
+# migrations (Alembic runs them) and vLLM's adapters, which vLLM and the chosen engine load themselves.
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 names = [package.__name__]
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if ".migrations" not in module.name and not module.name.endswith(".__main__"):
+    if not (".migrations" in module.name or module.name.endswith(".__main__")
+            or module.name.startswith("actors.engines.vllm")):
         importlib.import_module(module.name)
         names.append(module.name)
 print(json.dumps({"imported": names, "loaded": sorted(sys.modules)}))
@@ -117,8 +121,6 @@ def test_locks_leave_out_what_breaks_the_cpu_engine(repository: Path) -> None:
 
 
 def test_every_declared_dependency_is_pinned(repository: Path) -> None:
-    import tomllib
-
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = list(project["dependencies"])
     for extra in ("embedded", "postgres", "dev"):
@@ -127,6 +129,31 @@ def test_every_declared_dependency_is_pinned(repository: Path) -> None:
     for requirement in declared:
         name = re.split(r"[\[<>=~! ]", requirement)[0]
         assert re.sub(r"[-_.]+", "-", name).lower() in locked, f"{requirement} is in no lock"
+
+
+def test_a_wheel_carries_every_file_that_the_packages_read(
+    tmp_path: Path, repository: Path
+) -> None:
+    # From a checkout, prompts and migrations are found even when package data forgets them.
+    copy = tmp_path / "copy"
+    expected = set()
+    for path in tracked(repository):
+        relative = path.relative_to(repository)
+        if relative.parts[0] in PACKAGES:
+            expected.add(relative.as_posix())
+        elif len(relative.parts) > 1:
+            continue
+        (copy / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy / relative)
+    assert any(not name.endswith(".py") for name in expected), "no data files: nothing to prove"
+    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)],
+        cwd=copy, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert not expected - set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_no_file_is_over_400_lines(repository: Path) -> None:
