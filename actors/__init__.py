@@ -1,0 +1,1 @@
+"""Ray actors and what lives in their processes: replicas, workbenches, orchestrator, store."""

@@ -1,0 +1,49 @@
+"""The executor that runs inside vLLM's engine-core process, bound to what its replica owns.
+
+vLLM starts its engine core in a process of its own, and on CPU hosts a worker in a third one. Each
+imports torch and vLLM anew, which is most of the start-up time there. This executor runs the worker
+in the engine-core process (as vLLM does on one GPU), after binding that process to the replica's
+cores, and it ends the process when the replica's process is gone: vLLM's engine core would go on
+without it and hold its memory.
+
+It is imported by name, in the engine-core process and by the engine that starts it, because it can
+only be defined where vLLM is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+CORES_VARIABLE = "FAMILIAR_ENGINE_CORES"
+
+
+class BoundExecutor(UniProcExecutor):
+    """One worker, in the engine-core process, on the cores that the replica was given."""
+
+    def _init_executor(self) -> None:
+        _end_with(os.getppid())
+        cores = os.environ.get(CORES_VARIABLE, "")
+        if cores:
+            import torch
+
+            chosen = {int(core) for core in cores.split(",")}
+            os.sched_setaffinity(0, chosen)
+            torch.set_num_threads(len(chosen))
+        super()._init_executor()
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as `parent` has ended, however it ended."""
+
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll()
+        os._exit(1)
+
+    handle = os.pidfd_open(parent)
+    threading.Thread(target=wait, name="end-with-replica", daemon=True).start()
