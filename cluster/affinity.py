@@ -17,7 +17,7 @@ from familiar.errors import ClusterError
 
 
 def usable_cores() -> tuple[int, ...]:
-    """The cores that this process may run on, in order (a container may have fewer than its host)."""
+    """The cores that this process may run on, in order; a container may have few."""
     return tuple(sorted(os.sched_getaffinity(0)))
 
 

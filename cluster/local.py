@@ -15,8 +15,8 @@ RAY_AUTH_MODE says otherwise, creates `~/.ray/auth_token` when it is missing and
 RAY_AUTH_MODE=token in this process, so children inherit it; dashboard, job server and GCS then want
 the token. `ray start --head` turns it on only if a token file exists already, and never creates
 one. Connecting by an explicit address never turns it on: the caller's environment must have
-RAY_AUTH_MODE=token, which `LocalCluster.environment()` gives to child processes. Serve's HTTP routes
-are not covered by the token.
+RAY_AUTH_MODE=token, which `LocalCluster.environment()` gives to child processes. A job driver gets
+it from the job server. Serve's HTTP routes are not covered by the token.
 
 Not done here: starting Serve, deciding on placement, touching any Ray that somebody else started.
 """
@@ -117,8 +117,8 @@ def start_local(
 ) -> LocalCluster:
     """Start Ray with what `settings` says and connect this process to it in `namespace`.
 
-    `dashboard_port` starts the dashboard and the job server on 127.0.0.1 there. `import_paths` go in
-    front of PYTHONPATH in every worker; the directory that holds this package is added by itself
+    `dashboard_port` starts the dashboard and the job server on 127.0.0.1 there. `import_paths` go
+    in front of PYTHONPATH in every worker; the directory that holds this package is added by itself
     when the package is not installed. `log_to_driver` prints workers' output here; it is in
     `temp_dir/session_latest/logs` in any case. Raises ClusterError.
     """
@@ -164,7 +164,7 @@ def start_local(
 
 
 def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> None:
-    """Connect this process to the Ray at `address` (`host:port` of its GCS). Raises ClusterError."""
+    """Connect to the Ray whose GCS is at `address`, host:port. Raises ClusterError."""
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         raise ClusterError(
@@ -228,7 +228,7 @@ def _init(
             _system_config=dict(HEALTH_CHECK),
         )
     url = context.dashboard_url
-    return str(context.address_info["gcs_address"]), f"http://{url}" if url else None
+    return ray.get_runtime_context().gcs_address, f"http://{url}" if url else None
 
 
 @contextlib.contextmanager
@@ -239,12 +239,12 @@ def _loopback() -> Iterator[None]:
     reads the variable once, at its import.
     """
     constants = importlib.import_module("ray._private.ray_constants")
-    usual = constants.ENABLE_RAY_CLUSTER
-    constants.ENABLE_RAY_CLUSTER = False
+    usual = vars(constants)["ENABLE_RAY_CLUSTER"]
+    vars(constants)["ENABLE_RAY_CLUSTER"] = False
     try:
         yield
     finally:
-        constants.ENABLE_RAY_CLUSTER = usual
+        vars(constants)["ENABLE_RAY_CLUSTER"] = usual
 
 
 def _private_directory(root: Path) -> Path:

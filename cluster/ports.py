@@ -59,7 +59,7 @@ def _listener(port: int) -> str:
     except psutil.AccessDenied:
         connections = []
     for connection in connections:
-        if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+        if connection.status != psutil.CONN_LISTEN or connection.laddr[1:] != (port,):
             continue
         if connection.pid is None:
             break

@@ -1,0 +1,175 @@
+"""What there is: the cluster's live nodes with their labels, CPUs, memory, GPUs and cores.
+
+Ray knows how many GPUs a node has, not which; NVML knows which, not whether Ray was given them. One
+short task on each node brings both together: GPUs come from NVML where there is one, else as bare
+indices up to Ray's count (logical GPUs of tests and rehearsals). A device is named by its NVML
+index or its UUID; NVML counts in PCI bus order, so replicas run with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+
+Blocking: call it in a thread from asyncio code (`asyncio.to_thread`). It observes and decides
+nothing; what is free or taken is the business of `groups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cluster.affinity import usable_cores
+from familiar.errors import ClusterError
+
+OBSERVE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU of a node. Without NVML only `index` is known, and the GPU is a logical one."""
+
+    index: int
+    uuid: str | None = None
+    name: str | None = None
+    memory_bytes: int | None = None
+
+    def is_called(self, name: int | str) -> bool:
+        """Whether a config's name (an index, also as text, or a UUID) means this GPU."""
+        return str(name) in {str(self.index), self.uuid}
+
+    def __str__(self) -> str:
+        return f"gpu {self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSet:
+    """A set of CPU cores, the device of a replica on a host without GPUs."""
+
+    cores: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"cores {','.join(map(str, self.cores))}"
+
+
+Device = Gpu | CoreSet
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A live node. `gpu_slots`, `cpus`: what Ray was told; `gpus`, `cores`: what is there."""
+
+    node_id: str
+    address: str
+    hostname: str
+    labels: Mapping[str, str]
+    cpus: float
+    memory_bytes: int
+    gpu_slots: int
+    gpus: tuple[Gpu, ...] = ()
+    cores: tuple[int, ...] = ()
+    is_here: bool = field(default=False, compare=False)
+
+    def has_labels(self, wanted: Mapping[str, str]) -> bool:
+        return all(self.labels.get(key) == value for key, value in wanted.items())
+
+    def gpu(self, name: int | str) -> Gpu | None:
+        return next((gpu for gpu in self.gpus if gpu.is_called(name)), None)
+
+    def __str__(self) -> str:
+        own = {k: v for k, v in self.labels.items() if not k.startswith("ray.io/")}
+        return f"node {self.hostname} ({self.address}, labels {own or 'none'})"
+
+
+def inventory(*, timeout_s: float = OBSERVE_TIMEOUT_S) -> tuple[Node, ...]:
+    """Every live node, this process's own first, then by address. Raises ClusterError.
+
+    A node that does not answer in `timeout_s` is an error and not left out: a replica pinned to it
+    would otherwise be reported as pinned to a node that is not there.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    rows: Sequence[Mapping[str, object]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [row for row in rows if row["Alive"]]
+    observe = ray.remote(num_cpus=0, max_retries=1)(observe_devices)
+    answers = {
+        node_id: observe.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
+        ).remote()
+        for node_id in (str(row["NodeID"]) for row in alive)
+    }
+    done, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=timeout_s)
+    nodes = []
+    for row in alive:
+        answer = answers[str(row["NodeID"])]
+        if answer not in done:
+            ray.cancel(answer, force=True)
+            raise ClusterError(
+                f"Node {row['NodeManagerHostname']} ({row['NodeManagerAddress']}) did not answer "
+                f"within {timeout_s:.0f} s.",
+                remedy="Look at its raylet log; start again once it is well or gone.",
+            )
+        try:
+            gpus, cores = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            raise ClusterError(
+                f"Node {row['NodeManagerHostname']} ({row['NodeManagerAddress']}) could not be "
+                f"looked at: {error}"
+            ) from error
+        nodes.append(_node(row, gpus, cores, is_here=row["NodeID"] == here))
+    return tuple(sorted(nodes, key=lambda node: (not node.is_here, node.address, node.node_id)))
+
+
+def observe_devices() -> tuple[tuple[Gpu, ...], tuple[int, ...]]:
+    """The GPUs that NVML sees on this host, and the cores that this process may use."""
+    return nvml_gpus(), usable_cores()
+
+
+def nvml_gpus() -> tuple[Gpu, ...]:
+    """The GPUs of this host in PCI bus order; none when there is no NVIDIA driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            found.append(
+                Gpu(
+                    index=index,
+                    uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+                    name=_text(pynvml.nvmlDeviceGetName(handle)),
+                    memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                )
+            )
+        return tuple(found)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _node(
+    row: Mapping[str, object], gpus: tuple[Gpu, ...], cores: tuple[int, ...], *, is_here: bool
+) -> Node:
+    resources = row["Resources"]
+    labels = row["Labels"]
+    assert isinstance(resources, Mapping)
+    assert isinstance(labels, Mapping)
+    slots = int(resources.get("GPU", 0))
+    return Node(
+        node_id=str(row["NodeID"]),
+        address=str(row["NodeManagerAddress"]),
+        hostname=str(row["NodeManagerHostname"]),
+        labels=dict(labels),
+        cpus=float(resources.get("CPU", 0.0)),
+        memory_bytes=int(resources.get("memory", 0)),
+        gpu_slots=slots,
+        gpus=gpus if gpus and slots else tuple(Gpu(index) for index in range(slots)),
+        cores=cores,
+        is_here=is_here,
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
