@@ -7,7 +7,10 @@ window is it begun anew, with the goal and where things stand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
 
 from familiar.engine import Message
 from familiar.event import Problem
@@ -36,6 +39,17 @@ def first_messages(view: TurnView, name: str = "orchestrator/v2") -> tuple[Messa
     )
     system = Message("system", build_orchestrator_system_prompt(view, name))
     return (system, Message("user", text))
+
+
+def anew(view: TurnView, name: str) -> tuple[Message, ...]:
+    """The stack begun anew in a later turn: the goal, and what the calls so far have made."""
+    start = first_messages(view, name)
+    return start if not view.earlier else (*start[:-1], _joined(start[-1], results_message(view)))
+
+
+def schema_json(schema: Mapping[str, JsonValue]) -> str:
+    """The schema as text, the same bytes for the same schema."""
+    return json.dumps(schema, sort_keys=True, separators=(",", ":"))
 
 
 def goal_message(view: TurnView) -> Message:
@@ -76,6 +90,10 @@ def call_line(call: EarlierCall) -> str:
     made = f" made {call.output_file}" if call.output_file and call.status == "done" else ""
     why = f": {call.failure[:MAX_FAILURE_CHARS]}" if call.failure else ""
     return f"- {call.id} ({call.alias}) {call.status}{made}{why}"
+
+
+def _joined(first: Message, second: Message) -> Message:
+    return Message(first.role, f"{first.content}\n\n{second.content}")
 
 
 def _role_line(role: Role) -> str:

@@ -38,6 +38,15 @@ class Prompt:
         return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.text)
 
 
+def has_prompt(name: str) -> bool:
+    """Whether `familiar/prompts/<name>.md` is there."""
+    try:
+        load_prompt(name)
+    except ConfigError:
+        return False
+    return True
+
+
 @cache
 def load_prompt(name: str) -> Prompt:
     """Read `familiar/prompts/<name>.md`. Raises `ConfigError` when there is none."""

@@ -1,0 +1,125 @@
+"""Bring a deployment up on the Ray that this process is connected to, or take it down.
+
+`ensure_deployment` is idempotent: it finds the orchestrator by name, keeps it when its fingerprint is still
+right, and otherwise replaces it. Replicas and workbenches outlive the orchestrator; the new one adopts those
+whose own fingerprint did not change. All functions block: they are for entry points and threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from actors.fingerprint import deployment_fingerprint
+from actors.orchestrator import Orchestrator
+from actors.pools import WORKBENCH
+from cluster.placement import release
+from familiar.config.schema import Config, NodeSelector
+from familiar.errors import ClusterError
+from familiar.service import ORCHESTRATOR, namespace_of
+
+ANSWER_S = 60.0
+
+
+def ensure_deployment(config: Config) -> Any:
+    """The handle of the deployment's orchestrator. Raises `ClusterError`, `StoreError`."""
+    namespace = namespace_of(config.deployment)
+    fingerprint = deployment_fingerprint(config)
+    known = find_orchestrator(config.deployment)
+    if known is not None:
+        with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
+            if ray.get(known.fingerprint.remote(), timeout=ANSWER_S) == fingerprint:
+                return known
+        _end(known, namespace, ORCHESTRATOR)
+    return (
+        ray.remote(Orchestrator)
+        .options(
+            name=ORCHESTRATOR,
+            namespace=namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=4096,
+            **_on(config.cluster.orchestrator_node),
+        )
+        .remote(config, fingerprint)
+    )
+
+
+def find_orchestrator(deployment: str) -> Any | None:
+    """The handle of a running deployment's orchestrator, or None."""
+    try:
+        return ray.get_actor(ORCHESTRATOR, namespace=namespace_of(deployment))
+    except ValueError:
+        return None
+
+
+def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> None:
+    """Wait until runs can be worked on; `report` is called with the reasons while they cannot.
+
+    Raises `ClusterError` with the last reasons when the time is over.
+    """
+    deadline = time.monotonic() + timeout_s
+    reasons: tuple[str, ...] = ("The orchestrator does not answer.",)
+    while time.monotonic() < deadline:
+        with contextlib.suppress(RayActorError, ray.exceptions.GetTimeoutError):
+            readiness = ray.get(orchestrator.readiness.remote(), timeout=ANSWER_S)
+            if readiness.ready:
+                return
+            reasons = readiness.reasons
+        if report is not None:
+            report(reasons)
+        time.sleep(0.5)
+    raise ClusterError(
+        f"The deployment is not ready after {timeout_s:g} s. {' '.join(reasons)}",
+        remedy="`familiar doctor` looks for what is missing.",
+    )
+
+
+def take_down(config: Config) -> None:
+    """End a deployment's actors and give its devices back. Open runs stay open in the database."""
+    namespace = namespace_of(config.deployment)
+    orchestrator = find_orchestrator(config.deployment)
+    if orchestrator is not None:
+        with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
+            ray.get(orchestrator.close.remote(), timeout=ANSWER_S)
+        _end(orchestrator, namespace, ORCHESTRATOR)
+    for pool, settings in config.pools.items():
+        for index in range(len(settings.replicas)):
+            _end_named(namespace, f"replica:{pool}:{index}", graceful=True)
+    _end_named(namespace, WORKBENCH)
+    release(config.deployment)
+
+
+def _end_named(namespace: str, name: str, *, graceful: bool = False) -> None:
+    try:
+        actor = ray.get_actor(name, namespace=namespace)
+    except ValueError:
+        return
+    if graceful:
+        with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
+            ray.get(actor.stop.remote(), timeout=20)
+    _end(actor, namespace, name)
+
+
+def _end(actor: Any, namespace: str, name: str) -> None:
+    """Kill an actor and wait until its name is free again."""
+    ray.kill(actor, no_restart=True)
+    for _ in range(100):
+        try:
+            ray.get_actor(name, namespace=namespace)
+        except ValueError:
+            return
+        time.sleep(0.05)
+
+
+def _on(selector: NodeSelector) -> dict[str, Any]:
+    if not selector.labels:
+        return {}
+    return {"label_selector": dict(selector.labels)}

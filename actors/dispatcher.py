@@ -1,0 +1,119 @@
+"""The scheduler inside the orchestrator's event loop: who waits gets a future, who leaves frees a slot.
+
+All choices are `familiar.scheduling`'s. This module adds what needs a clock: the deadline of the queue, which
+starts when the call is ready, but not before its pool was ready once, and the early end of a wait for a pool
+whose engines cannot be started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+
+from familiar.call import CallKey
+from familiar.config.schema import Config
+from familiar.errors import CallError, FailureClass
+from familiar.scheduling import Assignment, Scheduler, Waiting
+from familiar.service import ReplicaView
+
+
+class Dispatcher:
+    """Slots of all replicas. Single-threaded: every method runs in the orchestrator's loop."""
+
+    def __init__(self, config: Config) -> None:
+        self._scheduler = Scheduler(
+            (name, alias.pool, alias.parallel) for name, alias in config.aliases.items()
+        )
+        self._pool_of = {name: alias.pool for name, alias in config.aliases.items()}
+        self._deadlines = {name: alias.queue_deadline_s for name, alias in config.aliases.items()}
+        self._futures: dict[CallKey, asyncio.Future[Assignment]] = {}
+        self._ready_since: dict[str, float] = {}
+
+    def replica_changed(self, view: ReplicaView) -> None:
+        """A replica became ready, or cannot take calls any more."""
+        ready = view.state == "ready"
+        if ready:
+            self._ready_since.setdefault(view.pool, time.time())
+        self._scheduler.set_replica(view.pool, view.replica, slots=view.slots, ready=ready)
+        if ready:
+            self._pump()
+
+    async def slot(self, waiting: Waiting) -> Assignment:
+        """Wait for a replica. Raises `CallError` when the queue's deadline passes or the pool is lost."""
+        future: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
+        self._futures[waiting.key] = future
+        self._scheduler.offer(waiting)
+        self._pump()
+        try:
+            return await future
+        finally:
+            self._futures.pop(waiting.key, None)
+            if future.cancelled() or future.exception() is not None:
+                self._scheduler.release(waiting.key)
+
+    def occupy(self, key: CallKey, alias: str, replica: str) -> None:
+        self._scheduler.occupy(key, alias, replica)
+
+    def release(self, key: CallKey) -> None:
+        self._scheduler.release(key)
+        self._pump()
+
+    def queued(self, pool: str) -> int:
+        return self._scheduler.queued(pool)
+
+    def in_flight(self, pool: str, replica: str) -> int:
+        return self._scheduler.in_flight(pool, replica)
+
+    def expire(self, lost_pools: Mapping[str, str]) -> None:
+        """Fail what has waited too long. `lost_pools` maps a pool that cannot be started to the reason."""
+        now = time.time()
+        for waiting in self._waiting_in(lost_pools):
+            pool = self._pool_of[waiting.alias]
+            self._fail(
+                waiting,
+                CallError(
+                    f"{waiting.key}: no replica of pool {pool} can be started: {lost_pools[pool]}",
+                    failure_class=FailureClass.BACKEND_UNREACHABLE,
+                    evidence={"pool": pool, "reason": lost_pools[pool], "started": False},
+                ),
+            )
+        for waiting in self._scheduler.expired(now, self._deadlines):
+            since = self._ready_since.get(self._pool_of[waiting.alias])
+            waited = now - max(waiting.queued_at, since or now)
+            if waited > self._deadlines[waiting.alias]:
+                self._fail(waiting, self._queue_timeout(waiting, waited))
+
+    def _queue_timeout(self, waiting: Waiting, waited: float) -> CallError:
+        pool = self._pool_of[waiting.alias]
+        return CallError(
+            f"{waiting.key} waited {waited:.1f} s for a slot of pool {pool}; alias {waiting.alias} "
+            f"allows {self._deadlines[waiting.alias]:g} s.",
+            failure_class=FailureClass.QUEUE_TIMEOUT,
+            evidence={"pool": pool, "waited_s": round(waited, 3), "queued": self.queued(pool)},
+            remedy="Add replicas or slots, or plan fewer calls at once.",
+        )
+
+    def _waiting_in(self, pools: Iterable[str]) -> list[Waiting]:
+        lost = set(pools)
+        if not lost:
+            return []
+        anyone = {name: -1.0 for name in self._deadlines}
+        return [
+            waiting
+            for waiting in self._scheduler.expired(float("inf"), anyone)
+            if self._pool_of[waiting.alias] in lost
+        ]
+
+    def _fail(self, waiting: Waiting, error: CallError) -> None:
+        future = self._futures.get(waiting.key)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def _pump(self) -> None:
+        for assignment in self._scheduler.assign():
+            future = self._futures.get(assignment.waiting.key)
+            if future is None or future.done():
+                self._scheduler.release(assignment.waiting.key)
+            else:
+                future.set_result(assignment)

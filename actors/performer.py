@@ -1,0 +1,358 @@
+"""Perform one run's commands and feed back the events that answer them.
+
+The machine chooses; this module waits, calls models, writes files and records what came of it. Each command
+becomes a task; the events that the tasks record are folded by `committed`, in commit order, and whatever
+becomes due then is started. Nothing here survives a crash and nothing has to: `begin` after a fold performs
+what is due, once more, and every performer of work is keyed by (run, call, attempt).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from familiar import event as ev
+from familiar.brief import Brief, Briefer
+from familiar.call import CallKey, CallMode, CallOrder, CallOutcome, Deadlines, Publication
+from familiar.config.schema import AliasConfig, Config
+from familiar.engine import GenerateRequest
+from familiar.errors import CallError, FailureClass, FamiliarError, StoreError
+from familiar.goal import Goal
+from familiar.plan.judge import judge_plan
+from familiar.plan.rank import upward_ranks
+from familiar.plan.rules import plan_by_rules
+from familiar.plan.view import view_turn
+from familiar.run import command as cmd
+from familiar.run.machine import RunMachine, listing
+from familiar.run.state import CallState
+from familiar.scheduling import Waiting
+
+if TYPE_CHECKING:
+    from actors.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A try that is prepared: what the model is asked, and how the answer is treated."""
+
+    brief: Brief
+    queued_at: float
+
+
+class Performer:
+    """One open run."""
+
+    def __init__(self, machine: RunMachine, goal: Goal, config: Config, services: Services) -> None:
+        self.machine = machine
+        self.goal = goal
+        self.config = config
+        self._services = services
+        self._briefer = Briefer(config, goal, services.texts)
+        self._tries: dict[CallKey, _Try] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ranks: dict[str, int] = {}
+        self._recovering = False
+
+    @property
+    def run_id(self) -> str:
+        return self.machine.state.run_id
+
+    def recover(self) -> None:
+        """After a fold: perform everything that is due, once more."""
+        self._recovering = True
+        self.perform(list(self.machine.state.due.values()))
+        self._recovering = False
+        self._spawn(self._watch_wall())
+
+    def committed(self, event: ev.Event) -> None:
+        """Fold a committed event of this run and start what it makes due."""
+        self.perform(self.machine.apply(event))
+        if isinstance(event.body, ev.RunSubmitted):
+            self._spawn(self._watch_wall())
+        if self.machine.state.ended is not None:
+            self.stop()
+
+    def perform(self, commands: Iterable[cmd.Command]) -> None:
+        bodies: list[ev.Body] = []
+        for command in commands:
+            if isinstance(command, cmd.Record):
+                bodies.append(command.body)
+            else:
+                self._spawn(self._guarded(command, self._recovering))
+        if bodies:
+            self._spawn(self._record_all(bodies))
+
+    def stop(self) -> None:
+        """Drop what is still waited for; what runs elsewhere has been told to stop."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Recording.
+
+    async def _record_all(self, bodies: list[ev.Body]) -> None:
+        texts = {}
+        for body in bodies:
+            if isinstance(body, ev.SynthesisMade) and body.source == "rules":
+                texts[body.text.sha256] = listing(self.machine.state)
+        await self._services.record(self.run_id, bodies, texts)
+
+    async def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
+        if self.machine.state.ended is None:
+            await self._services.record(self.run_id, [body], texts or {})
+
+    # Commands.
+
+    async def _guarded(self, command: cmd.Command, recovering: bool) -> None:
+        """The run boundary: whatever goes wrong becomes an event with a class and a sentence."""
+        try:
+            await self._perform(command, recovering)
+        except (asyncio.CancelledError, StoreError):
+            raise
+        except Exception as error:
+            self._services.log.exception("run %s: %s", self.run_id, command)
+            known = error.failure_class if isinstance(error, CallError) else FailureClass.INTERNAL
+            message = str(error) if isinstance(error, FamiliarError) else repr(error)
+            if isinstance(command, cmd.Dispatch | cmd.Carry | cmd.Publish):
+                evidence = dict(error.evidence) if isinstance(error, CallError) else {}
+                await self._fail(command, known, message, evidence)
+            else:
+                await self._record(
+                    ev.RunEnded(outcome="failed", reason=message, failure_class=known)
+                )
+
+    async def _perform(self, command: cmd.Command, recovering: bool) -> None:
+        match command:
+            case cmd.Dispatch():
+                await self._dispatch(command)
+            case cmd.Carry():
+                await self._carry(command, recovering)
+            case cmd.JudgePlan():
+                await self._judge(command)
+            case cmd.PlanByRules():
+                view = view_turn(self.config, self.machine.state, self.goal)
+                await self._record(plan_by_rules(view, "the model has no valid plan"))
+            case cmd.Publish():
+                await self._publish(command)
+            case cmd.Stop():
+                key = CallKey(self.run_id, command.call, command.attempt)
+                await self._services.stop(command.replica, key)
+                self._services.dispatcher.release(key)
+
+    async def _dispatch(self, command: cmd.Dispatch) -> None:
+        call = self.machine.state.calls[command.call]
+        key = CallKey(self.run_id, call.id, command.attempt)
+        alias = call.planned.alias
+        queued_at = time.time()
+        brief = await self._brief(call)
+        waiting = Waiting(
+            key=key,
+            alias=alias,
+            queued_at=queued_at,
+            rank=self._rank(call),
+            avoid=frozenset(call.avoid),
+            home=self._home(call),
+        )
+        slot = await self._services.dispatcher.slot(waiting)
+        if self.machine.state.ended is not None:
+            self._services.dispatcher.release(key)
+            return
+        self._tries[key] = _Try(brief, queued_at)
+        prompt = ev.text_ref(brief.prompt_json)
+        body = ev.CallDispatched(
+            call=call.id,
+            attempt=command.attempt,
+            kind=call.kind,
+            turn=call.turn,
+            alias=alias,
+            mode=self._mode(call),
+            pool=self.config.aliases[alias].pool,
+            replica=slot.replica,
+            devices=self._services.devices(slot.replica),
+            queued_at=queued_at,
+            prompt=prompt,
+            prompt_name=brief.prompt_name,
+            prompt_version=brief.prompt_version,
+            grammar=brief.grammar_name,
+            output_file=call.planned.output_file,
+            reasons=slot.reasons,
+        )
+        await self._record(body, {prompt.sha256: brief.prompt_json})
+
+    async def _carry(self, command: cmd.Carry, recovering: bool) -> None:
+        call = self.machine.state.calls[command.call]
+        key = CallKey(self.run_id, call.id, command.attempt)
+        replica = call.replica or ""
+        if recovering:
+            self._services.dispatcher.occupy(key, call.planned.alias, replica)
+            holder = await self._services.holder(key)
+            if holder is not None:
+                await self._record(
+                    ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder)
+                )
+        order = await self._order(call, key)
+        outcome = await self._services.carry_out(replica, order)
+        self._tries.pop(key, None)
+        self._services.dispatcher.release(key)
+        await self._close(call, outcome)
+        self._services.committed_outcome(replica, key)
+
+    async def _close(self, call: CallState, outcome: CallOutcome) -> None:
+        """Commit what came of a try."""
+        timing = ev.TimingRecord(
+            started_at=outcome.timing.started_at,
+            first_token_at=outcome.timing.first_token_at,
+            ended_at=outcome.timing.ended_at,
+            longest_gap_s=outcome.timing.longest_gap_s,
+        )
+        usage = ev.UsageRecord(
+            prompt_tokens=outcome.usage.prompt_tokens,
+            output_tokens=outcome.usage.output_tokens,
+            cached_tokens=outcome.usage.cached_tokens,
+        )
+        raw = ev.text_ref(outcome.raw)
+        texts = {raw.sha256: outcome.raw}
+        if outcome.failure is not None:
+            failure = ev.FailureRecord(
+                failure_class=outcome.failure.failure_class,
+                message=outcome.failure.message,
+                evidence=dict(outcome.failure.evidence),
+            )
+            body: ev.Body = ev.CallFailed(
+                call=call.id,
+                attempt=outcome.key.attempt,
+                kind=call.kind,
+                failure=failure,
+                timing=timing,
+                usage=usage,
+                raw=raw if outcome.raw else None,
+                partial=outcome.partial,
+            )
+        else:
+            text = raw if outcome.text is outcome.raw else ev.text_ref(outcome.text)
+            texts[text.sha256] = outcome.text
+            body = ev.CallSucceeded(
+                call=call.id,
+                attempt=outcome.key.attempt,
+                kind=call.kind,
+                raw=raw,
+                text=text,
+                timing=timing,
+                usage=usage,
+                finish_reason=outcome.finish_reason,
+                repairs=outcome.repairs,
+            )
+        await self._record(body, texts)
+
+    async def _judge(self, command: cmd.JudgePlan) -> None:
+        call = self.machine.state.calls[command.call]
+        assert call.raw is not None
+        answer = await self._services.texts.get(call.raw.sha256)
+        view = view_turn(self.config, self.machine.state, self.goal)
+        body = await asyncio.to_thread(judge_plan, answer, view, command.attempt)
+        await self._record(body)
+
+    async def _publish(self, command: cmd.Publish) -> None:
+        call = self.machine.state.calls[command.call]
+        path = call.planned.output_file
+        assert path is not None and call.text is not None
+        publication = Publication(
+            key=CallKey(self.run_id, call.id, command.attempt),
+            epoch=self._services.epoch,
+            workspace=self.machine.state.workspace,
+            path=path,
+            sha256=call.text.sha256,
+            text=await self._services.texts.get(call.text.sha256),
+            alias=call.planned.alias,
+        )
+        published = await self._services.publish(publication)
+        await self._record(
+            ev.FilePublished(
+                call=call.id,
+                attempt=command.attempt,
+                path=path,
+                sha256=call.text.sha256,
+                size=published.bytes,
+                commit=published.commit,
+            )
+        )
+
+    async def _fail(
+        self,
+        command: cmd.Dispatch | cmd.Carry | cmd.Publish,
+        failure_class: FailureClass,
+        message: str,
+        evidence: dict[str, object],
+    ) -> None:
+        call = self.machine.state.calls[command.call]
+        self._services.dispatcher.release(CallKey(self.run_id, call.id, command.attempt))
+        failure = ev.FailureRecord.model_validate(
+            {"failure_class": failure_class, "message": message, "evidence": evidence}
+        )
+        await self._record(
+            ev.CallFailed(call=call.id, attempt=command.attempt, kind=call.kind, failure=failure)
+        )
+
+    async def _watch_wall(self) -> None:
+        ends = self.machine.state.submitted_at + self.config.budgets.wall_s
+        await asyncio.sleep(max(0.0, ends - time.time()))
+        await self._record(self.machine.over_wall())
+
+    # What a call needs.
+
+    async def _brief(self, call: CallState) -> Brief:
+        return await self._briefer.brief(call, self.machine.state)
+
+    async def _order(self, call: CallState, key: CallKey) -> CallOrder:
+        """The order of a dispatched try; after a restart it is built again from what was recorded."""
+        prepared = self._tries.get(key)
+        brief = prepared.brief if prepared is not None else await self._brief(call)
+        if prepared is None and call.prompt is not None:
+            brief = brief.with_prompt(await self._services.texts.get(call.prompt.sha256))
+        alias: AliasConfig = self.config.aliases[call.planned.alias]
+        return CallOrder(
+            key=key,
+            epoch=self._services.epoch,
+            alias=call.planned.alias,
+            request=GenerateRequest(
+                request_id=str(key),
+                messages=brief.messages,
+                sampling=brief.sampling,
+                grammar=brief.grammar,
+            ),
+            deadlines=Deadlines(
+                first_token_s=alias.first_token_deadline_s,
+                stall_s=alias.stall_deadline_s,
+                total_s=alias.deadline_s,
+            ),
+            mode=self._mode(call),
+            workspace=self.machine.state.workspace,
+            output_file=call.planned.output_file,
+            document=brief.document,
+            max_bytes=int(self.config.workspace.max_file_mib * 1024 * 1024),
+        )
+
+    def _mode(self, call: CallState) -> CallMode:
+        return "output_file" if call.planned.output_file is not None else "text"
+
+    def _rank(self, call: CallState) -> int:
+        if call.kind != "worker":
+            return 1_000
+        if call.id not in self._ranks:
+            calls = self.machine.state.calls.values()
+            self._ranks = upward_ranks([c.planned for c in calls if c.kind == "worker"])
+        return self._ranks[call.id]
+
+    def _home(self, call: CallState) -> str | None:
+        """The replica that served this run's plan before has the stack in its prefix cache."""
+        if call.kind == "worker":
+            return None
+        served = [c.replica for c in self.machine.state.calls.values() if c.kind == "plan"]
+        return next((replica for replica in reversed(served) if replica), None)

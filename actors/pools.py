@@ -1,0 +1,358 @@
+"""All pools of a deployment as the orchestrator holds them: supervisors, and the workbench beside the workspace.
+
+Where a call is carried out is decided here, once for each replica: in the replica's own process when that node
+sees the workspaces (no token crosses Ray), otherwise by the workbench actor, which takes the replica's stream.
+Publishing always happens beside the workspace, so that one process at a time writes a repository's history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+from actors.dispatcher import Dispatcher
+from actors.fingerprint import replica_fingerprint
+from actors.supervisor import Supervisor
+from actors.workbench_actor import WorkbenchActor
+from cluster.assignment import replicas_of
+from cluster.placement import Placement, reserve
+from familiar.call import CallKey, CallOrder, CallOutcome, Failure, Publication, Published, Timing, Usage
+from familiar.config.schema import Config
+from familiar.errors import CallError, ClusterError, FailureClass, StaleEpoch, WorkspaceError
+from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
+
+WORKBENCH = "workbench"
+PLACE_PAUSE_S = 5.0
+RELEASE_PAUSE_S = 0.2
+PUBLISH_TRIES = 12
+PUBLISH_PAUSE_S = 0.25
+ASK_TIMEOUT_S = 10.0
+
+log = logging.getLogger("familiar.pools")
+
+
+class Pools:
+    """Made and used in the orchestrator's event loop."""
+
+    def __init__(self, config: Config, epoch: int, dispatcher: Dispatcher) -> None:
+        self._config = config
+        self._epoch = epoch
+        self._dispatcher = dispatcher
+        self._namespace = namespace_of(config.deployment)
+        self._workbench: Any = None
+        self._marker = Path(config.workspace.root).expanduser() / f".familiar-{secrets.token_hex(8)}"
+        self._remote: set[str] = set()
+        self._held: dict[CallKey, str] = {}
+        self._committed: defaultdict[str, list[CallKey]] = defaultdict(list)
+        self._workspaces: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._place_error: str = ""
+        self._alias_of: dict[CallKey, str] = {}
+        self._supervisors = {
+            f"{name}:{index}": Supervisor(
+                pool=name,
+                replica=f"{name}:{index}",
+                config=pool,
+                index=index,
+                namespace=self._namespace,
+                fingerprint=replica_fingerprint(config, name, index),
+                on_change=self._changed,
+            )
+            for name, pool in config.pools.items()
+            for index in range(len(pool.replicas))
+        }
+
+    async def open(self) -> None:
+        """Find or start the workbench, fence off older orchestrators, adopt what is still held."""
+        self._workbench = await asyncio.to_thread(self._get_workbench)
+        await self._ask_held(WORKBENCH, self._workbench)
+        known = await asyncio.to_thread(self._known_replicas)
+        await asyncio.gather(*(self._ask_held(name, handle) for name, handle in known.items()))
+        for name, handle in known.items():
+            self._supervisors[name].handle = handle
+        self._spawn(self._place())
+        self._spawn(self._release_committed())
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Calls.
+
+    async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome:
+        """The outcome of a try; a replica that is gone, or unknown, gives a failure."""
+        self._alias_of[order.key] = order.alias
+        try:
+            if order.workspace and order.output_file is not None:
+                await self._ensure_workspace(order.workspace)
+            if self._held.get(order.key) == WORKBENCH or replica in self._remote:
+                return await self._carry_beside(replica, order)
+            supervisor = self._supervisors.get(replica)
+            if supervisor is None:
+                return _failed(
+                    order.key,
+                    FailureClass.BACKEND_UNREACHABLE,
+                    f"replica {replica} is not in the configuration any more",
+                )
+            return await supervisor.carry_out(order)
+        finally:
+            self._alias_of.pop(order.key, None)
+
+    async def _carry_beside(self, replica: str, order: CallOrder) -> CallOutcome:
+        try:
+            outcome: CallOutcome = await self._workbench.carry_out.remote(order, replica)
+            return outcome
+        except StaleEpoch:
+            raise
+        except (RayActorError, ActorUnavailableError, RayTaskError) as error:
+            return _failed(
+                order.key,
+                FailureClass.WORKBENCH_LOST,
+                f"the workbench that carried it out is gone: {type(error).__name__}",
+            )
+
+    async def holder(self, key: CallKey) -> str | None:
+        return self._held.get(key)
+
+    def forget(self, replica: str, key: CallKey) -> None:
+        self._held.pop(key, None)
+        self._committed[WORKBENCH if replica in self._remote else replica].append(key)
+
+    async def cancel(self, replica: str, key: CallKey) -> None:
+        supervisor = self._supervisors.get(replica)
+        handles = [self._workbench, supervisor.handle if supervisor else None]
+        for handle in filter(None, handles):
+            with contextlib.suppress(RayActorError, RayTaskError, TimeoutError):
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    await handle.cancel.remote(key)
+
+    # Files.
+
+    async def publish(self, publication: Publication) -> Published:
+        """Publish through a workbench that may be restarting. Raises `CallError`, `StaleEpoch`."""
+        last: Exception | None = None
+        for round_ in range(PUBLISH_TRIES):
+            try:
+                published: Published = await self._workbench.publish.remote(publication)
+                return published
+            except StaleEpoch:
+                raise
+            except (RayActorError, WorkspaceError) as error:
+                last = error
+                log.warning("publishing %s for %s: %s", publication.path, publication.key, error)
+            await asyncio.sleep(PUBLISH_PAUSE_S * 2 ** min(round_, 5))
+        raise CallError(
+            f"{publication.path} of {publication.key} could not be published: {last}",
+            failure_class=FailureClass.WORKSPACE_FAILED,
+            evidence={"path": publication.path, "tries": PUBLISH_TRIES},
+            remedy="The text is kept in the database; make room or mend the repository and run again.",
+        )
+
+    async def _ensure_workspace(self, root: str) -> None:
+        making = self._workspaces.get(root)
+        if making is None or (making.done() and making.exception() is not None):
+            making = asyncio.ensure_future(self._make_workspace(root))
+            self._workspaces[root] = making
+        await asyncio.shield(making)
+
+    async def _make_workspace(self, root: str) -> None:
+        for round_ in range(PUBLISH_TRIES):
+            try:
+                await self._workbench.create_workspace.remote(root)
+                return
+            except RayActorError:
+                await asyncio.sleep(PUBLISH_PAUSE_S * 2 ** min(round_, 4))
+        raise ClusterError("The workbench beside the workspace does not come up.")
+
+    # What people and the scheduler see.
+
+    def views(self) -> tuple[PoolView, ...]:
+        config = self._config
+        return tuple(
+            PoolView(
+                pool=name,
+                engine=pool.engine,
+                model=pool.model,
+                aliases=tuple(a for a, alias in config.aliases.items() if alias.pool == name),
+                queued=self._dispatcher.queued(name),
+                replicas=tuple(
+                    s.view(self._dispatcher.in_flight(name, s.replica))
+                    for s in self._supervisors.values()
+                    if s.pool == name
+                ),
+            )
+            for name, pool in config.pools.items()
+        )
+
+    def devices(self, replica: str) -> tuple[str, ...]:
+        supervisor = self._supervisors.get(replica)
+        return () if supervisor is None else supervisor.view().devices
+
+    def reasons(self) -> list[str]:
+        """Why runs cannot be worked on yet: one sentence for each pool without a ready replica."""
+        used = {alias.pool for alias in self._config.aliases.values() if alias.enabled}
+        reasons = [self._place_error] if self._place_error else []
+        for pool in sorted(used):
+            members = [s for s in self._supervisors.values() if s.pool == pool]
+            if not any(s.state == "ready" for s in members):
+                states = "; ".join(f"{s.replica} {s.state}: {s.detail}" for s in members)
+                reasons.append(f"Pool {pool} has no ready replica ({states}).")
+        return reasons
+
+    def hopeless(self) -> dict[str, str]:
+        """Pools whose every replica failed to start again and again, with the last reason."""
+        members: defaultdict[str, list[Supervisor]] = defaultdict(list)
+        for supervisor in self._supervisors.values():
+            members[supervisor.pool].append(supervisor)
+        return {
+            pool: group[-1].last_error
+            for pool, group in members.items()
+            if all(s.hopeless for s in group)
+        }
+
+    async def progress(self, run_id: str) -> tuple[CallProgress, ...]:
+        """Asked of every holder at once; who does not answer is left out."""
+        handles = {s.replica: s.handle for s in self._supervisors.values() if s.state == "ready"}
+        if self._remote:
+            handles[WORKBENCH] = self._workbench
+        answers = await asyncio.gather(
+            *(handle.progress.remote() for handle in handles.values() if handle),
+            return_exceptions=True,
+        )
+        return tuple(
+            CallProgress(
+                call=key.call_id,
+                attempt=key.attempt,
+                alias=self._alias_of.get(key, ""),
+                replica=name,
+                tokens=seen.tokens,
+                tokens_per_s=seen.tokens_per_s,
+            )
+            for name, answer in zip(handles, answers, strict=False)
+            if not isinstance(answer, BaseException)
+            for key, seen in answer.items()
+            if key.run_id == run_id
+        )
+
+    # Life.
+
+    def _changed(self, view: ReplicaView) -> None:
+        log.info("replica %s is %s %s", view.replica, view.state, view.detail)
+        if view.state == "ready":
+            self._spawn(self._became_ready(view))
+        else:
+            self._dispatcher.replica_changed(view)
+
+    async def _became_ready(self, view: ReplicaView) -> None:
+        """Before its first call: fence it with our epoch, and see where its calls are carried out."""
+        supervisor = self._supervisors[view.replica]
+        handle = supervisor.handle
+        await self._ask_held(view.replica, handle)
+        wish = self._config.pools[view.pool].workbench
+        beside = wish == "node"
+        if wish == "auto" and handle is not None:
+            with contextlib.suppress(RayActorError, RayTaskError):
+                beside = not await handle.sees.remote(str(self._marker))
+        (self._remote.add if beside else self._remote.discard)(view.replica)
+        if supervisor.state == "ready":
+            self._dispatcher.replica_changed(view)
+
+    async def _place(self) -> None:
+        while True:
+            try:
+                placements = await asyncio.to_thread(
+                    reserve, self._config.deployment, replicas_of(self._config)
+                )
+                break
+            except ClusterError as error:
+                self._place_error = str(error)
+                log.error("placement: %s", error)
+                await asyncio.sleep(PLACE_PAUSE_S)
+        self._place_error = ""
+        self._keep(placements)
+
+    def _keep(self, placements: dict[str, Placement]) -> None:
+        for name, placement in placements.items():
+            self._spawn(self._supervisors[name].keep(placement))
+
+    async def _ask_held(self, name: str, handle: Any) -> None:
+        """Which tries does it hold? The question carries our epoch, which fences off an older one."""
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                for key, _ in await handle.held.remote(self._epoch):
+                    self._held[key] = name
+        except (RayActorError, TimeoutError, AttributeError) as error:
+            log.warning("%s does not say what it holds: %s", name, error)
+
+    async def _release_committed(self) -> None:
+        """Tell holders, now and then, which outcomes they may forget."""
+        while True:
+            await asyncio.sleep(RELEASE_PAUSE_S)
+            batches, self._committed = self._committed, defaultdict(list)
+            for name, keys in batches.items():
+                handle = (
+                    self._workbench
+                    if name == WORKBENCH
+                    else getattr(self._supervisors.get(name), "handle", None)
+                )
+                if handle is not None:
+                    handle.release.remote(keys)
+
+    def _get_workbench(self) -> Any:
+        self._marker.parent.mkdir(parents=True, exist_ok=True)
+        for stale in self._marker.parent.glob(".familiar-*"):
+            stale.unlink(missing_ok=True)
+        self._marker.touch()
+        return (
+            ray.remote(WorkbenchActor)
+            .options(
+                name=WORKBENCH,
+                namespace=self._namespace,
+                lifetime="detached",
+                get_if_exists=True,
+                num_cpus=0,
+                max_restarts=-1,
+                max_task_retries=0,
+                max_concurrency=4096,
+                scheduling_strategy=_here(),
+            )
+            .remote(self._namespace)
+        )
+
+    def _known_replicas(self) -> dict[str, Any]:
+        known = {}
+        for name, supervisor in self._supervisors.items():
+            with contextlib.suppress(ValueError):
+                known[name] = ray.get_actor(supervisor.name, namespace=self._namespace)
+        return known
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _here() -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def _failed(key: CallKey, failure_class: FailureClass, message: str) -> CallOutcome:
+    now = time.time()
+    return CallOutcome(
+        key=key,
+        timing=Timing(now, None, now),
+        usage=Usage(),
+        failure=Failure(failure_class, message, {}),
+    )

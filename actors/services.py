@@ -1,0 +1,44 @@
+"""What a performer needs of the orchestrator around it, as one narrow value.
+
+Performers of all runs share one recorder, one dispatcher, the replicas and the workbench beside the
+workspace. They reach them only through these methods, so that a test can run a performer over anything that
+has them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from actors.dispatcher import Dispatcher
+from actors.texts import Texts
+from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
+from familiar.event import Body
+
+
+class Services(Protocol):
+    """The orchestrator as a performer sees it."""
+
+    epoch: int
+    dispatcher: Dispatcher
+    texts: Texts
+    log: logging.Logger
+
+    async def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
+        """Commit events; returns when they are committed and folded. Raises `StoreError`."""
+
+    def devices(self, replica: str) -> tuple[str, ...]: ...
+
+    async def holder(self, key: CallKey) -> str | None:
+        """Who holds a try that an earlier orchestrator sent out, if anybody does."""
+
+    async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome: ...
+
+    def committed_outcome(self, replica: str, key: CallKey) -> None:
+        """The outcome is committed; its holder may forget it."""
+
+    async def publish(self, publication: Publication) -> Published:
+        """Publish a file, again and again until it is there. Raises `CallError` when it cannot be."""
+
+    async def stop(self, replica: str, key: CallKey) -> None: ...

@@ -1,0 +1,226 @@
+"""One replica, kept alive: place it, start or adopt its actor, watch it, begin again with back-off.
+
+The actor is detached and named, so it outlives the orchestrator: a new supervisor finds it by name and keeps
+it when its fingerprint (configuration and code) is still right. Ray does not restart replicas by itself; the
+back-off and the reasons belong to this module, so that an engine that never starts is a sentence and not a
+spin. A try that was on a replica when it died fails with a class and evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+
+from actors.replica import Replica, ReplicaStatus
+from cluster.placement import Placement
+from familiar.call import CallKey, CallOrder, CallOutcome, Failure, Timing, Usage
+from familiar.config.schema import PoolConfig
+from familiar.engine import EngineStats
+from familiar.errors import FailureClass, StaleEpoch
+from familiar.service import ReplicaView
+
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+UNAVAILABLE_TRIES = 20
+HOPELESS_STARTS = 3
+"""After so many failed starts in a row, waiting calls are told instead of kept waiting."""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """The keeper of one replica. `on_change` is called with each new view of it."""
+
+    pool: str
+    replica: str
+    config: PoolConfig
+    index: int
+    namespace: str
+    fingerprint: str
+    on_change: Callable[[ReplicaView], None]
+    state: str = "starting"
+    detail: str = "waiting for its devices"
+    handle: Any = None
+    placement: Placement | None = None
+    status: ReplicaStatus | None = None
+    failed_starts: int = 0
+    last_error: str = ""
+    _down: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def name(self) -> str:
+        return f"replica:{self.replica}"
+
+    @property
+    def hopeless(self) -> bool:
+        return self.failed_starts >= HOPELESS_STARTS
+
+    def view(self, in_flight: int = 0) -> ReplicaView:
+        placement = self.placement
+        return ReplicaView(
+            replica=self.replica,
+            pool=self.pool,
+            state=self.state,
+            detail=self.detail,
+            devices=() if placement is None else tuple(str(d) for d in placement.devices),
+            node="" if placement is None else placement.node_id,
+            slots=self.config.slots,
+            in_flight=in_flight,
+            stats=EngineStats() if self.status is None else self.status.stats,
+        )
+
+    async def keep(self, placement: Placement) -> None:
+        """Keep the replica alive until cancelled."""
+        self.placement = placement
+        while True:
+            try:
+                await self._start()
+                self.failed_starts = 0
+                await self._watch()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # whatever a start or a watch can raise ends in a new start
+                self.failed_starts += self.state == "starting"
+                self.last_error = str(error).strip().splitlines()[0] if str(error) else repr(error)
+            await self._discard()
+            pause = BACKOFF_S[min(self.failed_starts, len(BACKOFF_S) - 1)]
+            self._set("backing_off", f"{self.last_error}; next start in {pause:g} s")
+            await asyncio.sleep(pause)
+
+    async def carry_out(self, order: CallOrder) -> CallOutcome:
+        """Have the replica carry out a try, or attach to it where it holds it already."""
+        for _ in range(UNAVAILABLE_TRIES):
+            handle = self.handle
+            if handle is None:
+                return self._lost(
+                    order.key, f"replica {self.replica} is {self.state}: {self.detail}"
+                )
+            try:
+                outcome: CallOutcome = await handle.carry_out.remote(order)
+                return outcome
+            except ActorDiedError as error:
+                self._down.set()
+                return self._lost(order.key, f"replica {self.replica} died: {_cause(error)}")
+            except ActorUnavailableError:
+                await asyncio.sleep(0.25)
+            except StaleEpoch:
+                raise
+            except RayTaskError as error:
+                return self._lost(order.key, f"replica {self.replica} failed: {_cause(error)}")
+        self._down.set()
+        return self._lost(order.key, f"replica {self.replica} does not answer")
+
+    def _lost(self, key: CallKey, message: str) -> CallOutcome:
+        now = time.time()
+        return CallOutcome(
+            key=key,
+            timing=Timing(now, None, now),
+            usage=Usage(),
+            failure=Failure(
+                FailureClass.BACKEND_UNREACHABLE,
+                message,
+                {"replica": self.replica, "state": self.state, "started": True},
+            ),
+        )
+
+    async def _start(self) -> None:
+        self._down.clear()
+        self._set("starting", "starting its process")
+        self.handle = await asyncio.to_thread(self._get_or_create)
+        deadline = time.monotonic() + self.config.start_deadline_s
+        starting = asyncio.ensure_future(self.handle.start.remote())
+        try:
+            while True:
+                done, _ = await asyncio.wait({starting}, timeout=1.0)
+                if done:
+                    starting.result()
+                    break
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"the engine did not start in pools.{self.pool}.start_deadline_s = "
+                        f"{self.config.start_deadline_s:g} s; last seen: {self.detail}"
+                    )
+                await self._poll()
+                self._set("starting", self.status.detail if self.status else self.detail)
+        finally:
+            starting.cancel()
+        await self._poll()
+        self._set("ready", "")
+
+    def _get_or_create(self) -> Any:
+        try:
+            known = ray.get_actor(self.name, namespace=self.namespace)
+        except ValueError:
+            known = None
+        if known is not None:
+            try:
+                if ray.get(known.fingerprint.remote(), timeout=10) == self.fingerprint:
+                    return known
+            except (RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
+                pass
+            ray.kill(known)
+        assert self.placement is not None
+        return (
+            ray.remote(Replica)
+            .options(
+                name=self.name,
+                namespace=self.namespace,
+                lifetime="detached",
+                max_restarts=0,
+                max_task_retries=0,
+                max_concurrency=4096,
+                get_if_exists=True,
+                **self.placement.options(),
+            )
+            .remote(
+                pool=self.pool,
+                replica_id=self.replica,
+                config=self.config,
+                replica=self.config.replicas[self.index],
+                fingerprint=self.fingerprint,
+            )
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.config.health_interval_s):
+                    await self._down.wait()
+                self.last_error = "its process is gone"
+                return
+            except TimeoutError:
+                pass
+            await self._poll()
+            if self.status is not None and not self.status.healthy:
+                self.last_error = self.status.detail
+                return
+
+    async def _poll(self) -> None:
+        try:
+            async with asyncio.timeout(max(10.0, 2 * self.config.health_interval_s)):
+                self.status = await self.handle.status.remote()
+        except TimeoutError:
+            self.last_error = "it does not answer a health check"
+            raise
+
+    async def _discard(self) -> None:
+        handle, self.handle = self.handle, None
+        self._set("dead", self.last_error)
+        if handle is not None:
+            await asyncio.to_thread(ray.kill, handle)
+
+    def _set(self, state: str, detail: str) -> None:
+        if (state, detail) != (self.state, self.detail):
+            self.state, self.detail = state, detail
+            self.on_change(self.view())
+
+
+def _cause(error: Exception) -> str:
+    """The first line of a Ray error that says something to a person."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(cause).__name__

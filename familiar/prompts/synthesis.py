@@ -1,0 +1,21 @@
+"""The messages of a synthesis: the goal, what was made, and the request to say so in a few sentences."""
+
+from __future__ import annotations
+
+from familiar.engine import Message
+from familiar.plan.view import CONTRACT_FILE, TurnView
+from familiar.prompts.planning import call_line
+from familiar.prompts.prompt import Prompt, load_prompt
+
+MAX_GOAL_CHARS = 2_000
+
+
+def synthesis_messages(view: TurnView) -> tuple[tuple[Message, ...], Prompt]:
+    """Messages and the prompt they were rendered from. The goal is cut to its head: it is only recalled."""
+    prompt = load_prompt("synthesis/final")
+    calls = [call for call in view.earlier if call.output_file != CONTRACT_FILE]
+    text = prompt.render(
+        goal=view.goal.text.strip()[:MAX_GOAL_CHARS],
+        results="\n".join(call_line(call) for call in calls) or "nothing",
+    )
+    return (Message("user", text),), prompt

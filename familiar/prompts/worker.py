@@ -1,0 +1,94 @@
+"""The brief of a worker call: what the plan asks, what the goal says about the file, what it depends on.
+
+A worker sees no more than it needs. What it depends on is handed on in full while that fits into half of the
+context, and cut evenly beyond that, with a mark where something was left out. A page under a contract is
+asked for its slot only; the shared parts are spliced by the harness and cost no token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from familiar.brief import Brief, sampling_of
+from familiar.call import DocumentSpec
+from familiar.config.schema import AliasConfig, Config
+from familiar.engine import Message
+from familiar.event import PlannedCall
+from familiar.goal import Goal
+from familiar.prompts.planning import CHARS_PER_TOKEN
+from familiar.prompts.prompt import Prompt, has_prompt, load_prompt
+
+MAX_ABOUT_CHARS = 4_000
+CUT = "\n[… left out …]\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something a call depends on: a file's path or a call's id, and its text."""
+
+    name: str
+    text: str
+
+
+def brief_worker(
+    call: PlannedCall,
+    *,
+    config: Config,
+    goal: Goal,
+    sources: Sequence[Source],
+    contract_text: str | None,
+    attempt: int,
+) -> Brief:
+    """What the worker is told, and what becomes of its answer."""
+    alias = config.aliases[call.alias]
+    form = load_prompt("worker/text" if call.output_file is None else "worker/file")
+    closing = form.text if call.output_file is None else form.render(file=call.output_file)
+    system = alias_prompt(call.alias, alias)
+    user = load_prompt("worker/call").render(
+        task=call.prompt.strip(),
+        about=_about(call, goal),
+        sources=_sources(sources, config, alias),
+    )
+    return Brief(
+        messages=(Message("system", system.text), Message("user", f"{user.strip()}\n\n{closing}")),
+        prompt_name=system.name,
+        prompt_version=system.version,
+        sampling=sampling_of(alias.sampling, attempt=attempt),
+        document=DocumentSpec(kind="raw" if call.output_file is None else "document"),
+    )
+
+
+def alias_prompt(name: str, alias: AliasConfig) -> Prompt:
+    """The alias's own prompt, the one of its name, or the one of every worker."""
+    if alias.prompt:
+        return load_prompt(alias.prompt)
+    return load_prompt(f"alias/{name}" if has_prompt(f"alias/{name}") else "alias/worker")
+
+
+def _about(call: PlannedCall, goal: Goal) -> str:
+    """What the goal says about the file; the whole goal where no file is named."""
+    if call.output_file is None:
+        text = goal.text if not goal.files else ""
+    else:
+        text = goal.about(call.output_file)
+    text = text.strip()
+    if not text or text in call.prompt:
+        return ""
+    return f"\nThe goal says:\n{text[:MAX_ABOUT_CHARS]}\n"
+
+
+def _sources(sources: Sequence[Source], config: Config, alias: AliasConfig) -> str:
+    if not sources:
+        return ""
+    context = config.pools[alias.pool].context_length - alias.sampling.max_tokens
+    share = int(max(context, 256) * CHARS_PER_TOKEN / 2 / len(sources))
+    parts = [f"--- {source.name} ---\n{_cut(source.text, share)}" for source in sources]
+    return "\nWhat this depends on:\n" + "\n".join(parts) + "\n"
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = max((limit - len(CUT)) // 2, 0)
+    return text[:half] + CUT + text[len(text) - half :]
