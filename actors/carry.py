@@ -1,0 +1,339 @@
+"""Carrying out one try of a call: take the stream, keep the text, keep the deadlines, classify.
+
+Everything that ordinarily goes wrong ends in a `CallOutcome` with a class and evidence, never in an
+exception. Time is kept by one timer per try that looks when the next deadline can strike at the
+earliest; a delta costs no timer. What a deadline means is decided from what the stream did:
+
+first token  Nothing came in time. `backend_slow` when the engine is known to be producing tokens
+             for others meanwhile (it is busy), otherwise `backend_stalled`.
+stall        Silence for longer than `stall_s` after the first token: `backend_stalled`.
+total        Silent for more than half of `stall_s`: `backend_stalled`. More than half of the time
+             went by before the first token, or the rate is below a quarter of what is usual for
+             this source: `backend_slow`. Otherwise tokens were flowing, and the call is simply
+             larger than its deadline: `call_oversized`.
+
+A stream that ends without a finish reason was cut: `backend_unreachable`. `length` is a truncated
+file (`call_truncated`), unless a grammar let the document be closed by repair; a text may be cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from actors.partial import PartialFile
+from actors.workspace import Workspace
+from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage, partial_path
+from familiar.document import FinishedDocument, finish_document
+from familiar.engine import Delta, FinishReason
+from familiar.errors import CallError, EngineError, FailureClass, WireError, WorkspaceError
+
+_BIG_TEXT = 16 * 1024  # characters from which on a document is finished in a thread
+_CLOSE_PATIENCE_S = 5.0
+_SLOW_SHARE = 0.25
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a try is; read at any time by others. Times are `time.monotonic()`."""
+
+    started: float = field(default_factory=time.monotonic)
+    tokens: int = 0
+    bytes: int = 0
+    first_token: float | None = None
+    last_token: float | None = None
+    longest_gap_s: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+    def see(self, delta: Delta, now: float) -> None:
+        self.tokens += delta.tokens
+        if delta.tokens > 0 or delta.text:
+            if self.last_token is None:
+                self.first_token = now
+            elif now - self.last_token > self.longest_gap_s:
+                self.longest_gap_s = now - self.last_token
+            self.last_token = now
+        self.prompt_tokens = max(self.prompt_tokens, delta.prompt_tokens)
+        self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
+
+    def tokens_per_s(self, now: float) -> float:
+        """Since the first token; 0.0 before the second."""
+        if self.first_token is None or self.tokens < 2 or now <= self.first_token:
+            return 0.0
+        return (self.tokens - 1) / (now - self.first_token)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is known of the engine behind a stream: is it producing tokens now (for anybody), and
+    how many tokens/s does one call usually get (None: not known yet)."""
+
+    producing: Callable[[], bool] = lambda: False
+    usual_tokens_per_s: float | None = None
+
+
+async def carry_out(
+    order: CallOrder,
+    deltas: AsyncIterator[Delta],
+    workspace: Workspace | None = None,
+    progress: Progress | None = None,
+    source: Source | None = None,
+) -> CallOutcome:
+    """Carry out one try. Closes `deltas` in the end, which aborts what is left of it.
+
+    Cancelling the task that runs this gives an outcome too (`cancelled`, with the partial kept):
+    the caller that cancels has to expect a result instead of a CancelledError.
+    """
+    source = source or Source()
+    progress = progress or Progress()
+    started_at = time.time() - (time.monotonic() - progress.started)
+    carrier = _Carrier(order, workspace, progress, source)
+    failure: Failure | None = None
+    document = FinishedDocument("")
+    try:
+        document = await carrier.run(deltas)
+    except asyncio.CancelledError:
+        _absorb_cancellation()
+        failure = Failure(FailureClass.CANCELLED, f"{order.key} was cancelled.", carrier.evidence())
+    except (EngineError, CallError) as error:
+        evidence = carrier.evidence() | _scalars(error.evidence)
+        failure = Failure(error.failure_class, str(error), evidence)
+    except WorkspaceError as error:
+        failure = Failure(FailureClass.WORKSPACE_FAILED, str(error), carrier.evidence())
+    except WireError as error:
+        failure = Failure(FailureClass.OUTPUT_INVALID, str(error), carrier.evidence())
+    except Exception as error:  # a run must end with a class whatever breaks in here
+        failure = Failure(
+            FailureClass.INTERNAL,
+            f"{order.key}: {type(error).__name__}: {error}",
+            carrier.evidence(),
+        )
+    finally:
+        await _close(deltas)
+    partial = await carrier.keep_partial() if failure else None
+    first = progress.first_token
+    return CallOutcome(
+        key=order.key,
+        timing=Timing(
+            started_at=started_at,
+            first_token_at=None if first is None else started_at + first - progress.started,
+            ended_at=time.time(),
+            longest_gap_s=progress.longest_gap_s,
+        ),
+        usage=Usage(progress.prompt_tokens, progress.tokens, progress.cached_tokens),
+        raw=carrier.raw(),
+        text=document.text if failure is None else "",
+        finish_reason=carrier.finish_reason,
+        repairs=document.repairs,
+        failure=failure,
+        partial=partial,
+    )
+
+
+class _Carrier:
+    """The state of one try."""
+
+    def __init__(
+        self, order: CallOrder, workspace: Workspace | None, progress: Progress, source: Source
+    ) -> None:
+        self.order = order
+        self.progress = progress
+        self.source = source
+        self.finish_reason: FinishReason | None = None
+        self._texts: list[str] = []
+        self._file: PartialFile | None = None
+        if order.mode == "output_file" and workspace is not None:
+            self._file = PartialFile(workspace, partial_path(order.key))
+            self._file.add(order.document.prefix)
+
+    def raw(self) -> str:
+        if len(self._texts) > 1:
+            self._texts = ["".join(self._texts)]
+        return self._texts[0] if self._texts else ""
+
+    async def run(self, deltas: AsyncIterator[Delta]) -> FinishedDocument:
+        order = self.order
+        if order.mode == "output_file" and self._file is None:
+            raise WorkspaceError(
+                f"{order.key} writes {order.output_file} and its order names no workspace."
+            )
+        try:
+            async with asyncio.timeout(None) as limit:
+                watch = _Watch(order, self.progress, limit)
+                try:
+                    await self._consume(deltas)
+                finally:
+                    watch.stop()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._deadline_error() from None
+        self._judge_end()
+        raw = self.raw()
+        if order.mode == "text":
+            return FinishedDocument(raw)
+        if len(raw) > _BIG_TEXT:
+            document = await asyncio.to_thread(finish_document, raw, order.document)
+        else:
+            document = finish_document(raw, order.document)
+        assert self._file is not None
+        await self._file.finish(streamed=order.document.prefix + raw, wanted=document.text)
+        return document
+
+    async def keep_partial(self) -> str | None:
+        """Write out what came; the name of the file that keeps it."""
+        if self._file is None or not self._texts:
+            return None
+        return await self._file.keep()
+
+    async def _consume(self, deltas: AsyncIterator[Delta]) -> None:
+        progress, file, texts = self.progress, self._file, self._texts
+        async for delta in deltas:
+            now = time.monotonic()
+            progress.see(delta, now)
+            if delta.text:
+                texts.append(delta.text)
+                progress.bytes += len(delta.text.encode("utf-8", "replace"))
+                if progress.bytes > self.order.max_bytes:
+                    raise CallError(
+                        f"{self.order.key} wrote more than {self.order.max_bytes} bytes.",
+                        failure_class=FailureClass.CALL_OVERSIZED,
+                        evidence={"bytes": progress.bytes, "max_bytes": self.order.max_bytes},
+                    )
+                if file is not None:
+                    file.add(delta.text)
+                    if file.due(now):
+                        await file.flush()
+            if delta.finish_reason is not None:
+                self.finish_reason = delta.finish_reason
+                return
+
+    def _judge_end(self) -> None:
+        """Raises when the way the stream ended is a failure."""
+        key, reason = self.order.key, self.finish_reason
+        if reason is None:
+            raise EngineError(
+                f"The stream of {key} ended without a finish reason, so it was cut.",
+                failure_class=FailureClass.BACKEND_UNREACHABLE,
+            )
+        if reason == "abort":
+            raise CallError(
+                f"{key} was aborted in the engine.", failure_class=FailureClass.CANCELLED
+            )
+        if reason == "error":
+            raise EngineError(f"The engine ended {key} with an error.")
+        if (
+            reason == "length"
+            and self.order.mode == "output_file"
+            and self.order.request.grammar is None
+        ):
+            raise CallError(
+                f"{key} was cut off at {self.progress.tokens} tokens, before its end.",
+                failure_class=FailureClass.CALL_TRUNCATED,
+                evidence={"max_tokens": self.order.request.sampling.max_tokens},
+            )
+
+    def _deadline_error(self) -> CallError:
+        """What the deadline that struck says about this call and its backend."""
+        now, p, limits, key = time.monotonic(), self.progress, self.order.deadlines, self.order.key
+        elapsed = now - p.started
+        rate = p.tokens_per_s(now)
+        usual = self.source.usual_tokens_per_s
+        if p.last_token is None or p.first_token is None:
+            busy = self.source.producing()
+            kind = FailureClass.BACKEND_SLOW if busy else FailureClass.BACKEND_STALLED
+            about = "while the engine served others" if busy else "and nothing shows it is at work"
+            deadline = "first_token" if elapsed < limits.total_s else "total"
+            text = f"{key} got no token in {elapsed:.1f} s, {about}."
+        else:
+            silent, waited = now - p.last_token, p.first_token - p.started
+            deadline = "total" if elapsed >= limits.total_s else "stall"
+            if deadline == "stall" or silent > limits.stall_s / 2:
+                kind = FailureClass.BACKEND_STALLED
+                text = f"{key} has been silent for {silent:.1f} s after {p.tokens} tokens."
+            elif waited > limits.total_s / 2:
+                kind = FailureClass.BACKEND_SLOW
+                text = f"{key} waited {waited:.1f} of {limits.total_s:g} s for its first token."
+            elif usual is not None and rate < _SLOW_SHARE * usual:
+                kind = FailureClass.BACKEND_SLOW
+                text = f"{key} ran at {rate:.1f} tokens/s where {usual:.1f} is usual."
+            else:
+                kind = FailureClass.CALL_OVERSIZED
+                text = (
+                    f"{key} had {p.tokens} tokens and was still at {rate:.1f} tokens/s when its "
+                    f"{limits.total_s:g} s were over."
+                )
+        evidence: dict[str, object] = {"deadline": deadline}
+        if usual is not None:
+            evidence["usual_tokens_per_s"] = round(usual, 2)
+        return CallError(text, failure_class=kind, evidence=evidence)
+
+    def evidence(self) -> dict[str, JsonScalar]:
+        """What the stream did up to now."""
+        now, p = time.monotonic(), self.progress
+        return {
+            "tokens": p.tokens,
+            "tokens_per_s": round(p.tokens_per_s(now), 2),
+            "seconds": round(now - p.started, 3),
+            "first_token_s": None if p.first_token is None else round(p.first_token - p.started, 3),
+            "longest_gap_s": round(p.longest_gap_s, 3),
+            "silent_s": round(now - (p.last_token or p.started), 3),
+        }
+
+
+class _Watch:
+    """The one timer of a try. It wakes when a deadline could strike at the earliest, looks, and
+    either lets the timeout expire or goes back to sleep."""
+
+    def __init__(self, order: CallOrder, progress: Progress, limit: asyncio.Timeout) -> None:
+        self._limits = order.deadlines
+        self._progress = progress
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(self._left(), self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _left(self) -> float:
+        """Seconds until the nearest deadline."""
+        p = self._progress
+        if p.last_token is None:
+            nearest = p.started + self._limits.first_token_s
+        else:
+            nearest = p.last_token + self._limits.stall_s
+        return min(nearest, p.started + self._limits.total_s) - time.monotonic()
+
+    def _look(self) -> None:
+        left = self._left()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._limit.reschedule(self._loop.time())
+
+
+def _absorb_cancellation() -> None:
+    """Tell the task that its cancellation was heard, so that later awaits work."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+async def _close(deltas: AsyncIterator[Delta]) -> None:
+    """Close the stream, which aborts it in the engine; an engine that hangs is left behind."""
+    close = getattr(deltas, "aclose", None)
+    if close is not None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_PATIENCE_S):
+                await close()
+
+
+def _scalars(evidence: dict[str, object]) -> dict[str, JsonScalar]:
+    return {
+        name: value if isinstance(value, str | int | float | bool | None) else str(value)
+        for name, value in evidence.items()
+    }

@@ -1,0 +1,305 @@
+"""The workspace's history: one commit for one published file, with run, call and attempt in it.
+
+A commit holds exactly one path. It is built by `git fast-import` on top of HEAD, which touches
+neither the user's files nor what they have staged; afterwards the index learns of this one path, so
+that `git status` stays clean. Commits that are asked for at the same time go through one git
+process together, in order. Repeating a publication finds the commit by its trailers and makes no
+second one. Only one process at a time commits to a workspace (a lock file in the git folder); when
+the user commits in between, git notices and the commit is built again on the new HEAD.
+
+The user's configuration, hooks and signing have no part in it, and the author is familiar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.workspace import PRIVATE, path_problem
+from familiar.call import CallKey
+from familiar.errors import WorkspaceError
+
+_IDENTITY = "familiar <familiar@localhost>"
+_LOCK_PATIENCE_S = 60.0
+_GROUP = 64
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FileCommit:
+    """One file on its way into history. `data` are the bytes that stand at `path`."""
+
+    key: CallKey
+    path: str
+    data: bytes
+    alias: str = ""
+
+    def trailers(self) -> dict[str, str]:
+        named = {
+            "Familiar-Run": self.key.run_id,
+            "Familiar-Call": self.key.call_id,
+            "Familiar-Attempt": str(self.key.attempt),
+            "Familiar-Alias": self.alias,
+        }
+        return {name: " ".join(value.split()) for name, value in named.items() if value}
+
+    def message(self) -> str:
+        lines = "\n".join(f"{name}: {value}" for name, value in self.trailers().items())
+        return f"Write {self.path}\n\n{lines}\n"
+
+
+class Repository:
+    """The git repository whose top is the workspace's root."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._waiting: list[tuple[FileCommit, asyncio.Future[str]]] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._git_folder: Path | None = None
+
+    async def create(self) -> None:
+        """Make the repository unless there is one, and keep the private folder out of it. An
+        existing repository is taken as it is: nothing in it is cleaned, staged or switched."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"The workspace {self.root} cannot be made: {error.strerror}."
+            ) from error
+        if not (self.root / ".git").exists():
+            await self._git("init", "--quiet", "--initial-branch=main")
+        named = await self._git("rev-parse", "--git-path", "info/exclude")
+        exclude = self.root / os.fsdecode(named).strip()
+        line = f"/{PRIVATE}/"
+        try:
+            known = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
+            if line not in known.splitlines():
+                exclude.parent.mkdir(parents=True, exist_ok=True)
+                with exclude.open("a", encoding="utf-8") as file:
+                    file.write(f"{'' if not known or known.endswith(chr(10)) else chr(10)}{line}\n")
+        except OSError as error:
+            raise WorkspaceError(
+                f"{exclude} cannot be written: {error.strerror}.", path=str(exclude)
+            ) from error
+
+    async def commit(self, change: FileCommit) -> str:
+        """Commit one file and return the commit's hash. Safe to repeat. Raises WorkspaceError."""
+        problem = path_problem(change.path)
+        if problem:
+            raise WorkspaceError(f"{change.path!r} cannot be committed: {problem}.")
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, done))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await done
+
+    async def find(self, key: CallKey) -> str | None:
+        """The newest commit of HEAD's history that carries this try's trailers."""
+        wanted = FileCommit(key, "-", b"").trailers()
+        patterns = [f"--grep=^{name}: {re.escape(value)}$" for name, value in wanted.items()]
+        code, out, _ = await self._try(
+            "log", "-1", "--format=%H", "-E", "--all-match", *patterns, "HEAD"
+        )
+        return out.decode().strip() or None if code == 0 else None
+
+    # -- one group of commits --------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+            try:
+                async with self._locked():
+                    hashes = await self._commit_group([change for change, _ in group])
+            except BaseException as error:
+                for _, done in group:
+                    if not done.done():
+                        done.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for (_, done), commit in zip(group, hashes, strict=True):
+                    if not done.done():
+                        done.set_result(commit)
+
+    async def _commit_group(self, group: list[FileCommit]) -> list[str]:
+        problem = ""
+        for attempt in range(_TRIES):
+            if attempt:
+                await asyncio.sleep(0.05 * attempt)
+            (ref, parent), present = await asyncio.gather(self._head(), self._blobs(group))
+            commits: list[str | None] = [None] * len(group)
+            blobs = [_blob_hash(change.data, parent) for change in group]
+            for index, change in enumerate(group):
+                if parent and present[index] == blobs[index]:
+                    commits[index] = await self.find(change.key)
+            new = [index for index, commit in enumerate(commits) if commit is None]
+            if new:
+                script = _import_script(ref, parent, [group[index] for index in new])
+                code, out, err = await self._try("fast-import", "--quiet", "--done", stdin=script)
+                made = out.decode().split()
+                if code != 0 or len(made) != len(new):
+                    problem = _first_line(err)
+                    continue
+                for index, commit in zip(new, made, strict=True):
+                    commits[index] = commit
+            done = [commit for commit in commits if commit is not None]
+            await self._tell_index({change.path: change.data for change in group}, done[0])
+            return done
+        raise WorkspaceError(
+            f"git could not commit {group[0].path} in {self.root}: {problem}.",
+            path=group[0].path,
+            remedy="See whether another git process is at work there.",
+        )
+
+    async def _head(self) -> tuple[str, str]:
+        """The branch (or "HEAD" when detached) and its commit ("" before the first one)."""
+        (code, name, _), (_, commit, _) = await asyncio.gather(
+            self._try("symbolic-ref", "-q", "HEAD"),
+            self._try("rev-parse", "-q", "--verify", "HEAD^{commit}"),
+        )
+        return (name.decode().strip() if code == 0 else "HEAD"), commit.decode().strip()
+
+    async def _blobs(self, group: list[FileCommit]) -> list[str]:
+        """What HEAD holds at each path: a blob's hash, or something that is none."""
+        asked = "".join(f"HEAD:{change.path}\n" for change in group)
+        _, out, _ = await self._try("cat-file", "--batch-check=%(objectname)", stdin=asked.encode())
+        found = out.decode("utf-8", "replace").splitlines()
+        return found if len(found) == len(group) else [""] * len(group)
+
+    async def _tell_index(self, files: Mapping[str, bytes], commit: str) -> None:
+        """Make the index say what HEAD now says about these paths, and nothing else."""
+        lines = [f"100644 {_blob_hash(data, commit)}\t{path}\0" for path, data in files.items()]
+        problem = ""
+        for attempt in range(_TRIES):
+            if attempt:
+                await asyncio.sleep(0.05 * 2**attempt)
+            code, _, err = await self._try(
+                "update-index", "--add", "-z", "--index-info", stdin="".join(lines).encode()
+            )
+            if code == 0:
+                return
+            problem = _first_line(err)
+        raise WorkspaceError(
+            f"git's index in {self.root} cannot be updated: {problem}.",
+            remedy="See whether another git process is at work there.",
+        )
+
+    # -- git and its lock ------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        path = await self._folder() / "familiar.lock"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise WorkspaceError(f"{path} cannot be opened: {error.strerror}.") from error
+        try:
+            deadline = time.monotonic() + _LOCK_PATIENCE_S
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise WorkspaceError(
+                            f"Another process has held {path} for {_LOCK_PATIENCE_S:.0f} s."
+                        ) from None
+                    await asyncio.sleep(0.01)
+            yield
+        finally:
+            os.close(fd)
+
+    async def _folder(self) -> Path:
+        if self._git_folder is None:
+            if (self.root / ".git").is_dir():
+                self._git_folder = self.root / ".git"
+            else:  # a worktree or a submodule: .git is a file that names the folder
+                out = await self._git("rev-parse", "--absolute-git-dir")
+                self._git_folder = Path(os.fsdecode(out).strip())
+        return self._git_folder
+
+    async def _git(self, *args: str) -> bytes:
+        code, out, err = await self._try(*args)
+        if code != 0:
+            raise WorkspaceError(f"git {args[0]} failed in {self.root}: {_first_line(err)}.")
+        return out
+
+    async def _try(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        settings = {
+            "safe.directory": str(self.root.resolve()),
+            "core.hooksPath": "/dev/null",
+            "core.fsmonitor": "false",
+            "core.quotePath": "false",
+            "gc.auto": "0",
+        }
+        flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "git",
+                *flags,
+                *args,
+                cwd=self.root,
+                env=_environment(self.root),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            missing = "git is not installed" if self.root.is_dir() else "the folder is gone"
+            raise WorkspaceError(f"git cannot run in {self.root}: {missing}.") from error
+        try:
+            out, err = await process.communicate(stdin)
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
+        return process.returncode or 0, out, err
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """git sees neither the user's configuration nor a repository above the workspace."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return kept | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CEILING_DIRECTORIES": str(root.resolve().parent),
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+
+
+def _blob_hash(data: bytes, like: str) -> str:
+    """Git's name for this content, in the kind of hash that `like` is."""
+    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
+    return kind(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _import_script(ref: str, parent: str, group: list[FileCommit]) -> bytes:
+    """Commits in a row for `git fast-import`; it prints their hashes in this order."""
+    when = f"{int(time.time())} +0000"
+    parts: list[bytes] = []
+    for mark, change in enumerate(group, start=1):
+        message = change.message().encode("utf-8", "replace")
+        path = change.path.replace("\\", "\\\\").replace('"', '\\"')
+        parts.append(f"commit {ref}\nmark :{mark}\n".encode())
+        parts.append(f"author {_IDENTITY} {when}\ncommitter {_IDENTITY} {when}\n".encode())
+        parts.append(b"data %d\n%s\n" % (len(message), message))
+        if mark == 1 and parent:
+            parts.append(f"from {parent}\n".encode())
+        parts.append(f'M 100644 inline "{path}"\n'.encode())
+        parts.append(b"data %d\n%s\n\n" % (len(change.data), change.data))
+        parts.append(b"get-mark :%d\n" % mark)
+    return b"".join([*parts, b"done\n"])
+
+
+def _first_line(err: bytes) -> str:
+    lines = err.decode("utf-8", "replace").strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no message"

@@ -1,0 +1,275 @@
+"""The workspace's files: every path stays below the root, every write is whole or absent.
+
+A path is checked twice: by its text (what git or a person could be fooled by) and by the kernel
+while it is opened (`actors.openat`), which no symbolic link and no race can get around. Text is
+written to a temporary file first and renamed when it is complete, so a reader never sees half a
+file. All methods block: call them in a thread. Errors are `WorkspaceError`s that name the path as
+it was given; a full disk leaves what was written so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from actors.openat import open_beneath
+from familiar.errors import WorkspaceError
+
+PRIVATE = ".familiar"
+"""The folder for temporary files; git is told to ignore it."""
+
+_MARK = f"{PRIVATE}/token"
+_LONGEST_PATH = 1024
+_CHUNK = 1 << 20
+
+
+def path_problem(path: str) -> str:
+    """Why this cannot name a file of a workspace; "" when it can."""
+    if not path or len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
+        return f"a path has 1 to {_LONGEST_PATH} bytes"
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in path):
+        return "it holds a control character or is not Unicode text"
+    if path.startswith("/"):
+        return "it is absolute"
+    if "\\" in path:
+        return "it holds a backslash"
+    for part in path.split("/"):
+        if part in {"", "."}:
+            return "it has an empty part"
+        if part == "..":
+            return "it leaves the workspace"
+        if len(part.encode()) > 255:
+            return "a part is longer than 255 bytes"
+        # Git takes these for its own folder on some file systems, so it is refused everywhere.
+        if part.lower().rstrip(". ") == ".git" or part.lower().startswith("git~"):
+            return "it points into git's own folder"
+    return ""
+
+
+class Workspace:
+    """The files below `root`. Holds no descriptor between two calls."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    def open_new(self, path: str) -> int:
+        """A descriptor for writing an empty file at `path`; the folders to it are made."""
+        with self._errors(path), self._beneath(path) as root:
+            self._make_parents(root, path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
+            fd = open_beneath(root, path, flags, 0o644)
+            try:
+                self._refuse_special(fd, path)
+                os.ftruncate(fd, 0)
+            except BaseException:
+                os.close(fd)
+                raise
+            return fd
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a whole file: to a temporary name beside it, to disk, renamed."""
+        head, _, name = path.rpartition("/")
+        beside = f"{head}/" if head else ""
+        temporary = f"{beside}.{name[:64]}.{os.getpid()}.{os.urandom(4).hex()}"
+        self._refuse(path)
+        fd = self.open_new(temporary)
+        try:
+            with self._errors(path):
+                try:
+                    write_all(fd, data)
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            self.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(WorkspaceError, OSError):
+                self.remove(temporary)
+            raise
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file of the workspace onto another path of it, and that onto the disk."""
+        with self._errors(target), self._beneath(target) as root:
+            self._refuse(source)
+            self._make_parents(root, target)
+            with self._parent(root, source) as old, self._parent(root, target) as new:
+                name = target.rpartition("/")[2]
+                self._refuse_existing(new, name, target)
+                os.rename(source.rpartition("/")[2], name, src_dir_fd=old, dst_dir_fd=new)
+                os.fsync(new)
+
+    def sync(self, path: str) -> None:
+        """Force a file's content to disk."""
+        with self._reading(path) as fd, self._errors(path):
+            os.fsync(fd)
+
+    def remove(self, path: str) -> None:
+        """Delete a file if it is there."""
+        with (
+            self._errors(path),
+            self._beneath(path) as root,
+            contextlib.suppress(FileNotFoundError),
+            self._parent(root, path) as parent,
+        ):
+            os.unlink(path.rpartition("/")[2], dir_fd=parent)
+
+    def read(self, path: str, *, max_bytes: int = 64 << 20) -> bytes:
+        """The whole file. Raises WorkspaceError also when it is larger than `max_bytes`."""
+        with self._reading(path) as fd, self._errors(path):
+            size = os.fstat(fd).st_size
+            if size > max_bytes:
+                self._fail(path, f"it has {size} bytes and at most {max_bytes} are read")
+            with os.fdopen(os.dup(fd), "rb") as file:
+                return file.read(max_bytes)
+
+    def sha256(self, path: str) -> str | None:
+        """The hash of a file in hexadecimal digits; None when there is no such file."""
+        try:
+            with self._reading(path) as fd, self._errors(path):
+                digest = hashlib.sha256()
+                while chunk := os.read(fd, _CHUNK):
+                    digest.update(chunk)
+                return digest.hexdigest()
+        except WorkspaceError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
+    def mark(self) -> str:
+        """The workspace's own token, made by the first who asks."""
+        if self.sha256(_MARK) is None:
+            self.write(_MARK, os.urandom(16).hex().encode())
+        return self.read(_MARK).decode()
+
+    def has_mark(self, token: str) -> bool:
+        """Whether this folder exists here and is the one with that token."""
+        try:
+            return bool(token) and self.read(_MARK).decode("utf-8", "replace") == token
+        except WorkspaceError:
+            return False
+
+    # -- resolution ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _beneath(self, path: str) -> Iterator[int]:
+        self._refuse(path)
+        try:
+            # The root may be reached over the user's own links; what is below it may not.
+            root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise WorkspaceError(
+                f"The workspace {self.root} cannot be opened: {error.strerror}.", path=path
+            ) from error
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+    @contextlib.contextmanager
+    def _parent(self, root: int, path: str) -> Iterator[int]:
+        folder = path.rpartition("/")[0]
+        # A descriptor that can be synced, so not O_PATH.
+        fd = open_beneath(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def _reading(self, path: str) -> Iterator[int]:
+        with self._errors(path), self._beneath(path) as root:
+            fd = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            self._refuse_special(fd, path)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _make_parents(self, root: int, path: str) -> None:
+        parts = path.split("/")[:-1]
+        if not parts:
+            return
+        folder = "/".join(parts)
+        with contextlib.suppress(FileNotFoundError):
+            os.close(open_beneath(root, folder, os.O_PATH | os.O_DIRECTORY))
+            return
+        held = os.dup(root)
+        try:
+            for part in parts:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=held)
+                below = open_beneath(held, part, os.O_PATH | os.O_DIRECTORY)
+                os.close(held)
+                held = below
+        finally:
+            os.close(held)
+
+    # -- refusals --------------------------------------------------------------------------------
+
+    def _refuse(self, path: str) -> None:
+        problem = path_problem(path)
+        if problem:
+            self._fail(path, problem)
+
+    def _refuse_special(self, fd: int, path: str) -> None:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            self._fail(path, "it is not a regular file")
+
+    def _refuse_existing(self, parent: int, name: str, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+            if not stat.S_ISREG(mode):
+                kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
+                self._fail(path, f"what stands there is {kind}")
+
+    def _fail(self, path: str, problem: str, cause: OSError | None = None) -> NoReturn:
+        raise WorkspaceError(
+            f"The path {path!r} cannot be used in the workspace {self.root}: {problem}.", path=path
+        ) from cause
+
+    @contextlib.contextmanager
+    def _errors(self, path: str) -> Iterator[None]:
+        """Say what an OSError means for a workspace."""
+        try:
+            yield
+        except OSError as error:
+            raise workspace_error(self.root, path, error) from error
+
+
+def workspace_error(root: Path, path: str, error: OSError) -> WorkspaceError:
+    """An operating system's error, told as one of the workspace."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkspaceError(
+            f"The disk of the workspace {root} is full; {path} is incomplete.",
+            path=path,
+            remedy="Free some space (or raise the quota) and run the call again.",
+        )
+    problem = _MEANINGS.get(error.errno or 0, error.strerror or str(error))
+    return WorkspaceError(
+        f"The path {path!r} cannot be used in the workspace {root}: {problem}.", path=path
+    )
+
+
+_MEANINGS = {
+    errno.ELOOP: "a symbolic link is on the way",
+    errno.EXDEV: "it leaves the workspace",
+    errno.ENOTDIR: "a part of it is a file or a symbolic link",
+    errno.EISDIR: "it is a folder",
+    errno.ENOENT: "there is no such file",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def write_all(fd: int, data: bytes, write: Callable[[int, memoryview], int] = os.write) -> None:
+    """Write every byte. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[write(fd, rest) :]
