@@ -1,0 +1,359 @@
+"""The recorder: the writing half of the orchestrator, in its process.
+
+`record` hands drafts to one writer thread and returns when they are committed. While a commit
+runs, what comes in piles up and becomes the next batch (group commit), so the disk's speed sets the
+batch size and nothing waits for a timer. The thread assigns each run's seq, commits, tells the
+event loop once per batch, and then writes `orchestra.log` from the same events. The loop side wakes
+whoever waits: the drafts' owners, and subscribers by run.
+
+What went wrong decides what happens. A `TransientStoreError` (full disk, locked file, server away)
+keeps the batch and tries again with back-off, and `problem` says so. A `StaleEpoch` is the end:
+everybody waiting gets it, and nothing more is written. Anything else is the fault of one group of
+drafts, and only its owner gets the error. Telemetry and snapshots are written when there is
+nothing to commit, and dropped rather than waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO
+
+from actors.store.failure import TransientStoreError
+from actors.store.log_line import LogLines
+from actors.store.store import DeviceSample, Store
+from familiar.errors import StaleEpoch, StoreError
+from familiar.event import Draft, Event, RunEnded
+
+MAX_BATCH = 512
+MAX_SAMPLES = 4096
+MAX_LOG_BACKLOG = 10_000
+FIRST_BACKOFF_S = 0.05
+LAST_BACKOFF_S = 2.0
+
+Crash = Callable[[str, int], None]
+OnCommit = Callable[[Sequence[Event]], None]
+OnProblem = Callable[[StoreError | None], None]
+
+
+@dataclass(slots=True)
+class _Group:
+    """The drafts of one `record` call and who waits for them."""
+
+    drafts: Sequence[Draft]
+    done: asyncio.Future[list[Event]]
+    events: list[Event] | None = None
+    error: BaseException | None = None
+
+
+_WAKE = None
+"""Put into the queue to make the writer look around: telemetry, a snapshot, or the end."""
+
+
+class Recorder:
+    """Records drafts as events. Made and used in one event loop; the thread is its own.
+
+    `on_commit` is called in the event loop with the events of each batch, in commit order, before
+    the owners of the drafts go on. `on_problem` is called in the event loop with an error when
+    writing stops, and with None when it goes on. `crash` is for tests that kill the process: it is
+    called in the writer thread as crash("commit", n) after the commit of the n-th event and before
+    anybody is told.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        epoch: int,
+        *,
+        log_path: Path | str | None = None,
+        on_commit: OnCommit | None = None,
+        on_problem: OnProblem | None = None,
+        crash: Crash | None = None,
+    ) -> None:
+        self.store = store
+        self.epoch = epoch
+        self.problem: StoreError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._on_commit = on_commit
+        self._on_problem = on_problem
+        self._crash = crash
+        self._committed = 0
+        self._incoming: SimpleQueue[_Group | None] = SimpleQueue()
+        self._samples: deque[DeviceSample] = deque(maxlen=MAX_SAMPLES)
+        self._snapshots: dict[str, tuple[int, str]] = {}
+        self._closing = threading.Event()
+        self._give_up_at = float("inf")
+        self._fatal: StoreError | None = None
+        self._last: dict[str, int] = {}
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._log = (
+            _Log(Path(log_path).expanduser(), LogLines(store.call_role)) if log_path else None
+        )
+        self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
+        self._thread.start()
+
+    # --- the event loop's side
+
+    async def record(self, drafts: Sequence[Draft]) -> list[Event]:
+        """Commit `drafts`, in order, and give back the events that they became.
+
+        Raises `StaleEpoch` when a newer orchestrator took over, `Conflict` for a taken idempotency
+        key, `StoreError` when the drafts can never be written. Waits while the disk is full. A
+        caller that is cancelled while it waits does not take its drafts back.
+        """
+        return await self.submit(drafts)
+
+    def submit(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Event]]:
+        """Like `record`, without waiting: the drafts have their place in the order at once."""
+        done: asyncio.Future[list[Event]] = self._loop.create_future()
+        if self._fatal is not None:
+            done.set_exception(self._fatal)
+        elif self._closing.is_set():
+            done.set_exception(StoreError("The recorder is closed; nothing was written."))
+        elif not drafts:
+            done.set_result([])
+        else:
+            self._incoming.put(_Group(drafts, done))
+        return done
+
+    def last_seq(self, run_id: str) -> int:
+        """The run's newest committed seq; one short read when it is not known here."""
+        known = self._last.get(run_id)
+        return self.store.last_seq(run_id) if known is None else known
+
+    async def wait_beyond(self, run_id: str, seq: int, timeout_s: float) -> int:
+        """Wait for an event of the run above `seq`, `timeout_s` at most; the run's newest seq."""
+        last = self.last_seq(run_id)
+        if last > seq or timeout_s <= 0:
+            return last
+        wake: asyncio.Future[None] = self._loop.create_future()
+        waiting = self._waiting.setdefault(run_id, set())
+        waiting.add(wake)
+        timer = self._loop.call_later(timeout_s, _resolve, wake)
+        try:
+            # The waker resolves every future of the run when a batch holds one of its events.
+            await wake
+        finally:
+            timer.cancel()
+            waiting.discard(wake)
+            if not waiting and self._waiting.get(run_id) is waiting:
+                del self._waiting[run_id]
+        return self.last_seq(run_id)
+
+    async def subscribe(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """The run's events above `after`, each once and in order, until the run has ended."""
+        while True:
+            events = await asyncio.to_thread(_read, self.store, run_id, after)
+            for event in events:
+                yield event
+                after = event.seq
+                if isinstance(event.body, RunEnded):
+                    return
+            if not events:
+                await self.wait_beyond(run_id, after, timeout_s=30.0)
+
+    def telemetry(self, samples: Sequence[DeviceSample]) -> None:
+        """Keep device samples when there is time; the oldest are dropped when there is none."""
+        self._samples.extend(samples)
+        self._incoming.put(_WAKE)
+
+    def snapshot(self, run_id: str, seq: int, state_json: str) -> None:
+        """Keep a run's folded state when there is time. Only the newest of a run is kept."""
+        self._snapshots[run_id] = (seq, state_json)
+        self._incoming.put(_WAKE)
+
+    async def close(self, timeout_s: float = 30.0) -> None:
+        """Commit what was handed in, then end the thread. A batch that still cannot be written
+        after `timeout_s` seconds is given up: its owners get the error."""
+        self._give_up_at = time.monotonic() + timeout_s
+        self._closing.set()
+        self._incoming.put(_WAKE)
+        await asyncio.to_thread(self._thread.join)
+        # What the thread sent with call_soon_threadsafe before it ended runs before this returns.
+        await asyncio.sleep(0)
+
+    # --- the writer thread's side
+
+    def _write_all(self) -> None:
+        while True:
+            groups = self._next_batch()
+            if groups:
+                self._write(groups)
+            elif self._closing.is_set() and self._incoming.empty():
+                break
+            else:
+                self._write_when_idle()
+        self._write_when_idle()
+        if self._log is not None:
+            self._log.close()
+
+    def _next_batch(self) -> list[_Group]:
+        first = self._incoming.get()
+        groups = [first] if first is not None else []
+        size = len(first.drafts) if first is not None else 0
+        while size < MAX_BATCH:
+            try:
+                group = self._incoming.get_nowait()
+            except Empty:
+                break
+            if group is not None:
+                groups.append(group)
+                size += len(group.drafts)
+        return groups
+
+    def _write(self, groups: list[_Group]) -> None:
+        error = self._fatal or self._commit(groups)
+        if isinstance(error, StaleEpoch):
+            self._fatal = error
+        if error is None:
+            self._tell(groups)
+        elif isinstance(error, StaleEpoch | TransientStoreError) or len(groups) == 1:
+            for group in groups:
+                group.events, group.error = None, error
+            self._tell(groups)
+        else:
+            # One group spoils the batch; alone, each gets what it deserves.
+            for group in groups:
+                self._write([group])
+
+    def _commit(self, groups: list[_Group]) -> BaseException | None:
+        """Commit the batch, again and again while the cause may pass. The error that stays."""
+        backoff = FIRST_BACKOFF_S
+        while True:
+            try:
+                events, texts = self._assign(groups)
+                self.store.append(events, texts)
+            except TransientStoreError as error:
+                self._report(error)
+                if time.monotonic() + backoff > self._give_up_at:
+                    return error
+                self._closing.wait(backoff)
+                if self._closing.is_set():
+                    time.sleep(min(backoff, 0.2))
+                backoff = min(backoff * 2, LAST_BACKOFF_S)
+            except Exception as error:
+                return error
+            else:
+                self._report(None)
+                return None
+
+    def _assign(self, groups: list[_Group]) -> tuple[list[Event], dict[str, str]]:
+        events: list[Event] = []
+        texts: dict[str, str] = {}
+        last: dict[str, int] = {}
+        for group in groups:
+            group.events = []
+            for draft in group.drafts:
+                run_id = draft.run_id
+                seq = last[run_id] if run_id in last else self.store.last_seq(run_id)
+                last[run_id] = seq = seq + 1
+                group.events.append(Event(run_id, seq, self.epoch, draft.at, draft.body))
+                if draft.texts:
+                    texts.update(draft.texts)
+            events.extend(group.events)
+        return events, texts
+
+    def _tell(self, groups: list[_Group]) -> None:
+        events = [event for group in groups for event in group.events or ()]
+        if events and self._crash is not None:
+            self._committed += len(events)
+            self._crash("commit", self._committed)
+        self._call(self._done, groups, events)
+        if events and self._log is not None:
+            self._log.write(events)
+
+    def _report(self, problem: StoreError | None) -> None:
+        if problem is None and self.problem is None:
+            return
+        self.problem = problem
+        if self._on_problem is not None:
+            self._call(self._on_problem, problem)
+
+    def _write_when_idle(self) -> None:
+        try:
+            while self._snapshots and self._incoming.empty():
+                run_id = next(iter(self._snapshots))
+                seq, state = self._snapshots.pop(run_id)
+                self.store.save_snapshot(run_id, seq, state)
+            samples = []
+            while self._samples and self._incoming.empty():
+                samples.append(self._samples.popleft())
+            if samples:
+                self.store.add_samples(samples)
+        except StoreError as error:
+            # Neither is history: the next snapshot or sample takes the place of this one.
+            self.problem = error
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        # A loop that is closed has nobody waiting any more. What was committed stays.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # --- back in the event loop
+
+    def _done(self, groups: list[_Group], events: list[Event]) -> None:
+        for event in events:
+            self._last[event.run_id] = event.seq
+            if isinstance(event.body, RunEnded):
+                # Later questions are rare enough for the database.
+                del self._last[event.run_id]
+                self.store.forget(event.run_id)
+        if events and self._on_commit is not None:
+            self._on_commit(events)
+        for group in groups:
+            if group.done.done():
+                continue
+            if group.error is not None:
+                group.done.set_exception(group.error)
+            else:
+                group.done.set_result(group.events or [])
+        if self._waiting:
+            for run_id in {event.run_id for event in events}:
+                for wake in self._waiting.pop(run_id, ()):
+                    _resolve(wake)
+
+
+class _Log:
+    """`orchestra.log`: appended to, flushed once per batch. What cannot be written now is kept, up
+    to a bound, and written later; the events themselves are in the database in any case."""
+
+    def __init__(self, path: Path, lines: LogLines) -> None:
+        self._path = path
+        self._lines = lines
+        self._backlog: deque[str] = deque(maxlen=MAX_LOG_BACKLOG)
+        self._file: IO[str] | None = None
+
+    def write(self, events: Sequence[Event]) -> None:
+        self._backlog.extend(self._lines.render(event) for event in events)
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("a", encoding="utf-8", errors="replace")
+            self._file.write("".join(f"{line}\n" for line in self._backlog))
+            self._file.flush()
+            self._backlog.clear()
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # A full disk is reported once more, and there is nothing left to close.
+            with contextlib.suppress(OSError):
+                file.close()
+
+
+def _read(store: Store, run_id: str, after: int) -> list[Event]:
+    return list(store.events(run_id, after, limit=500))
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

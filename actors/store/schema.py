@@ -1,0 +1,151 @@
+"""Making, recognising and upgrading the schema of a database.
+
+A new database is made from the metadata in one step and stamped with the newest revision; an older
+one is brought up to date by Alembic. What is not recognised is refused and left as it is. A SQLite
+file is made under another name and linked into place when it is complete, so a crash in between
+leaves no half-made database where the next start would look for one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
+
+from actors.store.address import Address, connect_sqlite
+from actors.store.failure import foreign, store_error
+from actors.store.tables import METADATA, STORE
+from familiar.errors import StoreError
+
+REVISION = "0001"
+"""The newest migration; what `METADATA` describes."""
+
+_VERSION_TABLE = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
+
+def create_schema(connection: Connection) -> None:
+    """Every table, the newest revision and a new store id, in the caller's transaction."""
+    METADATA.create_all(connection)
+    connection.execute(text(_VERSION_TABLE))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:r)"), {"r": REVISION})
+    connection.execute(
+        insert(STORE).values(only=1, store_id=str(uuid.uuid4()), created_at=time.time(), epoch=0)
+    )
+
+
+def create_sqlite(address: Address) -> None:
+    """Make the file of `address`. Does nothing when there is one by now."""
+    path = address.path
+    assert path is not None
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft.touch(exist_ok=False, mode=0o600)
+        try:
+            engine = Address(address.url, draft).engine(read_only=False)
+            try:
+                with engine.begin() as connection:
+                    create_schema(connection)
+            finally:
+                engine.dispose()
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                return
+            _sync_directory(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+    except Exception as error:
+        raise store_error(error, path) from error
+
+
+def create_postgresql(engine: Engine, address: Address) -> None:
+    """Make the tables in an empty schema. Does nothing when ours are there by now."""
+    with engine.begin() as connection:
+        # Two orchestrators may start at once; the lock ends with the transaction.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('familiar.create'))"))
+        tables = inspect(connection).get_table_names()
+        if STORE.name in tables:
+            return
+        if tables:
+            raise foreign(address, f"it holds other tables ({', '.join(sorted(tables)[:5])})")
+        create_schema(connection)
+
+
+def check_sqlite_file(path: Path, *, create: bool) -> bool:
+    """Whether there is a file. Raises `StoreError` for a missing one that may not be created."""
+    if path.is_dir():
+        raise foreign(path, "it is a directory")
+    if path.exists():
+        if path.stat().st_size == 0:
+            raise foreign(path, "the file is empty")
+        return True
+    if create:
+        return False
+    raise StoreError(
+        f"There is no database at {path}.",
+        remedy="Start the service once to create it, or set store.url to where it is.",
+    )
+
+
+def open_sqlite_writer(path: Path) -> sqlite3.Connection:
+    """The writing connection: WAL, every commit on the disk before it counts."""
+    connection = connect_sqlite(path, read_only=False)
+    try:
+        # Refuse a stranger's file before the first pragma that changes it.
+        if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
+            raise foreign(path, "it holds no tables")
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        if STORE.name not in names or "alembic_version" not in names:
+            raise foreign(path, "it holds other tables")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def recognise(connection: Connection, where: object) -> tuple[str, str]:
+    """The store id and the revision of a database. Raises `StoreError` when it is not ours."""
+    tables = inspect(connection).get_table_names()
+    if STORE.name not in tables or "alembic_version" not in tables:
+        raise foreign(where, "it holds other tables" if tables else "it holds no tables")
+    store_id = connection.execute(select(STORE.c.store_id)).scalar()
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if not isinstance(store_id, str) or not isinstance(revision, str):
+        raise foreign(where, "it has no store id")
+    return store_id, revision
+
+
+def upgrade(engine: Engine, where: object, revision: str) -> None:
+    """Bring an older database to `REVISION`. Raises `StoreError` for one that is newer."""
+    if revision == REVISION:
+        return
+    if revision > REVISION:
+        raise StoreError(
+            f"The database {where} was written by a newer version (schema {revision}; "
+            f"this version knows {REVISION}).",
+            remedy="Install that version or a later one.",
+        )
+    from actors.store.migrations import migrate
+
+    with engine.begin() as connection:
+        migrate(connection, REVISION)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
