@@ -20,7 +20,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -29,7 +29,7 @@ from typing import IO
 from actors.store.failure import TransientStoreError
 from actors.store.log_line import LogLines
 from actors.store.store import DeviceSample, Store
-from familiar.errors import StaleEpoch, StoreError
+from familiar.errors import FamiliarError, StaleEpoch, StoreError
 from familiar.event import Draft, Event, RunEnded
 
 MAX_BATCH = 512
@@ -50,7 +50,7 @@ class _Group:
     drafts: Sequence[Draft]
     done: asyncio.Future[list[Event]]
     events: list[Event] | None = None
-    error: BaseException | None = None
+    error: FamiliarError | None = None
 
 
 _WAKE = None
@@ -182,31 +182,47 @@ class Recorder:
     # --- the writer thread's side
 
     def _write_all(self) -> None:
-        while True:
-            groups = self._next_batch()
-            if groups:
-                self._write(groups)
-            elif self._closing.is_set() and self._incoming.empty():
-                break
-            else:
-                self._write_when_idle()
-        self._write_when_idle()
-        if self._log is not None:
-            self._log.close()
+        groups: list[_Group] = []
+        try:
+            while True:
+                if groups:
+                    self._write(groups)
+                else:
+                    self._write_when_idle()
+                if self._closing.is_set() and self._incoming.empty():
+                    break
+                groups = self._next_batch()
+            self._write_when_idle()
+        except BaseException as error:
+            # A fault of our own. Nobody may wait for a thread that is gone.
+            self._fatal = StoreError(f"The recorder broke: {error!r}. Nothing more is written.")
+            self._report(self._fatal)
+            self._fail([*groups, *self._handed_in()], self._fatal)
+            raise
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     def _next_batch(self) -> list[_Group]:
+        """Wait for something to do. An empty batch means that it is not a commit."""
         first = self._incoming.get()
-        groups = [first] if first is not None else []
-        size = len(first.drafts) if first is not None else 0
-        while size < MAX_BATCH:
+        groups = [] if first is None else [first]
+        size = 0 if first is None else len(first.drafts)
+        for group in self._handed_in():
+            groups.append(group)
+            size += len(group.drafts)
+            if size >= MAX_BATCH:
+                break
+        return groups
+
+    def _handed_in(self) -> Iterator[_Group]:
+        while True:
             try:
                 group = self._incoming.get_nowait()
             except Empty:
-                break
+                return
             if group is not None:
-                groups.append(group)
-                size += len(group.drafts)
-        return groups
+                yield group
 
     def _write(self, groups: list[_Group]) -> None:
         error = self._fatal or self._commit(groups)
@@ -215,15 +231,18 @@ class Recorder:
         if error is None:
             self._tell(groups)
         elif isinstance(error, StaleEpoch | TransientStoreError) or len(groups) == 1:
-            for group in groups:
-                group.events, group.error = None, error
-            self._tell(groups)
+            self._fail(groups, error)
         else:
             # One group spoils the batch; alone, each gets what it deserves.
             for group in groups:
                 self._write([group])
 
-    def _commit(self, groups: list[_Group]) -> BaseException | None:
+    def _fail(self, groups: list[_Group], error: FamiliarError) -> None:
+        for group in groups:
+            group.events, group.error = None, error
+        self._call(self._done, groups, [])
+
+    def _commit(self, groups: list[_Group]) -> FamiliarError | None:
         """Commit the batch, again and again while the cause may pass. The error that stays."""
         backoff = FIRST_BACKOFF_S
         while True:
@@ -238,8 +257,11 @@ class Recorder:
                 if self._closing.is_set():
                     time.sleep(min(backoff, 0.2))
                 backoff = min(backoff * 2, LAST_BACKOFF_S)
-            except Exception as error:
+            except FamiliarError as error:
                 return error
+            except ValueError as error:
+                # A body that JSON or UTF-8 cannot hold.
+                return StoreError(f"An event cannot be written: {error}")
             else:
                 self._report(None)
                 return None
@@ -265,6 +287,9 @@ class Recorder:
         if events and self._crash is not None:
             self._committed += len(events)
             self._crash("commit", self._committed)
+        for event in events:
+            if isinstance(event.body, RunEnded):
+                self.store.forget(event.run_id)
         self._call(self._done, groups, events)
         if events and self._log is not None:
             self._log.write(events)
@@ -279,8 +304,7 @@ class Recorder:
     def _write_when_idle(self) -> None:
         try:
             while self._snapshots and self._incoming.empty():
-                run_id = next(iter(self._snapshots))
-                seq, state = self._snapshots.pop(run_id)
+                run_id, (seq, state) = self._snapshots.popitem()
                 self.store.save_snapshot(run_id, seq, state)
             samples = []
             while self._samples and self._incoming.empty():
@@ -289,7 +313,7 @@ class Recorder:
                 self.store.add_samples(samples)
         except StoreError as error:
             # Neither is history: the next snapshot or sample takes the place of this one.
-            self.problem = error
+            self._report(error)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         # A loop that is closed has nobody waiting any more. What was committed stays.
@@ -304,7 +328,6 @@ class Recorder:
             if isinstance(event.body, RunEnded):
                 # Later questions are rare enough for the database.
                 del self._last[event.run_id]
-                self.store.forget(event.run_id)
         if events and self._on_commit is not None:
             self._on_commit(events)
         for group in groups:

@@ -8,28 +8,68 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, Row, Table, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+)
 
 from actors.store import rows as r
 from actors.store import tables as t
 
 T = TypeVar("T")
 
-_LISTS = {
-    "files_wanted",
-    "mends",
-    "needs",
-    "skipped_because",
-    "devices",
-    "repairs",
-    "reasons",
-    "inputs",
+Decoder = Callable[[Any], Any]
+
+
+def _list(value: str | None) -> tuple[Any, ...]:
+    return tuple(json.loads(value)) if value else ()
+
+
+def _mapping(value: str | None) -> dict[str, Any]:
+    return json.loads(value) if value else {}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_DECODERS: dict[str, Decoder] = {
+    "files_wanted": _list,
+    "mends": _list,
+    "needs": _list,
+    "skipped_because": _list,
+    "devices": _list,
+    "repairs": _list,
+    "reasons": _list,
+    "inputs": _list,
+    "detail": _mapping,
+    "failure_evidence": _mapping,
 }
-_MAPPINGS = {"detail", "failure_evidence"}
+
+
+def columns(kind: type[Any], table: Table) -> tuple[Column[Any], ...]:
+    """The columns of `table` that `kind` has fields for."""
+    return tuple(table.c[field.name] for field in fields(kind) if field.name in table.c)
+
+
+@cache
+def _decoders(names: tuple[str, ...]) -> tuple[Decoder, ...]:
+    return tuple(_DECODERS.get(name, _as_it_is) for name in names)
 
 
 def token_sums() -> list[Any]:
@@ -41,58 +81,68 @@ def token_sums() -> list[Any]:
 
 
 def load(kind: type[T], row: Row[Any], extra: Mapping[str, object] | None = None) -> T:
-    """`row` as `kind`, with lists and mappings read from their JSON."""
-    found = row._mapping
-    values: dict[str, Any] = dict(extra or {})
-    for field in fields(kind):  # type: ignore[arg-type]
-        name = field.name
-        if name in values:
-            continue
-        value = found[name]
-        if name in _LISTS:
-            value = tuple(json.loads(value)) if value else ()
-        elif name in _MAPPINGS:
-            value = json.loads(value) if value else {}
-        values[name] = value
+    """`row`, whose columns are named like fields of `kind`, with its lists and mappings read."""
+    names = row._fields
+    values = {
+        name: decode(value)
+        for name, decode, value in zip(names, _decoders(names), row, strict=True)
+    }
+    if extra:
+        values.update(extra)
     return kind(**values)
 
 
 def load_rows(
-    connection: Connection, run_id: str, table: Table, kind: type[T], order: Any
+    connection: Connection, table: Table, kind: type[T], where: ColumnElement[bool], order: Any
 ) -> list[T]:
-    query = select(table).where(table.c.run_id == run_id).order_by(order)
+    """The rows of `table` as `kind`, by `order`."""
+    query: Select[Any] = select(*columns(kind, table)).where(where).order_by(order)
     return [load(kind, row) for row in connection.execute(query)]
 
 
-def load_calls(connection: Connection, run_id: str) -> list[r.CallRow]:
+def load_calls(connection: Connection, run_id: str, call_id: str | None = None) -> list[r.CallRow]:
+    """The calls of a run, or the one that is asked for: by turn, plan calls first."""
+
+    def wanted(table: Table) -> ColumnElement[bool]:
+        of_run = table.c.run_id == run_id
+        return of_run if call_id is None else and_(of_run, table.c.call_id == call_id)
+
     tries: defaultdict[str, list[r.TryRow]] = defaultdict(list)
-    for one in load_rows(connection, run_id, t.MODEL_CALLS, r.TryRow, t.MODEL_CALLS.c.attempt):
+    for one in load_rows(
+        connection, t.MODEL_CALLS, r.TryRow, wanted(t.MODEL_CALLS), t.MODEL_CALLS.c.attempt
+    ):
         tries[one.call_id].append(one)
     edges: defaultdict[str, list[str]] = defaultdict(list)
-    query = select(t.EDGES).where(t.EDGES.c.run_id == run_id).order_by(t.EDGES.c.depends_on)
+    query = select(t.EDGES).where(wanted(t.EDGES)).order_by(t.EDGES.c.depends_on)
     for edge in connection.execute(query):
         edges[edge.call_id].append(edge.depends_on)
-    found = connection.execute(
-        select(t.WORKER_CALLS).where(t.WORKER_CALLS.c.run_id == run_id)
-    ).all()
-    ended_well = {
-        row.call_id
-        for row in found
-        if row.status == "published" or (row.status == "succeeded" and row.output_file is None)
-    }
+    done = _ended_well(connection, run_id)
     calls = []
-    for row in found:
+    for row in connection.execute(
+        select(*columns(r.CallRow, t.WORKER_CALLS)).where(wanted(t.WORKER_CALLS))
+    ):
         depends_on = tuple(edges[row.call_id])
-        status = row.status
-        if status == "planned" and ended_well.issuperset(depends_on):
-            status = "queued"
+        ready = row.status == "planned" and done.issuperset(depends_on)
         extra = {
-            "status": status,
+            "status": "queued" if ready else row.status,
             "depends_on": depends_on,
             "tries": tuple(tries[row.call_id]),
         }
         calls.append(load(r.CallRow, row, extra))
     return sorted(calls, key=_order)
+
+
+def _ended_well(connection: Connection, run_id: str) -> set[str]:
+    """The calls that no dependent waits for any more: a file counts once it is published."""
+    calls = t.WORKER_CALLS.c
+    query = select(calls.call_id).where(
+        calls.run_id == run_id,
+        or_(
+            calls.status == "published",
+            and_(calls.status == "succeeded", calls.output_file.is_(None)),
+        ),
+    )
+    return set(connection.execute(query).scalars())
 
 
 def _order(call: r.CallRow) -> tuple[int, int, int, str]:

@@ -26,13 +26,14 @@ from sqlalchemy import (
 from actors.store import rows as r
 from actors.store import tables as t
 from actors.store.address import Address
-from actors.store.assemble import load, load_calls, load_rows, load_runs, token_sums
+from actors.store.assemble import columns, load, load_calls, load_rows, load_runs, token_sums
 from actors.store.failure import store_error
 from actors.store.schema import REVISION, check_sqlite_file, recognise
 from familiar.errors import NotFound, StoreError
 from familiar.event import Event, event_from_row
 
 RUN_STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
+RUN = columns(r.RunRow, t.RUNS)
 T = TypeVar("T")
 
 
@@ -84,7 +85,7 @@ class Reader:
     ) -> list[r.RunRow]:
         """Runs, newest first; `before` is the last run of the page before."""
         runs = t.RUNS.c
-        query = select(t.RUNS).order_by(runs.submitted_at.desc(), runs.run_id.desc()).limit(limit)
+        query = select(*RUN).order_by(runs.submitted_at.desc(), runs.run_id.desc()).limit(limit)
         if status is not None:
             query = query.where(runs.status == status)
         with self._snapshot() as connection:
@@ -106,7 +107,7 @@ class Reader:
     def session_runs(self, session_id: str) -> list[r.RunRow]:
         """A session's runs, oldest first. Raises `NotFound`."""
         runs = t.RUNS.c
-        query = select(t.RUNS).where(runs.session_id == session_id)
+        query = select(*RUN).where(runs.session_id == session_id)
         with self._snapshot() as connection:
             found = connection.execute(query.order_by(runs.submitted_at, runs.run_id)).all()
             if not found:
@@ -120,7 +121,7 @@ class Reader:
             return connection.execute(query).scalar()
 
     def _run(self, connection: Connection, run_id: str) -> Row[Any]:
-        row = connection.execute(select(t.RUNS).where(t.RUNS.c.run_id == run_id)).first()
+        row = connection.execute(select(*RUN).where(t.RUNS.c.run_id == run_id)).first()
         if row is None:
             raise NotFound(
                 f"There is no run {run_id}.",
@@ -143,9 +144,11 @@ class Reader:
 
     def call(self, run_id: str, call_id: str) -> r.CallRow:
         """One call with its tries. Raises `NotFound`."""
-        for call in self.calls(run_id):
-            if call.call_id == call_id:
-                return call
+        with self._snapshot() as connection:
+            self._run(connection, run_id)
+            found = load_calls(connection, run_id, call_id)
+        if found:
+            return found[0]
         raise NotFound(
             f"Run {run_id} has no call {call_id}.",
             field="call_id",
@@ -156,7 +159,8 @@ class Reader:
         """The turns, each with its planner and the worker calls of its plan."""
         with self._snapshot() as connection:
             self._run(connection, run_id)
-            turns = load_rows(connection, run_id, t.TURNS, r.TurnRow, t.TURNS.c.turn)
+            of_run = t.TURNS.c.run_id == run_id
+            turns = load_rows(connection, t.TURNS, r.TurnRow, of_run, t.TURNS.c.turn)
             calls = [call for call in load_calls(connection, run_id) if call.kind == "worker"]
         return [
             r.PlanRow(turn, tuple(call for call in calls if call.turn == turn.turn))
@@ -176,7 +180,7 @@ class Reader:
     def messages(self, session_id: str) -> list[r.MessageRow]:
         """What was said in a session, in order, over all of its runs."""
         query = (
-            select(t.MESSAGES)
+            select(*columns(r.MessageRow, t.MESSAGES))
             .join(t.RUNS, t.RUNS.c.run_id == t.MESSAGES.c.run_id)
             .where(t.RUNS.c.session_id == session_id)
             .order_by(t.RUNS.c.submitted_at, t.RUNS.c.run_id, t.MESSAGES.c.seq)
@@ -187,7 +191,7 @@ class Reader:
     def _of_run(self, run_id: str, table: Table, kind: type[T], order: Any) -> list[T]:
         with self._snapshot() as connection:
             self._run(connection, run_id)
-            return load_rows(connection, run_id, table, kind, order)
+            return load_rows(connection, table, kind, table.c.run_id == run_id, order)
 
     # --- history
 

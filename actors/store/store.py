@@ -16,9 +16,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Row, Select, select
 
 from actors.store import writes as w
 from actors.store.address import Address
@@ -175,7 +175,7 @@ class Store:
             run_id = event.run_id
             last = ahead.get(run_id)
             if last is None:
-                last = self._last_seq(run_id)
+                last = self._last[run_id] if run_id in self._last else self._read_last_seq(run_id)
             if event.seq != last + 1:
                 raise StoreError(
                     f"Event {event.seq} of run {run_id} does not follow event {last}; "
@@ -206,11 +206,7 @@ class Store:
         query = select(EVENTS.c.epoch, EVENTS.c.at, EVENTS.c.body).where(
             EVENTS.c.run_id == last.run_id, EVENTS.c.seq == last.seq
         )
-        try:
-            with self._engine.connect() as connection:
-                row = connection.execute(query).first()
-        except Exception as error:
-            raise store_error(error, self.address) from error
+        row = self._first(query)
         return row is not None and tuple(row) == (last.epoch, last.at, last.body_json())
 
     def _advance(self, events: Sequence[Event]) -> None:
@@ -219,41 +215,41 @@ class Store:
             self._last[event.run_id] = event.seq
 
     def last_seq(self, run_id: str) -> int:
-        """The seq of the run's newest event, 0 for a run that has none.
+        """The seq of the run's newest event, 0 for a run that has none. Never waits for a writer.
 
         Raises `StoreError` for a run that another shard owns."""
-        with self._lock:
-            return self._last_seq(run_id)
-
-    def _last_seq(self, run_id: str) -> int:
         last = self._last.get(run_id)
-        if last is not None:
-            return last
+        # What is read here is not kept: an append may be further by now.
+        return self._read_last_seq(run_id) if last is None else last
+
+    def _read_last_seq(self, run_id: str) -> int:
         newest = (
             select(EVENTS.c.seq, OWNERS.c.shard)
-            .join(OWNERS, OWNERS.c.run_id == EVENTS.c.run_id)
+            .join(OWNERS, OWNERS.c.run_id == EVENTS.c.run_id, isouter=True)
             .where(EVENTS.c.run_id == run_id)
             .order_by(EVENTS.c.seq.desc())
             .limit(1)
         )
-        try:
-            with self._engine.connect() as connection:
-                row = connection.execute(newest).first()
-        except Exception as error:
-            raise store_error(error, self.address) from error
-        if row is not None and row.shard != self.shard:
+        row = self._first(newest)
+        if row is None:
+            return 0
+        if row.shard is not None and row.shard != self.shard:
             raise StoreError(
                 f"Run {run_id} belongs to shard {row.shard}, and this is {self.shard}.",
                 remedy="Send the request to that shard's orchestrator.",
             )
-        last = int(row.seq) if row is not None else 0
-        self._last[run_id] = last
-        return last
+        return int(row.seq)
+
+    def _first(self, query: Select[Any]) -> Row[Any] | None:
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(query).first()
+        except Exception as error:
+            raise store_error(error, self.address) from error
 
     def forget(self, run_id: str) -> None:
-        """Drop what is kept in memory of a run that has ended."""
-        with self._lock:
-            self._last.pop(run_id, None)
+        """Drop what is kept in memory of a run that has ended. For the thread that appends."""
+        self._last.pop(run_id, None)
 
     def open_runs(self) -> list[str]:
         """The runs of this shard that have not ended, oldest first."""
@@ -287,24 +283,21 @@ class Store:
 
     def text(self, sha256: str) -> str | None:
         """A text by its hash."""
-        with self._engine.connect() as connection:
-            data = connection.execute(select(TEXTS.c.body).where(TEXTS.c.sha256 == sha256)).scalar()
-        return None if data is None else bytes(data).decode("utf-8")
+        row = self._first(select(TEXTS.c.body).where(TEXTS.c.sha256 == sha256))
+        return None if row is None else bytes(row.body).decode("utf-8")
 
     def call_role(self, run_id: str, call_id: str) -> tuple[int | None, str | None] | None:
         """Turn and alias of a call."""
         query = select(WORKER_CALLS.c.turn, WORKER_CALLS.c.alias).where(
             WORKER_CALLS.c.run_id == run_id, WORKER_CALLS.c.call_id == call_id
         )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = self._first(query)
         return None if row is None else (row.turn, row.alias)
 
     def find_idempotent(self, key: str) -> str | None:
         """The run that was submitted with this idempotency key."""
-        query = select(RUNS.c.run_id).where(RUNS.c.idempotency_key == key)
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar()
+        row = self._first(select(RUNS.c.run_id).where(RUNS.c.idempotency_key == key))
+        return None if row is None else str(row.run_id)
 
     def save_snapshot(self, run_id: str, seq: int, state_json: str) -> None:
         """Keep a run's folded state, up to and including `seq`, for a quick restart."""
@@ -314,8 +307,7 @@ class Store:
     def load_snapshot(self, run_id: str) -> tuple[int, str] | None:
         """The newest snapshot: its seq and its state."""
         query = select(SNAPSHOTS.c.seq, SNAPSHOTS.c.state).where(SNAPSHOTS.c.run_id == run_id)
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = self._first(query)
         return None if row is None else (row.seq, row.state)
 
     def add_samples(self, samples: Sequence[DeviceSample]) -> None:

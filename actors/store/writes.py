@@ -46,11 +46,13 @@ Row = tuple[Value, ...]
 @dataclass(frozen=True, slots=True, eq=False)
 class Upsert:
     """Insert `columns`; where the key is there already, overwrite `replaces` (nothing if empty).
-    `replaces=None` is a plain insert, which refuses a key that is there."""
+    `replaces=None` is a plain insert, which refuses a key that is there. With `lowest`, the row
+    with the lower value in that column stays, whichever came first."""
 
     table: Table
     columns: tuple[str, ...]
     replaces: tuple[str, ...] | None
+    lowest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,7 @@ OWNER = Upsert(OWNERS, _all(OWNERS), ())
 SNAPSHOT = _upsert(SNAPSHOTS, *_all(SNAPSHOTS))
 GPU_SAMPLE = _upsert(GPU_SAMPLES, *_all(GPU_SAMPLES))
 
-SESSION = Upsert(SESSIONS, _all(SESSIONS), ())
+SESSION = Upsert(SESSIONS, _all(SESSIONS), ("workspace", "created_at"), lowest="created_at")
 RUN_SUBMITTED = _upsert(
     RUNS,
     "run_id",
@@ -255,7 +257,10 @@ def _insert(write: Upsert, dialect: Dialect) -> ClauseElement:
     if not write.replaces:
         return statement.on_conflict_do_nothing(index_elements=keys)
     changes = {column: statement.excluded[column] for column in write.replaces}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+    where = None
+    if write.lowest is not None:
+        where = statement.excluded[write.lowest] < write.table.c[write.lowest]
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
 
 
 def _update(write: Update) -> ClauseElement:
