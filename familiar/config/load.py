@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -89,30 +89,25 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> set[str]:
     """The field names that are valid below `loc`, found by walking the schema's types."""
     kinds: list[Any] = [model]
     for part in loc:
-        below: list[Any] = []
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                field = kind.model_fields.get(str(part))
-                below += _models(field.annotation) if field else []
-            else:
-                below += _models(kind)
-        kinds = below
-    return {
-        name
-        for kind in kinds
-        if isinstance(kind, type) and issubclass(kind, BaseModel)
-        for name in kind.model_fields
-    }
+        kinds = [below for kind in kinds for below in _below(kind, part)]
+    return {name for kind in kinds if _is_model(kind) for name in kind.model_fields}
 
 
-def _models(annotation: Any) -> list[Any]:
-    """Unwrap containers and unions down to model classes."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return list(_walk(annotation))
+def _below(kind: Any, part: int | str) -> list[Any]:
+    """The types that may stand at `part`, a field, a key or an index, of a value of type `kind`."""
+    if _is_model(kind):
+        field = kind.model_fields.get(str(part))
+        return _alternatives(field.annotation) if field else []
+    return _alternatives(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
 
 
-def _walk(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) in (list, dict, tuple, Union, UnionType) or get_args(annotation):
-        for inner in get_args(annotation):
-            yield from _models(inner)
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for part in get_args(annotation) for kind in _alternatives(part)]
+    return [annotation]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

