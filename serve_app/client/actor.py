@@ -1,0 +1,75 @@
+"""A deployment through its orchestrator actor, for a process that is connected to the same Ray.
+
+What happened is read from the database, what is to come is asked of the actor. An orchestrator
+that is being restarted is waited for: its runs go on, and so does whoever follows them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from actors.remote_error import cause_of
+from familiar.errors import ClusterError, FamiliarError
+from familiar.service import Readiness, SubmitRun
+from serve_app.client.database import DatabaseHistory
+from serve_app.client.service import Message
+from serve_app.models.event import StreamProgress, TryProgress
+from serve_app.models.pool import Pool, PoolList
+from serve_app.models.run import CancelAccepted, RunAccepted
+
+ANSWER_S = 60.0
+# Also how often progress is told.
+WAIT_S = 1.0
+
+
+class ActorService(DatabaseHistory):
+    """Implements `Service`. The database must be readable here, and exist: wait for readiness."""
+
+    def __init__(self, orchestrator: Any, store_url: str) -> None:
+        super().__init__(store_url)
+        self._orchestrator = orchestrator
+
+    def submit(self, order: SubmitRun) -> RunAccepted:
+        return RunAccepted.model_validate(self._ask("submit", order))
+
+    def cancel(self, run_id: str, reason: str) -> CancelAccepted:
+        self.run(run_id)
+        status = self._ask("cancel", run_id, reason)
+        return CancelAccepted.model_validate({"run_id": run_id, "status": status})
+
+    def pools(self) -> PoolList:
+        return PoolList(pools=[Pool.model_validate(view) for view in self._ask("pools")])
+
+    def readiness(self) -> Readiness:
+        found: Readiness = self._ask("readiness")
+        return found
+
+    def waited(self, run_id: str, seq: int) -> Iterator[Message]:
+        try:
+            if self._ask("wait_beyond", run_id, seq, WAIT_S) > seq:
+                return
+            if running := self._ask("progress", run_id):
+                calls = [TryProgress.model_validate(call) for call in running]
+                yield StreamProgress(calls=calls)
+        except ClusterError:
+            time.sleep(WAIT_S)
+
+    # Any: the answers of actor methods have no types here.
+    def _ask(self, method: str, *args: object) -> Any:
+        try:
+            return ray.get(getattr(self._orchestrator, method).remote(*args), timeout=ANSWER_S)
+        except (RayActorError, GetTimeoutError):
+            raise ClusterError(
+                f"The orchestrator does not answer {method}; it may be restarting.",
+                remedy="Ask again in some seconds.",
+            ) from None
+        except RayTaskError as error:
+            cause = cause_of(error)
+            if isinstance(cause, FamiliarError):
+                raise cause from None
+            raise

@@ -1,0 +1,88 @@
+"""What happened, read from the database without any service: works when nothing runs.
+
+With SQLite this is the node that holds the file, with PostgreSQL any. A stream looks at the
+database twice a second, and it has no token progress: only a deployment knows that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from actors.store.queries import Reader
+from familiar.event import RunEnded
+from serve_app import history
+from serve_app.client.service import Message
+from serve_app.models.artifact import ArtifactList
+from serve_app.models.call import CallDetail, CallList
+from serve_app.models.event import StreamEnd
+from serve_app.models.plan import Plan
+from serve_app.models.run import RunDetail, RunPage
+
+POLL_S = 0.5
+PAGE = 200
+
+
+class DatabaseHistory:
+    """Implements `History` over the store at `url`. Raises `StoreError` when it cannot be read."""
+
+    def __init__(self, url: str) -> None:
+        self._reader = Reader.open(url)
+
+    @property
+    def where(self) -> str:
+        return f"the database {self._reader.address}"
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def runs(self, limit: int, cursor: str | None = None, status: str | None = None) -> RunPage:
+        return history.run_page(self._reader, limit=limit, cursor=cursor, status=status)
+
+    def run(self, run_id: str) -> RunDetail:
+        return history.run_detail(self._reader, run_id)
+
+    def plan(self, run_id: str) -> Plan:
+        return history.plan(self._reader, run_id)
+
+    def calls(self, run_id: str) -> CallList:
+        return history.call_list(self._reader, run_id)
+
+    def call(self, run_id: str, call_id: str) -> CallDetail:
+        return history.call_detail(self._reader, run_id, call_id)
+
+    def artifacts(self, run_id: str) -> ArtifactList:
+        return history.artifacts(self._reader, run_id)
+
+    def text(self, run_id: str, digits: str) -> str:
+        return history.text(self._reader, run_id, digits)
+
+    def stream(self, run_id: str, after: int = 0) -> Iterator[Message]:
+        seq = after
+        while True:
+            events = self._reader.events(run_id, seq, PAGE)
+            for event in events:
+                seq = event.seq
+                yield event
+                if isinstance(event.body, RunEnded):
+                    yield StreamEnd(
+                        run_id=run_id,
+                        seq=seq,
+                        outcome=event.body.outcome,
+                        reason=event.body.reason,
+                        failure_class=event.body.failure_class,
+                    )
+                    return
+            if not events:
+                last, ended = history.last_seq(self._reader, run_id)
+                if last > seq:
+                    continue
+                if ended is not None:
+                    yield ended
+                    return
+                yield from self.waited(run_id, seq)
+
+    def waited(self, run_id: str, seq: int) -> Iterator[Message]:
+        """Wait a little for an event above `seq`; may tell what goes on meanwhile."""
+        time.sleep(POLL_S)
+        yield from ()

@@ -1,0 +1,243 @@
+"""A running service over its HTTP API.
+
+A stream that is cut is taken up again after the last event that was seen (`Last-Event-ID`), so
+every event comes once and in order however often the connection breaks; only the API's own `end`
+message ends it. When nobody answers for `PATIENCE_S`, that is an error which says that the run
+itself goes on. Nothing but reading is ever repeated from here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from familiar.errors import ClusterError, Conflict, FamiliarError, InputError, NotFound
+from familiar.event import Event, event_from_row
+from familiar.service import Readiness, SubmitRun
+from serve_app.client.service import Message
+from serve_app.client.sse import ServerSentMessage, read_messages
+from serve_app.models.artifact import ArtifactList
+from serve_app.models.base import HttpModel
+from serve_app.models.call import CallDetail, CallList
+from serve_app.models.event import RecordedEvent, StreamEnd, StreamProgress
+from serve_app.models.plan import Plan
+from serve_app.models.pool import PoolList
+from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
+
+ANSWER_S = 60.0
+# Three heartbeats of the API.
+SILENCE_S = 45.0
+PATIENCE_S = 120.0
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+_UNAVAILABLE = frozenset({502, 503, 504})
+
+M = TypeVar("M", bound=HttpModel)
+
+
+class HttpService:
+    """Implements `Service` over the API at `url`, with the bearer key `key` if there is one."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                timeout=httpx.Timeout(ANSWER_S, connect=5.0),
+                trust_env=False,
+                transport=transport,
+            )
+            if self._http.base_url.scheme not in ("http", "https"):
+                raise httpx.InvalidURL("it does not begin with http:// or https://")
+        except (httpx.InvalidURL, ValueError) as error:
+            raise InputError(
+                f"{url} is not the URL of a service: {error}.",
+                field="url",
+                remedy="Give one like http://127.0.0.1:8321.",
+            ) from None
+
+    @property
+    def where(self) -> str:
+        return self.url
+
+    def close(self) -> None:
+        self._http.close()
+
+    def answers(self) -> bool:
+        """Whether a familiar service answers there now."""
+        try:
+            reply = self._http.get("/healthz", timeout=2.0)
+            return reply.status_code == 200 and reply.json() == {"status": "ok"}
+        except (httpx.HTTPError, ValueError):
+            return False
+
+    # --- Service
+
+    def submit(self, order: SubmitRun) -> RunAccepted:
+        path = f"/v1/sessions/{order.session_id}/runs" if order.session_id else "/v1/runs"
+        body: dict[str, Any] = {"goal": order.goal}
+        if order.files is not None:
+            body["files"] = list(order.files)
+        headers = {"Idempotency-Key": order.idempotency_key} if order.idempotency_key else {}
+        reply = self._ask("POST", path, json=body, headers=headers)
+        return RunAccepted.model_validate_json(reply.content)
+
+    def cancel(self, run_id: str, reason: str) -> CancelAccepted:
+        reply = self._ask("POST", f"/v1/runs/{run_id}/cancel", json={"reason": reason})
+        return CancelAccepted.model_validate_json(reply.content)
+
+    def pools(self) -> PoolList:
+        return self._get(PoolList, "/v1/pools")
+
+    def readiness(self) -> Readiness:
+        try:
+            reply = self._http.get("/readyz")
+            if reply.status_code == 200:
+                return Readiness(True)
+            body = reply.json()
+            reasons = body.get("reasons") or [body.get("detail", reply.reason_phrase)]
+            return Readiness(False, tuple(str(reason) for reason in reasons))
+        except (httpx.HTTPError, ValueError, AttributeError) as error:
+            return Readiness(False, (f"{self.url} does not answer: {error}.",))
+
+    # --- History
+
+    def runs(self, limit: int, cursor: str | None = None, status: str | None = None) -> RunPage:
+        asked = {"limit": str(limit), "cursor": cursor, "status": status}
+        return self._get(RunPage, "/v1/runs", {k: v for k, v in asked.items() if v is not None})
+
+    def run(self, run_id: str) -> RunDetail:
+        return self._get(RunDetail, f"/v1/runs/{run_id}")
+
+    def plan(self, run_id: str) -> Plan:
+        return self._get(Plan, f"/v1/runs/{run_id}/plan")
+
+    def calls(self, run_id: str) -> CallList:
+        return self._get(CallList, f"/v1/runs/{run_id}/calls")
+
+    def call(self, run_id: str, call_id: str) -> CallDetail:
+        return self._get(CallDetail, f"/v1/runs/{run_id}/calls/{call_id}")
+
+    def artifacts(self, run_id: str) -> ArtifactList:
+        return self._get(ArtifactList, f"/v1/runs/{run_id}/artifacts")
+
+    def text(self, run_id: str, digits: str) -> str:
+        return self._ask("GET", f"/v1/runs/{run_id}/texts/{digits}").text
+
+    def stream(self, run_id: str, after: int = 0) -> Iterator[Message]:
+        seq = after
+        tries, away_since = 0, None
+        while True:
+            try:
+                for message in self._connection(run_id, seq):
+                    tries, away_since = 0, None
+                    if isinstance(message, Event):
+                        if message.seq <= seq:
+                            continue
+                        seq = message.seq
+                    yield message
+                    if isinstance(message, StreamEnd):
+                        return
+            except (httpx.TransportError, ClusterError) as error:
+                now = time.monotonic()
+                away_since = away_since or now
+                if now - away_since > self._patience_s:
+                    raise ClusterError(
+                        f"{self.url} has not answered for {self._patience_s:.0f} s "
+                        f"({_said(error)}); the run itself goes on where the service is.",
+                        remedy=f"Follow it again later: familiar show {run_id} --follow",
+                    ) from None
+            time.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
+            tries += 1
+
+    def _connection(self, run_id: str, after: int) -> Iterator[Message]:
+        """One connection's messages. A stream that is over without `end` simply stops."""
+        with self._http.stream(
+            "GET",
+            f"/v1/runs/{run_id}/events",
+            headers={"Accept": "text/event-stream", "Last-Event-ID": str(after)},
+            timeout=httpx.Timeout(SILENCE_S, connect=5.0),
+        ) as reply:
+            if reply.status_code != 200:
+                reply.read()
+                raise _problem(reply, self.url)
+            for message in read_messages(reply.iter_lines()):
+                read = _read(message)
+                if read is not None:
+                    yield read
+
+    def _get(self, kind: type[M], path: str, params: Mapping[str, str | None] | None = None) -> M:
+        return kind.model_validate_json(self._ask("GET", path, params=params).content)
+
+    # Any: what httpx takes for a JSON body.
+    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+        try:
+            reply = self._http.request(method, path, **given)
+        except httpx.TransportError as error:
+            raise ClusterError(
+                f"No service answers at {self.url} ({_said(error)}).",
+                remedy="Start one with `familiar serve`, or name another with --url.",
+            ) from None
+        if reply.is_success:
+            return reply
+        raise _problem(reply, self.url)
+
+
+def _read(message: ServerSentMessage) -> Message | None:
+    """None for a kind or a body that this version does not know."""
+    try:
+        if message.event == "progress":
+            return StreamProgress.model_validate_json(message.data)
+        if message.event == "end":
+            return StreamEnd.model_validate_json(message.data)
+        if message.event:
+            return None
+        found = RecordedEvent.model_validate_json(message.data)
+        body = RecordedBody(type=found.type, **found.body).model_dump_json()
+        return event_from_row(found.run_id, found.seq, found.epoch, found.at, body)
+    except ValidationError:
+        return None
+
+
+class RecordedBody(HttpModel, extra="allow"):
+    """An event's body with its type inside, as the store has it."""
+
+    type: str
+
+
+def _problem(reply: httpx.Response, url: str) -> FamiliarError:
+    """The error that a problem document stands for."""
+    try:
+        body = reply.json()
+        detail, remedy = str(body["detail"]), str(body.get("remedy") or "")
+        field = str(body.get("field") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        detail = f"{url} answered {reply.status_code} {reply.reason_phrase} and is no familiar API."
+        return ClusterError(detail, remedy="Is the URL right?")
+    if reply.status_code == 404:
+        return NotFound(detail, field=field, remedy=remedy)
+    if reply.status_code == 409:
+        return Conflict(detail, field=field, remedy=remedy)
+    if reply.status_code == 401:
+        remedy = "Put a key of the service's api.keys into FAMILIAR_KEY."
+    if reply.status_code in _UNAVAILABLE:
+        return ClusterError(detail, remedy=remedy)
+    if reply.is_client_error:
+        return InputError(detail, field=field, remedy=remedy)
+    return FamiliarError(detail, remedy=remedy)
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,273 @@
+"""What became of a run, for the end of following it and for `familiar show`.
+
+`gather` reads everything once; `print_report` draws it and `Report.as_json` gives it to machines.
+What matters comes first: the outcome, and for a run that failed the first cause and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from serve_app.client.service import History
+from serve_app.follow.remedy import remedy_of
+from serve_app.follow.timeline import LEGEND, Row, timeline
+from serve_app.models.artifact import ArtifactList
+from serve_app.models.call import CallList, CallSummary, TrySummary
+from serve_app.models.plan import Plan
+from serve_app.models.run import RunDetail
+
+_STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
+_ANSWER_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one alias had of one replica. `busy_s` is the time from start to end, summed."""
+
+    alias: str
+    replica: str
+    tries: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    busy_s: float = 0.0
+
+    def plus(self, tried: TrySummary) -> Share:
+        busy_s = 0.0
+        if tried.started_at is not None and tried.ended_at is not None:
+            busy_s = tried.ended_at - tried.started_at
+        return Share(
+            self.alias,
+            self.replica,
+            self.tries + 1,
+            self.failed + (tried.failure_class is not None),
+            self.prompt_tokens + tried.prompt_tokens,
+            self.output_tokens + tried.output_tokens,
+            self.cached_tokens + tried.cached_tokens,
+            self.busy_s + busy_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run, read at one time."""
+
+    run: RunDetail
+    plan: Plan
+    calls: CallList
+    artifacts: ArtifactList
+
+    @property
+    def missing(self) -> list[str]:
+        made = {artifact.path for artifact in self.artifacts.artifacts}
+        return [path for path in self.run.files_wanted if path not in made]
+
+    @property
+    def broken(self) -> list[CallSummary]:
+        """Calls that ended badly themselves, in the order of the plan."""
+        return [call for call in self.calls.calls if call.status == "failed"]
+
+    @property
+    def failure_class(self) -> str | None:
+        """The class to act on: that of the first broken call, else the run's own."""
+        if self.run.failure_class in (None, "files_missing", "dependency_failed") and self.broken:
+            return self.broken[0].failure_class
+        return self.run.failure_class
+
+    @property
+    def remedy(self) -> str:
+        if self.run.status != "failed":
+            return ""
+        return remedy_of(self.failure_class, run=self.run.run_id, session=self.run.session_id)
+
+    def shares(self) -> list[Share]:
+        """Tokens by alias and replica."""
+        shares: dict[tuple[str, str], Share] = {}
+        for call in self.calls.calls:
+            for tried in call.tries:
+                key = (tried.alias or "", tried.replica or "")
+                shares[key] = shares.get(key, Share(*key)).plus(tried)
+        return [shares[key] for key in sorted(shares)]
+
+    def planners(self) -> list[str]:
+        """Who planned each turn, one sentence each."""
+        said = []
+        for turn in self.plan.turns:
+            if turn.planner is None:
+                said.append(f"turn {turn.turn}: nobody yet")
+                continue
+            refused = [
+                decision
+                for decision in self.plan.decisions
+                if decision.turn == turn.turn and decision.kind == "plan.rejected"
+            ]
+            who = "the model" if turn.planner == "model" else "the rules planner"
+            why = f" ({turn.reason})" if turn.reason else ""
+            tries = f"; {len(refused)} plan(s) of the model refused" if refused else ""
+            said.append(
+                f"turn {turn.turn}: {who}, {len(turn.worker_calls)} worker call(s){why}{tries}"
+            )
+        return said
+
+    def rows(self) -> list[Row]:
+        return timeline(self.calls.calls, self.run.submitted_at)
+
+    def as_json(self) -> dict[str, JsonValue]:
+        return {
+            "run": self.run.model_dump(mode="json"),
+            "remedy": self.remedy or None,
+            "missing": list(self.missing),
+            "planners": list(self.planners()),
+            "artifacts": self.artifacts.model_dump(mode="json")["artifacts"],
+            "calls": self.calls.model_dump(mode="json")["calls"],
+            "plan": self.plan.model_dump(mode="json")["turns"],
+        }
+
+
+def gather(history: History, run_id: str) -> Report:
+    """Everything about a run. Raises `NotFound`."""
+    return Report(
+        run=history.run(run_id),
+        plan=history.plan(run_id),
+        calls=history.calls(run_id),
+        artifacts=history.artifacts(run_id),
+    )
+
+
+def print_report(report: Report, console: Console, *, where: str) -> None:
+    """`where` is the source that answered, for the last lines."""
+    print_outcome(report, console)
+    _print_answer(report, console)
+    _print_files(report, console)
+    if planners := report.planners():
+        console.print()
+        console.print(Text("who planned", "bold"))
+        for line in planners:
+            console.print(Text(f"  {line}"))
+    print_timeline(report.rows(), console)
+    _print_shares(report, console)
+    _print_next(report, console, where)
+
+
+def print_outcome(report: Report, console: Console) -> None:
+    run = report.run
+    line = Text()
+    line.append(run.status, _STYLES.get(run.status, "bold cyan"))
+    if run.ended_at is not None:
+        line.append(f" after {run.ended_at - run.submitted_at:.1f} s")
+    if run.reason:
+        line.append(f": {run.reason}")
+    console.print(line)
+    for call in report.broken:
+        last = call.tries[-1] if call.tries else None
+        why = (last.failure_message if last else None) or ""
+        console.print(Text(f"  {call.call_id} failed, {call.failure_class}: {why}", "red"))
+    if report.remedy:
+        console.print(Text(f"  What to do: {report.remedy}", "yellow"))
+
+
+def _print_answer(report: Report, console: Console) -> None:
+    adopted = [made for made in report.run.syntheses if made.adopted and made.text]
+    if adopted:
+        text = (adopted[-1].text or "").strip()
+        cut = text if len(text) <= _ANSWER_CHARS else text[: _ANSWER_CHARS - 1] + "…"
+        console.print()
+        console.print(Text(f"answer (by {adopted[-1].source})", "bold"))
+        console.print(Text(cut))
+
+
+def _print_files(report: Report, console: Console) -> None:
+    if not report.artifacts.artifacts and not report.missing:
+        return
+    console.print()
+    console.print(Text("files", "bold"))
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for artifact in report.artifacts.artifacts:
+        table.add_row(
+            escape(artifact.path), f"{artifact.size} B", artifact.call_id, artifact.commit[:12]
+        )
+    for path in report.missing:
+        table.add_row(Text(path, "red"), Text("missing", "red"))
+    console.print(table)
+
+
+def print_timeline(rows: list[Row], console: Console) -> None:
+    """One line a try, with its seconds since the submission and its bar."""
+    if not rows:
+        return
+    span = max((row.ended or row.first_token or row.started or row.queued or 0) for row in rows)
+    width = max(console.width - 76, 12)
+    scale = (width - 1) / span if span else 0.0
+    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+    table.add_column("call", no_wrap=True)
+    table.add_column("replica", no_wrap=True)
+    for name in ("queued", "started", "1st token", "ended", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(f"0 to {span:.1f} s", no_wrap=True, overflow="crop")
+    for row in rows:
+        style = "red" if row.failure_class else ""
+        table.add_row(
+            Text(row.name, style),
+            row.replica,
+            *(_at(at) for at in (row.queued, row.started, row.first_token, row.ended)),
+            str(row.tokens or ""),
+            Text(row.bar(scale), style or "cyan"),
+        )
+    console.print()
+    console.print(Text("calls", "bold"), Text(f"(seconds; {LEGEND})", "dim"))
+    console.print(table)
+
+
+def _print_shares(report: Report, console: Console) -> None:
+    shares = report.shares()
+    if not shares:
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+    table.add_column("alias")
+    table.add_column("replica")
+    for name in ("calls", "failed", "prompt", "cached", "output", "busy", "tok/s"):
+        table.add_column(name, justify="right")
+    for share in shares:
+        table.add_row(
+            share.alias,
+            share.replica,
+            str(share.tries),
+            str(share.failed or ""),
+            str(share.prompt_tokens),
+            str(share.cached_tokens),
+            str(share.output_tokens),
+            f"{share.busy_s:.1f}s",
+            f"{share.output_tokens / share.busy_s:.1f}" if share.busy_s else "",
+        )
+    console.print()
+    console.print(Text("tokens", "bold"))
+    console.print(table)
+
+
+def _print_next(report: Report, console: Console, where: str) -> None:
+    run = report.run
+    workspace = Path(run.workspace)
+    lines = [
+        ("workspace", str(workspace)),
+        ("its history", f"git -C {workspace} log --stat"),
+        ("the log", f"familiar log {run.run_id}"),
+        ("this again", f"familiar show {run.run_id}"),
+        ("go on", f"familiar run --session {run.session_id} 'what should change'"),
+        ("read from", where),
+    ]
+    console.print()
+    console.print(Text("where to look next", "bold"))
+    for name, what in lines:
+        console.print(Text(f"  {name:<12} {what}"), soft_wrap=True)
+
+
+def _at(at: float | None) -> str:
+    return "" if at is None else f"{at:.2f}"

@@ -1,0 +1,74 @@
+"""When each try of a run waited, read its prompt, wrote and ended, as a bar chart of text.
+
+One line a try on one common axis: `·` waiting in the queue, `░` on a replica before the first
+token, `█` writing tokens, `✗` the end of one that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serve_app.models.call import CallSummary, TrySummary
+
+LEGEND = "· queued  ░ started, no token yet  █ writing  ✗ failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One try on the axis. Times are seconds since the axis begins; None where it never came."""
+
+    name: str
+    alias: str
+    replica: str
+    queued: float | None
+    started: float | None
+    first_token: float | None
+    ended: float | None
+    tokens: int
+    failure_class: str | None
+
+    def bar(self, scale: float) -> str:
+        """The bar, `scale` characters a second."""
+        marks = [at for at in (self.queued, self.started, self.first_token) if at is not None]
+        if not marks:
+            return ""
+        end = self.ended if self.ended is not None else max(marks)
+        begin = marks[0]
+        cells = [" "] * (round(end * scale) + 1)
+        for number in range(round(begin * scale), len(cells)):
+            at = (number + 0.5) / scale if scale else begin
+            if self.first_token is not None and at >= self.first_token:
+                cells[number] = "█"
+            elif self.started is not None and at >= self.started:
+                cells[number] = "░"
+            else:
+                cells[number] = "·"
+        if self.failure_class is not None:
+            cells[-1] = "✗"
+        elif self.first_token is not None:
+            cells[-1] = "█"
+        return "".join(cells)
+
+
+def timeline(calls: Sequence[CallSummary], zero: float) -> list[Row]:
+    """The tries in the order in which they were queued; `zero` is when the axis begins."""
+    rows = [_row(call, tried, zero) for call in calls for tried in call.tries]
+    return sorted(rows, key=lambda row: (row.queued is None, row.queued or 0.0))
+
+
+def _row(call: CallSummary, tried: TrySummary, zero: float) -> Row:
+    def since(at: float | None) -> float | None:
+        return None if at is None else max(at - zero, 0.0)
+
+    return Row(
+        name=call.call_id if tried.attempt == 1 else f"{call.call_id}/{tried.attempt}",
+        alias=tried.alias or "",
+        replica=tried.replica or "",
+        queued=since(tried.queued_at),
+        started=since(tried.started_at),
+        first_token=since(tried.first_token_at),
+        ended=since(tried.ended_at),
+        tokens=tried.output_tokens,
+        failure_class=tried.failure_class,
+    )
