@@ -1,7 +1,7 @@
 """Gather what a brief needs from the history, and have it built.
 
-Planning prompts are a stack: the prompt before, the model's answer, one new message. The recorded prompt of
-the last try is taken as it is, so the new one starts with exactly its bytes.
+Planning prompts are a stack: the prompt before, the model's answer, one new message. The recorded
+prompt of the last try is taken as it is, so the new one starts with exactly its bytes.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Briefer:
     ) -> tuple[Message, ...]:
         if call.prompt is not None:
             before = read_messages(await self._texts.get(call.prompt.sha256))
-            if call.raw is None or call.last_failure is not None and (
-                call.last_failure.attempt == call.attempt - 1
+            if call.raw is None or (
+                call.last_failure is not None and (call.last_failure.attempt == call.attempt - 1)
             ):
                 return before
             problems = state.turn.problems

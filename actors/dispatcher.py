@@ -1,8 +1,9 @@
-"""The scheduler inside the orchestrator's event loop: who waits gets a future, who leaves frees a slot.
+"""The scheduler inside the orchestrator's event loop: who waits gets a future, who leaves frees a
+slot.
 
-All choices are `familiar.scheduling`'s. This module adds what needs a clock: the deadline of the queue, which
-starts when the call is ready, but not before its pool was ready once, and the early end of a wait for a pool
-whose engines cannot be started.
+All choices are `familiar.scheduling`'s. This module adds what needs a clock: the deadline of the
+queue, which starts when the call is ready, but not before its pool was ready once, and the early
+end of a wait for a pool whose engines cannot be started.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Dispatcher:
             self._pump()
 
     async def slot(self, waiting: Waiting) -> Assignment:
-        """Wait for a replica. Raises `CallError` when the queue's deadline passes or the pool is lost."""
+        """Wait for a replica. Raises `CallError` when the queue's deadline passes or the pool is
+        lost."""
         future: asyncio.Future[Assignment] = asyncio.get_running_loop().create_future()
         self._futures[waiting.key] = future
         self._scheduler.offer(waiting)
@@ -66,7 +68,8 @@ class Dispatcher:
         return self._scheduler.in_flight(pool, replica)
 
     def expire(self, lost_pools: Mapping[str, str]) -> None:
-        """Fail what has waited too long. `lost_pools` maps a pool that cannot be started to the reason."""
+        """Fail what has waited too long. `lost_pools` maps a pool that cannot be started to the
+        reason."""
         now = time.time()
         for waiting in self._waiting_in(lost_pools):
             pool = self._pool_of[waiting.alias]
@@ -98,7 +101,7 @@ class Dispatcher:
         lost = set(pools)
         if not lost:
             return []
-        anyone = {name: -1.0 for name in self._deadlines}
+        anyone = dict.fromkeys(self._deadlines, -1.0)
         return [
             waiting
             for waiting in self._scheduler.expired(float("inf"), anyone)

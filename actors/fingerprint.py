@@ -1,7 +1,7 @@
 """What a running actor was made from, so that a redeploy replaces exactly what changed.
 
-A fingerprint is a hash of the configuration that concerns the actor and of the code of the four packages. The
-code is hashed from its files, once a process.
+A fingerprint is a hash of the configuration that concerns the actor and of the code of the four
+packages. The code is hashed from its files, once a process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def code_hash() -> str:
 def replica_fingerprint(config: Config, pool: str, index: int) -> str:
     """Changes when this replica has to be replaced."""
     settings = config.pools[pool]
-    own = settings.model_dump(mode="json", exclude={"replicas", "slots", "price_per_million_tokens"})
+    own = settings.model_dump(
+        mode="json", exclude={"replicas", "slots", "price_per_million_tokens"}
+    )
     own["replica"] = settings.replicas[index].model_dump(mode="json")
     text = json.dumps([own, code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

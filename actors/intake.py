@@ -1,8 +1,8 @@
 """Taking a goal in: idempotency, the session it belongs to, and the first event of its run.
 
-A new session gets a workspace of its own below `workspace.root` (or the repository that the user named). A run
-in a session goes on where the last one ended: same workspace, its files, its message stack. A session has one
-open run at a time, because two could write the same files.
+A new session gets a workspace of its own below `workspace.root` (or the repository that the user
+named). A run in a session goes on where the last one ended: same workspace, its files, its message
+stack. A session has one open run at a time, because two could write the same files.
 """
 
 from __future__ import annotations
@@ -130,11 +130,10 @@ class Intake:
         return tuple(newest.values())
 
     def _stack(self, run_id: str, texts: dict[str, str]) -> TextRef | None:
-        """The messages at which the last run of the session stood: its last plan prompt, and the answer."""
+        """The messages at which the last run of the session stood: its last plan prompt, and the
+        answer."""
         reader = self._read()
-        plans = [
-            row for call in reader.calls(run_id) if call.kind == "plan" for row in call.tries
-        ]
+        plans = [row for call in reader.calls(run_id) if call.kind == "plan" for row in call.tries]
         asked = [row for row in plans if row.prompt_sha256 is not None]
         if not asked:
             return None
@@ -154,4 +153,3 @@ def _name(kind: str) -> str:
     """An id that is free of look-alikes and short enough to type: 50 random bits."""
     alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
     return f"{kind}-" + "".join(secrets.choice(alphabet) for _ in range(10))
-

@@ -1,9 +1,9 @@
 """The orchestrator actor: every open run of a deployment, in one event loop.
 
-It owns the recorder (events before effects), the dispatcher (who runs where), one performer a run, and the
-supervisors of the replicas. It is named, detached and restarted by Ray: a new one takes the next epoch, folds
-the open runs, asks replicas and workbenches what they still hold, and goes on. What it never does is block:
-the database, git and Ray's blocking calls have threads.
+It owns the recorder (events before effects), the dispatcher (who runs where), one performer a run,
+and the supervisors of the replicas. It is named, detached and restarted by Ray: a new one takes the
+next epoch, folds the open runs, asks replicas and workbenches what they still hold, and goes on.
+What it never does is block: the database, git and Ray's blocking calls have threads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from familiar.config.schema import Config
 from familiar.errors import StaleEpoch
 from familiar.event import Body, Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
-from familiar.run.machine import RunLimits, RunMachine
+from familiar.run.limits import RunLimits
+from familiar.run.machine import RunMachine
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun
 
 TICK_S = 0.5
@@ -53,7 +54,8 @@ class Orchestrator:
     # What the API asks for.
 
     async def submit(self, request: SubmitRun) -> RunReceipt:
-        """Commit a run and begin with it. Raises `InputError`, `Conflict`, `NotFound`, `StoreError`."""
+        """Commit a run and begin with it. Raises `InputError`, `Conflict`, `NotFound`,
+        `StoreError`."""
         await self._started
         goal = read_goal(
             request.goal, max_bytes=self.config.api.max_goal_bytes, files=request.files
@@ -176,10 +178,7 @@ class Orchestrator:
     async def _recover(self, store: Store) -> None:
         """Fold the open runs and perform what is due in them."""
         for run_id in await asyncio.to_thread(store.open_runs):
-            events = await asyncio.to_thread(lambda run_id=run_id: list(store.events(run_id)))
-            machine = RunMachine(run_id, self._limits)
-            for event in events:
-                machine.apply(event)
+            machine = await asyncio.to_thread(self._fold, store, run_id)
             if machine.state.ended is not None or machine.state.goal is None:
                 continue
             text = await self.texts.get(machine.state.goal.sha256)
@@ -187,6 +186,12 @@ class Orchestrator:
             performer = Performer(machine, goal, self.config, self)
             self._performers[run_id] = performer
             performer.recover()
+
+    def _fold(self, store: Store, run_id: str) -> RunMachine:
+        machine = RunMachine(run_id, self._limits)
+        for event in store.events(run_id):
+            machine.apply(event)
+        return machine
 
     async def _commit(self, drafts: Sequence[Draft]) -> None:
         assert self._recorder is not None
@@ -215,10 +220,11 @@ class Orchestrator:
 
 
 def open_store(config: Config) -> Store:
-    """Open the deployment's database; a first start creates it and notes its id beside the workspaces.
+    """Open the deployment's database; a first start creates it and notes its id beside the
+    workspaces.
 
-    Raises `StoreError` when the database that was noted is gone or is another one: going on with an empty
-    one would silently forget every run.
+    Raises `StoreError` when the database that was noted is gone or is another one: going on with an
+    empty one would silently forget every run.
     """
     note = log_path(config).with_name("store.id")
     expected = note.read_text().strip() if note.exists() else None
@@ -234,5 +240,3 @@ def log_path(config: Config) -> Path:
     with contextlib.suppress(OSError):
         root.mkdir(parents=True, exist_ok=True)
     return root / "orchestra.log"
-
-

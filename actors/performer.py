@@ -1,21 +1,23 @@
 """Perform one run's commands and feed back the events that answer them.
 
-The machine chooses; this module waits, calls models, writes files and records what came of it. Each command
-becomes a task; the events that the tasks record are folded by `committed`, in commit order, and whatever
-becomes due then is started. Nothing here survives a crash and nothing has to: `begin` after a fold performs
-what is due, once more, and every performer of work is keyed by (run, call, attempt).
+The machine chooses; this module waits, calls models, writes files and records what came of it. Each
+command becomes a task; the events that the tasks record are folded by `committed`, in commit order,
+and whatever becomes due then is started. Nothing here survives a crash and nothing has to: `begin`
+after a fold performs what is due, once more, and every performer of work is keyed by (run, call,
+attempt).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from actors.briefer import Briefer
 from familiar import event as ev
-from familiar.brief import Brief, Briefer
+from familiar.brief import Brief
 from familiar.call import CallKey, CallMode, CallOrder, CallOutcome, Deadlines, Publication
 from familiar.config.schema import AliasConfig, Config
 from familiar.engine import GenerateRequest
@@ -26,7 +28,8 @@ from familiar.plan.rank import upward_ranks
 from familiar.plan.rules import plan_by_rules
 from familiar.plan.view import view_turn
 from familiar.run import command as cmd
-from familiar.run.machine import RunMachine, listing
+from familiar.run.ending import listing
+from familiar.run.machine import RunMachine
 from familiar.run.state import CallState
 from familiar.scheduling import Waiting
 
@@ -90,8 +93,8 @@ class Performer:
         for task in self._tasks:
             task.cancel()
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -262,7 +265,8 @@ class Performer:
     async def _publish(self, command: cmd.Publish) -> None:
         call = self.machine.state.calls[command.call]
         path = call.planned.output_file
-        assert path is not None and call.text is not None
+        assert path is not None
+        assert call.text is not None
         publication = Publication(
             key=CallKey(self.run_id, call.id, command.attempt),
             epoch=self._services.epoch,
@@ -311,7 +315,8 @@ class Performer:
         return await self._briefer.brief(call, self.machine.state)
 
     async def _order(self, call: CallState, key: CallKey) -> CallOrder:
-        """The order of a dispatched try; after a restart it is built again from what was recorded."""
+        """The order of a dispatched try; after a restart it is built again from what was
+        recorded."""
         prepared = self._tries.get(key)
         brief = prepared.brief if prepared is not None else await self._brief(call)
         if prepared is None and call.prompt is not None:

@@ -1,8 +1,10 @@
-"""All pools of a deployment as the orchestrator holds them: supervisors, and the workbench beside the workspace.
+"""All pools of a deployment as the orchestrator holds them: supervisors, and the workbench beside
+the workspace.
 
-Where a call is carried out is decided here, once for each replica: in the replica's own process when that node
-sees the workspaces (no token crosses Ray), otherwise by the workbench actor, which takes the replica's stream.
-Publishing always happens beside the workspace, so that one process at a time writes a repository's history.
+Where a call is carried out is decided here, once for each replica: in the replica's own process
+when that node sees the workspaces (no token crosses Ray), otherwise by the workbench actor, which
+takes the replica's stream. Publishing always happens beside the workspace, so that one process at a
+time writes a repository's history.
 """
 
 from __future__ import annotations
@@ -10,24 +12,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from actors.dispatcher import Dispatcher
-from actors.fingerprint import replica_fingerprint
+from actors.fingerprint import code_hash, replica_fingerprint
+from actors.remote_error import cause_of
 from actors.supervisor import Supervisor
 from actors.workbench_actor import WorkbenchActor
+from actors.workspace import Workspace
 from cluster.assignment import replicas_of
 from cluster.placement import Placement, reserve
-from familiar.call import CallKey, CallOrder, CallOutcome, Failure, Publication, Published, Timing, Usage
+from familiar.call import (
+    CallKey,
+    CallOrder,
+    CallOutcome,
+    Failure,
+    Publication,
+    Published,
+    Timing,
+    Usage,
+)
 from familiar.config.schema import Config
-from familiar.errors import CallError, ClusterError, FailureClass, StaleEpoch, WorkspaceError
+from familiar.errors import CallError, ClusterError, FailureClass, StaleEpoch
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
 
 WORKBENCH = "workbench"
@@ -49,7 +61,8 @@ class Pools:
         self._dispatcher = dispatcher
         self._namespace = namespace_of(config.deployment)
         self._workbench: Any = None
-        self._marker = Path(config.workspace.root).expanduser() / f".familiar-{secrets.token_hex(8)}"
+        self._root = str(Path(config.workspace.root).expanduser())
+        self._mark = ""
         self._remote: set[str] = set()
         self._held: dict[CallKey, str] = {}
         self._committed: defaultdict[str, list[CallKey]] = defaultdict(list)
@@ -109,16 +122,19 @@ class Pools:
             self._alias_of.pop(order.key, None)
 
     async def _carry_beside(self, replica: str, order: CallOrder) -> CallOutcome:
+        supervisor = self._supervisors.get(replica)
+        handle = None if supervisor is None else supervisor.handle
         try:
-            outcome: CallOutcome = await self._workbench.carry_out.remote(order, replica)
+            outcome: CallOutcome = await self._workbench.carry_out.remote(order, replica, handle)
             return outcome
-        except StaleEpoch:
-            raise
-        except (RayActorError, ActorUnavailableError, RayTaskError) as error:
+        except (RayActorError, RayTaskError) as error:
+            cause = cause_of(error)
+            if isinstance(cause, StaleEpoch):
+                raise cause from None
             return _failed(
                 order.key,
                 FailureClass.WORKBENCH_LOST,
-                f"the workbench that carried it out is gone: {type(error).__name__}",
+                f"the workbench that carried it out is gone: {type(cause).__name__}",
             )
 
     async def holder(self, key: CallKey) -> str | None:
@@ -140,22 +156,22 @@ class Pools:
 
     async def publish(self, publication: Publication) -> Published:
         """Publish through a workbench that may be restarting. Raises `CallError`, `StaleEpoch`."""
-        last: Exception | None = None
+        last: BaseException | None = None
         for round_ in range(PUBLISH_TRIES):
             try:
                 published: Published = await self._workbench.publish.remote(publication)
                 return published
-            except StaleEpoch:
-                raise
-            except (RayActorError, WorkspaceError) as error:
-                last = error
-                log.warning("publishing %s for %s: %s", publication.path, publication.key, error)
+            except (RayActorError, RayTaskError) as error:
+                last = cause_of(error)
+                if isinstance(last, StaleEpoch):
+                    raise last from None
+                log.warning("publishing %s for %s: %s", publication.path, publication.key, last)
             await asyncio.sleep(PUBLISH_PAUSE_S * 2 ** min(round_, 5))
         raise CallError(
             f"{publication.path} of {publication.key} could not be published: {last}",
             failure_class=FailureClass.WORKSPACE_FAILED,
             evidence={"path": publication.path, "tries": PUBLISH_TRIES},
-            remedy="The text is kept in the database; make room or mend the repository and run again.",
+            remedy="The database keeps the text; make room or mend the repository and run again.",
         )
 
     async def _ensure_workspace(self, root: str) -> None:
@@ -222,13 +238,12 @@ class Pools:
 
     async def progress(self, run_id: str) -> tuple[CallProgress, ...]:
         """Asked of every holder at once; who does not answer is left out."""
-        handles = {s.replica: s.handle for s in self._supervisors.values() if s.state == "ready"}
+        asked = {
+            s.replica: s.read_progress() for s in self._supervisors.values() if s.state == "ready"
+        }
         if self._remote:
-            handles[WORKBENCH] = self._workbench
-        answers = await asyncio.gather(
-            *(handle.progress.remote() for handle in handles.values() if handle),
-            return_exceptions=True,
-        )
+            asked[WORKBENCH] = self._workbench.progress.remote()
+        answers = await asyncio.gather(*asked.values(), return_exceptions=True)
         return tuple(
             CallProgress(
                 call=key.call_id,
@@ -238,7 +253,7 @@ class Pools:
                 tokens=seen.tokens,
                 tokens_per_s=seen.tokens_per_s,
             )
-            for name, answer in zip(handles, answers, strict=False)
+            for name, answer in zip(asked, answers, strict=True)
             if not isinstance(answer, BaseException)
             for key, seen in answer.items()
             if key.run_id == run_id
@@ -254,7 +269,8 @@ class Pools:
             self._dispatcher.replica_changed(view)
 
     async def _became_ready(self, view: ReplicaView) -> None:
-        """Before its first call: fence it with our epoch, and see where its calls are carried out."""
+        """Before its first call: fence it with our epoch, and see where its calls are carried
+        out."""
         supervisor = self._supervisors[view.replica]
         handle = supervisor.handle
         await self._ask_held(view.replica, handle)
@@ -262,7 +278,7 @@ class Pools:
         beside = wish == "node"
         if wish == "auto" and handle is not None:
             with contextlib.suppress(RayActorError, RayTaskError):
-                beside = not await handle.sees.remote(str(self._marker))
+                beside = not await handle.sees.remote(self._root, self._mark)
         (self._remote.add if beside else self._remote.discard)(view.replica)
         if supervisor.state == "ready":
             self._dispatcher.replica_changed(view)
@@ -286,7 +302,8 @@ class Pools:
             self._spawn(self._supervisors[name].keep(placement))
 
     async def _ask_held(self, name: str, handle: Any) -> None:
-        """Which tries does it hold? The question carries our epoch, which fences off an older one."""
+        """Which tries does it hold? The question carries our epoch, which fences off an older
+        one."""
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 for key, _ in await handle.held.remote(self._epoch):
@@ -309,10 +326,8 @@ class Pools:
                     handle.release.remote(keys)
 
     def _get_workbench(self) -> Any:
-        self._marker.parent.mkdir(parents=True, exist_ok=True)
-        for stale in self._marker.parent.glob(".familiar-*"):
-            stale.unlink(missing_ok=True)
-        self._marker.touch()
+        Path(self._root).mkdir(parents=True, exist_ok=True)
+        self._mark = Workspace(self._root).mark()
         return (
             ray.remote(WorkbenchActor)
             .options(
@@ -326,7 +341,7 @@ class Pools:
                 max_concurrency=4096,
                 scheduling_strategy=_here(),
             )
-            .remote(self._namespace)
+            .remote(fingerprint=code_hash())
         )
 
     def _known_replicas(self) -> dict[str, Any]:

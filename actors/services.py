@@ -1,8 +1,8 @@
 """What a performer needs of the orchestrator around it, as one narrow value.
 
 Performers of all runs share one recorder, one dispatcher, the replicas and the workbench beside the
-workspace. They reach them only through these methods, so that a test can run a performer over anything that
-has them.
+workspace. They reach them only through these methods, so that a test can run a performer over
+anything that has them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Services(Protocol):
         """The outcome is committed; its holder may forget it."""
 
     async def publish(self, publication: Publication) -> Published:
-        """Publish a file, again and again until it is there. Raises `CallError` when it cannot be."""
+        """Publish a file, again and again until it is there. Raises `CallError` when it cannot
+        be."""
 
     async def stop(self, replica: str, key: CallKey) -> None: ...

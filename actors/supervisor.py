@@ -1,9 +1,10 @@
 """One replica, kept alive: place it, start or adopt its actor, watch it, begin again with back-off.
 
-The actor is detached and named, so it outlives the orchestrator: a new supervisor finds it by name and keeps
-it when its fingerprint (configuration and code) is still right. Ray does not restart replicas by itself; the
-back-off and the reasons belong to this module, so that an engine that never starts is a sentence and not a
-spin. A try that was on a replica when it died fails with a class and evidence.
+The actor is detached and named, so it outlives the orchestrator: a new supervisor finds it by name
+and keeps it when its fingerprint (configuration and code) is still right. Ray does not restart
+replicas by itself; the back-off and the reasons belong to this module, so that an engine that never
+starts is a sentence and not a spin. A try that was on a replica when it died fails with a class and
+evidence.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
+from actors.remote_error import cause_of
 from actors.replica import Replica, ReplicaStatus
+from actors.workbench import TryProgress
 from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, Failure, Timing, Usage
 from familiar.config.schema import PoolConfig
@@ -85,7 +88,7 @@ class Supervisor:
                 raise
             except Exception as error:  # whatever a start or a watch can raise ends in a new start
                 self.failed_starts += self.state == "starting"
-                self.last_error = str(error).strip().splitlines()[0] if str(error) else repr(error)
+                self.last_error = _cause(error)
             await self._discard()
             pause = BACKOFF_S[min(self.failed_starts, len(BACKOFF_S) - 1)]
             self._set("backing_off", f"{self.last_error}; next start in {pause:g} s")
@@ -107,12 +110,18 @@ class Supervisor:
                 return self._lost(order.key, f"replica {self.replica} died: {_cause(error)}")
             except ActorUnavailableError:
                 await asyncio.sleep(0.25)
-            except StaleEpoch:
-                raise
             except RayTaskError as error:
+                cause = cause_of(error)
+                if isinstance(cause, StaleEpoch):
+                    raise cause from None
                 return self._lost(order.key, f"replica {self.replica} failed: {_cause(error)}")
         self._down.set()
         return self._lost(order.key, f"replica {self.replica} does not answer")
+
+    async def read_progress(self) -> dict[CallKey, TryProgress]:
+        """The tries that are going on in the replica's process, now."""
+        await self._poll()
+        return {} if self.status is None else self.status.progress
 
     def _lost(self, key: CallKey, message: str) -> CallOutcome:
         now = time.time()
@@ -158,7 +167,8 @@ class Supervisor:
             known = None
         if known is not None:
             try:
-                if ray.get(known.fingerprint.remote(), timeout=10) == self.fingerprint:
+                fingerprint: object = ray.get(known.fingerprint.remote(), timeout=10)
+                if fingerprint == self.fingerprint:
                     return known
             except (RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
                 pass
@@ -221,6 +231,6 @@ class Supervisor:
 
 def _cause(error: Exception) -> str:
     """The first line of a Ray error that says something to a person."""
-    cause = getattr(error, "cause", None) or error
+    cause = cause_of(error)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(cause).__name__

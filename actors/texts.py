@@ -1,7 +1,8 @@
 """Texts by hash, with the recent ones at hand.
 
-Almost every text that a run needs was written by it a moment ago (an answer that is parsed, a page that is
-published), so a bounded cache in front of the store saves the reads; the rest are read in a thread.
+Almost every text that a run needs was written by it a moment ago (an answer that is parsed, a page
+that is published), so a bounded cache in front of the store saves the reads; the rest are read in a
+thread.
 """
 
 from __future__ import annotations

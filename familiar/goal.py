@@ -62,7 +62,9 @@ def read_goal(text: str, *, max_bytes: int, files: tuple[str, ...] | None = None
 
 
 def _named_files(text: str) -> tuple[str, ...]:
-    hits = [(m.start(1), m.group(1)) for pattern in (_QUOTED, _BARE) for m in pattern.finditer(text)]
+    hits = [
+        (m.start(1), m.group(1)) for pattern in (_QUOTED, _BARE) for m in pattern.finditer(text)
+    ]
     return tuple(dict.fromkeys(name for _, name in sorted(hits) if ".." not in name))
 
 

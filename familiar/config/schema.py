@@ -65,8 +65,8 @@ class PoolConfig(_Strict):
     health_interval_s: Seconds = 5.0
     workbench: Literal["auto", "replica", "node"] = Field(
         "auto",
-        description="where text and output_file calls are carried out: in the replica's process, or "
-        "by the workbench beside the workspace; auto decides by whether the replica sees the "
+        description="where text and output_file calls are carried out: in the replica's process, "
+        "or by the workbench beside the workspace; auto decides by whether the replica sees the "
         "workspace",
     )
     price_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
@@ -107,10 +107,13 @@ class OrchestratorConfig(_Strict):
     )
     rules_planner: bool = Field(True, description="whether the rules planner may take over")
     generator: Name | None = Field(
-        None, description="the alias that the rules planner gives files to; default: the first that "
-        "writes files"
+        None,
+        description="the alias that the rules planner gives files to; default: the first that "
+        "writes files",
     )
-    reviewer: Name | None = Field(None, description="the alias that the rules planner asks to review")
+    reviewer: Name | None = Field(
+        None, description="the alias that the rules planner asks to review"
+    )
     max_prompt_chars: Annotated[int, Field(ge=40)] = 2_000
     synthesis: bool = True
     max_calls_per_turn: Annotated[int, Field(ge=1, le=256)] = 32

@@ -1,7 +1,8 @@
 """Which plans must not run, found before they cost GPU time.
 
-Each rule has a stable code and answers with sentences that the next prompt carries. A safe mend (one that
-cannot change what the plan means to do) is made and recorded instead; a valid plan passes unchanged.
+Each rule has a stable code and answers with sentences that the next prompt carries. A safe mend
+(one that cannot change what the plan means to do) is made and recorded instead; a valid plan passes
+unchanged.
 
 | code | what it refuses |
 |---|---|
@@ -62,8 +63,10 @@ def _mended(
     mends: list[Problem] = []
     for call in calls:
         page = call.output_file is not None and view.is_page(call.output_file)
-        if page and call is not writer and writer.id not in call.depends_on:
-            call = call.model_copy(update={"depends_on": (writer.id, *call.depends_on)})
+        if not page or call is writer or writer.id in call.depends_on:
+            mended.append(call)
+        else:
+            mended.append(call.model_copy(update={"depends_on": (writer.id, *call.depends_on)}))
             mends.append(
                 Problem(
                     code="contract_dependency",
@@ -72,13 +75,10 @@ def _mended(
                     f"that {writer.id} writes.",
                 )
             )
-        mended.append(call)
     return tuple(mended), tuple(mends)
 
 
-def _problems(
-    plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView
-) -> Iterator[Problem]:
+def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
     if len(calls) > view.max_calls:
         yield Problem(
             code="too_many_calls",
@@ -190,9 +190,7 @@ def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
             )
 
 
-def _progress(
-    plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView
-) -> Iterator[Problem]:
+def _progress(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
     written = {call.output_file for call in calls}
     useful = written & {*view.missing, CONTRACT_FILE}
     if view.missing and not useful:

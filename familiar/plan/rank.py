@@ -1,5 +1,6 @@
-"""How urgent a call is: the longest chain of calls that waits behind it (its upward rank, with every call
-counted as 1; Topcuoglu, Hariri and Wu 2002 weigh by cost, which is not known before a model has written).
+"""How urgent a call is: the longest chain of calls that waits behind it (its upward rank, with
+every call counted as 1; Topcuoglu, Hariri and Wu 2002 weigh by cost, which is not known before a
+model has written).
 """
 
 from __future__ import annotations

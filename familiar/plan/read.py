@@ -1,7 +1,8 @@
 """Read a plan out of an orchestrator's answer.
 
-The answer is hostile input: it is bounded, parsed strictly and checked by type before anything looks at
-its meaning. What cannot be read comes back as problems for the next prompt, never as a guess.
+The answer is hostile input: it is bounded, parsed strictly and checked by type before anything
+looks at its meaning. What cannot be read comes back as problems for the next prompt, never as a
+guess.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The rules planner: what is planned when the model cannot plan.
 
-Contract first: one call writes the shared parts, the pages depend on it and run side by side, other files
-beside them, and a review closes the turn. It plans only what is missing, so it can take over in any turn.
-A prompt says what the goal says about the file; nothing is invented.
+Contract first: one call writes the shared parts, the pages depend on it and run side by side, other
+files beside them, and a review closes the turn. It plans only what is missing, so it can take over
+in any turn. A prompt says what the goal says about the file; nothing is invented.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def plan_by_rules(view: TurnView, reason: str) -> PlanAccepted:
             )
         )
     if not view.missing:
-        calls.append(PlannedCall(id=f"answer{suffix}", alias=view.generator, prompt="Answer the goal."))
+        calls.append(
+            PlannedCall(id=f"answer{suffix}", alias=view.generator, prompt="Answer the goal.")
+        )
     elif view.reviewer is not None:
         files = [call for call in calls if call.output_file != CONTRACT_FILE]
         calls.append(

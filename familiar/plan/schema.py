@@ -1,9 +1,9 @@
 """The JSON schema of exactly the plans that this turn may have.
 
-A model that is held to the schema while decoding cannot name a role that does not exist, a file that
-the goal does not ask for, or more calls than are allowed. Strings are bounded, so that a weak model's
-plan ends. Ids are free within a pattern; what only a whole plan can get wrong (cycles, double ids,
-missing files) is left to `lint`.
+A model that is held to the schema while decoding cannot name a role that does not exist, a file
+that the goal does not ask for, or more calls than are allowed. Strings are bounded, so that a weak
+model's plan ends. Ids are free within a pattern; what only a whole plan can get wrong (cycles,
+double ids, missing files) is left to `lint`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ MAX_PROMPT_CHARS = 2_000
 ID_PATTERN = "[a-z][a-z0-9_-]{0,23}"
 
 
-def plan_schema(view: TurnView, *, max_prompt_chars: int = MAX_PROMPT_CHARS) -> dict[str, JsonValue]:
+def plan_schema(
+    view: TurnView, *, max_prompt_chars: int = MAX_PROMPT_CHARS
+) -> dict[str, JsonValue]:
     """A JSON schema for `{"continue": bool, "worker_calls": [...]}`."""
     files: list[JsonValue] = [*view.missing]
     if view.contract_is_due:

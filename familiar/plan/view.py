@@ -1,7 +1,7 @@
 """What a turn's planner may know: the roles, the files still missing, the calls so far.
 
-Prompt, schema, lint and rules planner are all built from this one value, so they cannot disagree about
-what a valid plan is.
+Prompt, schema, lint and rules planner are all built from this one value, so they cannot disagree
+about what a valid plan is.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""Prompts: files beside this module, strictly rendered (`prompt`), and the messages that are built from
-them for a plan (`planning`), a worker call (`worker`) and a synthesis (`synthesis`).
+"""Prompts: files beside this module, strictly rendered (`prompt`), and the messages that are built
+from them for a plan (`planning`), a worker call (`worker`) and a synthesis (`synthesis`).
 """

@@ -1,8 +1,8 @@
 """The messages of a plan call: a frozen system prompt, then an append-only stack.
 
-Each prompt of a run is the one before, with the model's answer and one new message behind it, so that an
-engine's prefix cache serves everything that was there already. Only when the stack outgrows the alias's
-window is it begun anew, with the goal and where things stand.
+Each prompt of a run is the one before, with the model's answer and one new message behind it, so
+that an engine's prefix cache serves everything that was there already. Only when the stack outgrows
+the alias's window is it begun anew, with the goal and where things stand.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from familiar.plan.view import CONTRACT_FILE, EarlierCall, Role, TurnView
 from familiar.prompts.prompt import load_prompt
 
 CHARS_PER_TOKEN = 3.0
-"""A careful estimate: English prose and JSON have 3.5 to 4.5 characters a token in BPE vocabularies."""
+"""A careful estimate: English prose and JSON have 3.5 to 4.5 characters a token in BPE
+vocabularies."""
 MAX_FAILURE_CHARS = 300
 
 

@@ -1,8 +1,8 @@
 """A prompt is a file, and its version is the hash of that file.
 
-Rendering is strict both ways: a placeholder without a value and a value without a placeholder are errors, so
-that a prompt and the code that fills it cannot drift apart unnoticed. Placeholders are `{lower_case}`; every
-other brace is left alone, because prompts are full of JSON.
+Rendering is strict both ways: a placeholder without a value and a value without a placeholder are
+errors, so that a prompt and the code that fills it cannot drift apart unnoticed. Placeholders are
+`{lower_case}`; every other brace is left alone, because prompts are full of JSON.
 """
 
 from __future__ import annotations

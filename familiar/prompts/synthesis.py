@@ -1,4 +1,5 @@
-"""The messages of a synthesis: the goal, what was made, and the request to say so in a few sentences."""
+"""The messages of a synthesis: the goal, what was made, and the request to say so in a few
+sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ MAX_GOAL_CHARS = 2_000
 
 
 def synthesis_messages(view: TurnView) -> tuple[tuple[Message, ...], Prompt]:
-    """Messages and the prompt they were rendered from. The goal is cut to its head: it is only recalled."""
+    """Messages and the prompt they were rendered from. The goal is cut to its head: it is only
+    recalled."""
     prompt = load_prompt("synthesis/final")
     calls = [call for call in view.earlier if call.output_file != CONTRACT_FILE]
     text = prompt.render(

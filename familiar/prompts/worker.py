@@ -1,8 +1,10 @@
-"""The brief of a worker call: what the plan asks, what the goal says about the file, what it depends on.
+"""The brief of a worker call: what the plan asks, what the goal says about the file, what it
+depends on.
 
-A worker sees no more than it needs. What it depends on is handed on in full while that fits into half of the
-context, and cut evenly beyond that, with a mark where something was left out. A page under a contract is
-asked for its slot only; the shared parts are spliced by the harness and cost no token.
+A worker sees no more than it needs. What it depends on is handed on in full while that fits into
+half of the context, and cut evenly beyond that, with a mark where something was left out. A page
+under a contract is asked for its slot only; the shared parts are spliced by the harness and cost no
+token.
 """
 
 from __future__ import annotations

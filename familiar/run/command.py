@@ -1,8 +1,8 @@
 """What the machine can ask to be done. A command is due until an event answers it.
 
-Commands that are due are part of the folded state, so a restarted orchestrator performs exactly those:
-each is safe to perform again, because whoever carries it out is keyed by (run, call, attempt) and a
-record that was not committed did not happen.
+Commands that are due are part of the folded state, so a restarted orchestrator performs exactly
+those: each is safe to perform again, because whoever carries it out is keyed by (run, call,
+attempt) and a record that was not committed did not happen.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """Have the try carried out by its replica, or attach to it where it is already held; answer with
-    `call.succeeded` or `call.failed`."""
+    """Have the try carried out by its replica, or attach to it where it is already held; answer
+    with `call.succeeded` or `call.failed`."""
 
     call: str
     attempt: int

@@ -1,56 +1,35 @@
 """The run's state machine: fold one event, answer with the commands that it makes due.
 
-The same code drives a live run, recovers one after a crash and replays one in a test. `apply` changes the
-state and returns what became due; `state.due` always holds everything that is due and unanswered, so
-recovery is: fold the history, then perform `state.due`. The machine chooses and never does: waiting,
-routing, model calls and files belong to the orchestrator actor.
+The same code drives a live run, recovers one after a crash and replays one in a test. `apply`
+changes the state and returns what became due; `state.due` always holds everything that is due and
+unanswered, so recovery is: fold the history, then perform `state.due`. The machine chooses and
+never does: waiting, routing, model calls and files belong to the orchestrator actor.
 
-Dataflow: a call is queued the moment its own last dependency is done. There are no waves and no barriers.
+Dataflow: a call is queued the moment its own last dependency is done. There are no waves and no
+barriers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from familiar import event as ev
-from familiar.config.schema import Config
 from familiar.errors import FailureClass
-from familiar.run.command import Carry, Command, Dispatch, JudgePlan, PlanByRules, Publish, Record, Stop
+from familiar.run import ending
+from familiar.run.command import (
+    Carry,
+    Command,
+    Dispatch,
+    JudgePlan,
+    PlanByRules,
+    Publish,
+    Record,
+    Stop,
+)
+from familiar.run.limits import RunLimits
 from familiar.run.recovery import choose_recovery
-from familiar.run.state import TERMINAL, CallState, CallStatus, PublishedFile, RunState, TurnState
-
-
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """What of the configuration bounds a run's decisions."""
-
-    orchestrator_alias: str
-    plan_tries: int
-    rules_planner: bool
-    synthesis: bool
-    turns: int
-    model_calls: int
-    output_tokens: int
-    attempts: int
-    wall_s: float
-
-    @classmethod
-    def of(cls, config: Config) -> RunLimits:
-        planning, budgets = config.orchestrator, config.budgets
-        return cls(
-            orchestrator_alias=planning.alias,
-            plan_tries=planning.plan_tries,
-            rules_planner=planning.rules_planner,
-            synthesis=planning.synthesis,
-            turns=budgets.turns,
-            model_calls=budgets.model_calls,
-            output_tokens=budgets.output_tokens,
-            attempts=budgets.attempts,
-            wall_s=budgets.wall_s,
-        )
-
+from familiar.run.state import CallState, CallStatus, PublishedFile, RunState, TurnState
 
 _END = Record(ev.RunEnded(outcome="failed", reason="")).due
 
@@ -88,7 +67,7 @@ class RunMachine:
 
     def over_wall(self) -> ev.RunEnded:
         """The end of a run whose wall-clock budget is used up."""
-        return self._budget(f"budgets.wall_s ({self.limits.wall_s:g} s)")
+        return ending.budget(self.state, f"budgets.wall_s ({self.limits.wall_s:g} s)")
 
     # What became due, and what was answered.
 
@@ -172,7 +151,7 @@ class RunMachine:
         if self.limits.rules_planner:
             self._choose_rules(turn, reason)
         else:
-            self._fail(f"turn {turn} has no plan: {reason}", failure)
+            self._record(ending.failure(f"turn {turn} has no plan: {reason}", failure))
 
     def _choose_rules(self, turn: int, reason: str) -> None:
         self._record(ev.PlannerChosen(turn=turn, planner="rules", reasons=(reason,)))
@@ -229,9 +208,9 @@ class RunMachine:
     def _queue(self, call: CallState) -> None:
         state, limits = self.state, self.limits
         if state.model_calls >= limits.model_calls:
-            self._record(self._budget(f"budgets.model_calls ({limits.model_calls})"))
+            self._record(ending.budget(state, f"budgets.model_calls ({limits.model_calls})"))
         elif state.output_tokens >= limits.output_tokens:
-            self._record(self._budget(f"budgets.output_tokens ({limits.output_tokens})"))
+            self._record(ending.budget(state, f"budgets.output_tokens ({limits.output_tokens})"))
         else:
             call.status = CallStatus.QUEUED
             self._do(Dispatch(call.id, call.attempt))
@@ -340,104 +319,24 @@ class RunMachine:
     # The end of a turn, and of the run.
 
     def _turn_over(self) -> None:
-        state, turn = self.state, self.state.turn
-        if not state.missing and not turn.continue_ and not self._owes_an_answer():
-            self._synthesise()
-        elif turn.number < self.limits.turns and self._progressed():
-            self._record(ev.TurnStarted(turn=turn.number + 1))
+        body = ending.after_turn(self.state, self.limits)
+        if body is not None:
+            self._record(body)
+        elif self.limits.synthesis:
+            call_id = synthesis_call_id(self.state.turn.number)
+            alias = self.limits.orchestrator_alias
+            self._add_call(ev.PlannedCall(id=call_id, alias=alias, prompt=""), "synthesis")
         else:
-            self._fail_for_lack()
-
-    def _owes_an_answer(self) -> bool:
-        """A run that named no files is judged by its calls: none of the last turn may have failed."""
-        return not self.state.wanted and bool(self.state.turn.failed)
-
-    def _progressed(self) -> bool:
-        """One fruitless turn is followed by another plan, two in a row are not."""
-        return any(turn.done for turn in self.state.turns[-2:]) or len(self.state.turns) < 2
-
-    def _fail_for_lack(self) -> None:
-        state, turn = self.state, self.state.turn
-        failed = [state.calls[name] for name in turn.failed]
-        causes = [call for call in failed if call.failures]
-        reason = f"turn {turn.number} of {self.limits.turns} ended"
-        if state.missing:
-            reason += f" and these files are missing: {', '.join(state.missing)}"
-        for call in causes:
-            assert call.last_failure is not None
-            reason += f"; call {call.id} failed: {call.last_failure.failure.message}"
-        fallback = FailureClass.FILES_MISSING if state.missing else FailureClass.BUDGET_EXHAUSTED
-        self._fail(reason, causes[-1].failures[-1] if causes else fallback)
-
-    def _fail(self, reason: str, failure_class: FailureClass) -> None:
-        self._record(ev.RunEnded(outcome="failed", reason=reason, failure_class=failure_class))
-
-    def _budget(self, which: str) -> ev.RunEnded:
-        missing = f"; files missing: {', '.join(self.state.missing)}" if self.state.missing else ""
-        return ev.RunEnded(
-            outcome="failed",
-            reason=f"the budget {which} is used up{missing}",
-            failure_class=FailureClass.BUDGET_EXHAUSTED,
-        )
-
-    def _synthesise(self) -> None:
-        turn = self.state.turn.number
-        if not self.limits.synthesis:
-            self._end_well()
-            return
-        alias = self.limits.orchestrator_alias
-        self._add_call(
-            ev.PlannedCall(id=synthesis_call_id(turn), alias=alias, prompt=""), "synthesis"
-        )
+            self._record(ending.success(self.state))
 
     def _adopt_synthesis(self, call: CallState, text: ev.TextRef | None) -> None:
-        """Without a text of the model's the harness lists what was made (the performer writes it)."""
-        made = [name for name, other in self.state.calls.items() if other.kind == "worker"]
-        inputs = tuple(n for n in made if self.state.calls[n].status is CallStatus.DONE)
-        failure = "" if not call.failures else f": {call.failures[-1]}"
-        self._record(
-            ev.SynthesisMade(
-                version=self.state.synthesis_version + 1,
-                turn=call.turn,
-                kind="final",
-                source="rules" if text is None else "model",
-                text=text or ev.text_ref(listing(self.state)),
-                inputs=inputs,
-                adopted=True,
-                reason=f"the synthesis call failed{failure}" if text is None else "first and final",
-            )
-        )
+        self._record(ending.synthesis(self.state, call, text))
 
     def _on_synthesis(self, body: ev.SynthesisMade) -> None:
         self._recorded(body)
         self.state.synthesis_version = body.version
         if body.kind == "final":
-            self._end_well()
-
-    def _end_well(self) -> None:
-        state = self.state
-        made = f"{len(state.files)} files" if state.files else "the answer"
-        failed = [c.id for c in state.calls.values() if c.kind == "worker" and c.status in TERMINAL
-                  and c.status is not CallStatus.DONE]  # fmt: skip
-        aside = f"; given up: {', '.join(failed)}" if failed else ""
-        turns = len(state.turns)
-        self._record(
-            ev.RunEnded(outcome="succeeded", reason=f"{made} after {turns} turn(s){aside}")
-        )
-
-
-def listing(state: RunState) -> str:
-    """A synthesis without a model: the files that were made, and by which call."""
-    lines = [f"- {path}: made by call {file.call}" for path, file in sorted(state.files.items())]
-    return "\n".join(["What was made:", *lines] if lines else ["Nothing was made."])
-
-
-def fold(run_id: str, limits: RunLimits, events: list[ev.Event]) -> RunMachine:
-    """A machine with `events` folded in."""
-    machine = RunMachine(run_id, limits)
-    for event in events:
-        machine.apply(event)
-    return machine
+            self._record(ending.success(self.state))
 
 
 _HANDLERS: Mapping[type, Callable[[RunMachine, Any], None]] = {

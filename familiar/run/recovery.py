@@ -1,8 +1,8 @@
 """What is done after a failed try, by failure class: the whole table, to be read at a glance.
 
-`retry` tries the same call again, `retry_elsewhere` prefers another replica, and a class with no tries
-left is given up, which hands the failure to the next turn's plan. A try counts against its own class, so
-that a restarted machine does not use up the patience that is meant for bad answers.
+`retry` tries the same call again, `retry_elsewhere` prefers another replica, and a class with no
+tries left is given up, which hands the failure to the next turn's plan. A try counts against its
+own class, so that a restarted machine does not use up the patience that is meant for bad answers.
 """
 
 from __future__ import annotations
@@ -30,15 +30,23 @@ REMEDIES: dict[F, Remedy] = {
     F.BACKEND_UNREACHABLE: Remedy("retry_elsewhere", 6, "the replica is gone; another can serve"),
     F.BACKEND_STALLED: Remedy("retry_elsewhere", 2, "tokens stopped; another replica may flow"),
     F.BACKEND_SLOW: Remedy("retry_elsewhere", 1, "the replica is far below its usual rate"),
-    F.BACKEND_REFUSED: Remedy("give_up", 0, "the server refuses; the same request is refused again"),
+    F.BACKEND_REFUSED: Remedy(
+        "give_up", 0, "the server refuses; the same request is refused again"
+    ),
     F.WORKBENCH_LOST: Remedy("retry", 20, "nothing is wrong with the call; its workbench died"),
     F.QUEUE_TIMEOUT: Remedy("retry", 1, "no slot was free in time; one may be now"),
-    F.CALL_OVERSIZED: Remedy("give_up", 0, "tokens flowed until the deadline; the call is too large"),
-    F.CALL_TRUNCATED: Remedy("retry", 1, "the answer was cut by its length; another sample may fit"),
+    F.CALL_OVERSIZED: Remedy(
+        "give_up", 0, "tokens flowed until the deadline; the call is too large"
+    ),
+    F.CALL_TRUNCATED: Remedy(
+        "retry", 1, "the answer was cut by its length; another sample may fit"
+    ),
     F.CONTEXT_OVERFLOW: Remedy("give_up", 0, "the prompt does not fit; it must be planned smaller"),
     F.WIRE_MALFORMED: Remedy("retry", 2, "the answer could not be read; it is asked again"),
     F.OUTPUT_INVALID: Remedy("retry", 2, "the document is not well-formed; it is asked again"),
-    F.WORKSPACE_FAILED: Remedy("retry", 1, "the file could not be written; a disk may have room again"),
+    F.WORKSPACE_FAILED: Remedy(
+        "retry", 1, "the file could not be written; a disk may have room again"
+    ),
     F.INTERNAL: Remedy("retry", 1, "an unexpected error; it may not repeat"),
 }
 NEVER = Remedy("give_up", 0, "this class is never tried again as it was")

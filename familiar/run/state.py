@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from familiar.call import CallKind
 from familiar.errors import FailureClass
-from familiar.event import CallFailed, Planner, PlannedCall, Problem, RunEnded, TextRef
+from familiar.event import CallFailed, PlannedCall, Planner, Problem, RunEnded, TextRef
 from familiar.run.command import Command
 
 

@@ -1,0 +1,175 @@
+"""A run without a cluster: commands are answered by dice, so that histories of every kind arise.
+
+The simulator plays the orchestrator: it keeps what is due, picks one command at random, and commits the
+event that answers it. It can crash after any event, which is nothing but a new fold.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from familiar import event as ev
+from familiar.errors import FailureClass
+from familiar.run import command as cmd
+from familiar.run.limits import RunLimits
+from familiar.run.machine import RunMachine
+
+FILES = ("index.html", "about.html", "README.md")
+FAILURES = tuple(FailureClass)
+
+
+def limits(**changes: object) -> RunLimits:
+    values: dict[str, object] = {
+        "orchestrator_alias": "orchestrator",
+        "plan_tries": 2,
+        "rules_planner": True,
+        "synthesis": True,
+        "turns": 4,
+        "model_calls": 200,
+        "output_tokens": 10_000,
+        "attempts": 3,
+        "wall_s": 60.0,
+    }
+    return RunLimits(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Simulation:
+    """One simulated run. `trouble` is the share of tries and plans that go wrong."""
+
+    seed: int
+    trouble: float = 0.2
+    files: tuple[str, ...] = FILES
+    limits: RunLimits = field(default_factory=limits)
+    history: list[ev.Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
+        self.machine = RunMachine("r", self.limits)
+        self.commit(
+            ev.RunSubmitted(
+                session_id="s",
+                goal=ev.text_ref("goal"),
+                files=self.files,
+                workspace="/w",
+                config_hash="c",
+            )
+        )
+
+    def commit(self, body: ev.Body) -> list[cmd.Command]:
+        event = ev.Event("r", len(self.history) + 1, 1, float(len(self.history)), body)
+        self.history.append(event)
+        return self.machine.apply(event)
+
+    @property
+    def ended(self) -> ev.RunEnded | None:
+        return self.machine.state.ended
+
+    def run(self, *, steps: int = 2_000) -> ev.RunEnded:
+        for _ in range(steps):
+            if self.ended is not None:
+                return self.ended
+            self.step()
+        raise AssertionError(f"no end after {steps} steps; due: {list(self.machine.state.due)}")
+
+    def step(self) -> None:
+        due = list(self.machine.state.due.values())
+        assert due, "an open run must always have something due"
+        self.commit(self.answer(self.dice.choice(due)))
+
+    def crash(self) -> None:
+        """Lose everything but the history."""
+        self.machine = RunMachine("r", self.limits)
+        for event in self.history:
+            self.machine.apply(event)
+
+    def answer(self, command: cmd.Command) -> ev.Body:
+        match command:
+            case cmd.Record():
+                return command.body
+            case cmd.Dispatch():
+                return self._dispatched(command)
+            case cmd.Carry():
+                return self._carried(command)
+            case cmd.Publish():
+                path = self.machine.state.calls[command.call].planned.output_file
+                return ev.FilePublished(
+                    call=command.call,
+                    attempt=command.attempt,
+                    path=path or "",
+                    sha256="0" * 64,
+                    size=1,
+                    commit="0" * 40,
+                )
+            case cmd.JudgePlan() if self.dice.random() < self.trouble:
+                problem = ev.Problem(code="plan_malformed", message="no")
+                return ev.PlanRejected(
+                    turn=command.turn, attempt=command.attempt, problems=(problem,)
+                )
+            case cmd.JudgePlan():
+                return self._plan(command.turn, "model")
+            case cmd.PlanByRules():
+                return self._plan(command.turn, "rules")
+        raise AssertionError(f"a stop is never due: {command}")
+
+    def _dispatched(self, command: cmd.Dispatch) -> ev.Body:
+        call = self.machine.state.calls[command.call]
+        return ev.CallDispatched(
+            call=command.call,
+            attempt=command.attempt,
+            kind=call.kind,
+            turn=call.turn,
+            alias=call.planned.alias,
+            mode="text",
+            pool="p",
+            replica=f"p:{self.dice.randrange(2)}",
+            queued_at=0.0,
+            prompt=ev.text_ref("prompt"),
+            prompt_name="p",
+            prompt_version="0",
+        )
+
+    def _carried(self, command: cmd.Carry) -> ev.Body:
+        call = self.machine.state.calls[command.call]
+        usage = ev.UsageRecord(output_tokens=self.dice.randrange(50))
+        if self.dice.random() < self.trouble:
+            failure = ev.FailureRecord(failure_class=self.dice.choice(FAILURES), message="broken")
+            return ev.CallFailed(
+                call=command.call,
+                attempt=command.attempt,
+                kind=call.kind,
+                failure=failure,
+                usage=usage,
+            )
+        text = ev.text_ref(command.call)
+        return ev.CallSucceeded(
+            call=command.call,
+            attempt=command.attempt,
+            kind=call.kind,
+            raw=text,
+            text=text,
+            timing=ev.TimingRecord(started_at=0.0, ended_at=1.0),
+            usage=usage,
+        )
+
+    def _plan(self, turn: int, planner: ev.Planner) -> ev.PlanAccepted:
+        missing = self.machine.state.missing
+        wanted: list[str | None] = [f for f in missing if self.dice.random() < 0.7] or [*missing[:1]]
+        wanted += [None] * self.dice.randrange(3)
+        calls: list[ev.PlannedCall] = []
+        for number, path in enumerate(wanted):
+            before = [call.id for call in calls if self.dice.random() < 0.4]
+            calls.append(
+                ev.PlannedCall(
+                    id=f"c{turn}-{number}",
+                    alias="naughty",
+                    prompt="write",
+                    depends_on=tuple(before),
+                    output_file=path,
+                )
+            )
+        self.dice.shuffle(calls)
+        return ev.PlanAccepted(
+            turn=turn, planner=planner, continue_=self.dice.random() < 0.2, calls=tuple(calls)
+        )

@@ -1,0 +1,195 @@
+"""The run's state machine, driven without a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from familiar import event as ev
+from familiar.errors import FailureClass
+from familiar.run import command as cmd
+from familiar.run.machine import RunMachine
+from familiar.run.state import CallStatus, RunState
+from tests.familiar.run.simulation import Simulation, limits
+
+
+def observable(state: RunState) -> dict[str, object]:
+    return {field.name: getattr(state, field.name) for field in fields(state)}
+
+
+def carry(sim: Simulation, *order: str) -> None:
+    """Answer what is due for the named calls, all the way to done, in that order."""
+    sim.trouble = 0.0
+    for name in order:
+        while sim.machine.state.calls[name].status is not CallStatus.DONE:
+            due = sim.machine.state.due.values()
+            command = next(c for c in due if getattr(c, "call", "") == name)
+            sim.commit(sim.answer(command))
+
+
+def planned(*calls: ev.PlannedCall, continue_: bool = False) -> Simulation:
+    """A run whose first plan has just been accepted."""
+    files = tuple(call.output_file for call in calls if call.output_file)
+    sim = Simulation(seed=0, trouble=0.0, files=files)
+    for _ in range(3):
+        sim.step()
+    assert isinstance(next(iter(sim.machine.state.due.values())), cmd.JudgePlan)
+    sim.commit(ev.PlanAccepted(turn=1, planner="model", continue_=continue_, calls=calls))
+    return sim
+
+
+def call(name: str, *depends_on: str, file: str | None = None) -> ev.PlannedCall:
+    return ev.PlannedCall(
+        id=name, alias="naughty", prompt="p", depends_on=depends_on, output_file=file
+    )
+
+
+def queued(sim: Simulation) -> set[str]:
+    calls = sim.machine.state.calls.values()
+    return {c.id for c in calls if c.status is CallStatus.QUEUED}
+
+
+class TestDataflow:
+    def test_a_call_is_queued_when_its_own_dependencies_are_done_and_not_a_wave_later(self) -> None:
+        sim = planned(call("a"), call("slow"), call("b", "a"), call("c", "b", "slow"))
+        assert queued(sim) == {"a", "slow"}
+        carry(sim, "a")
+        assert queued(sim) == {"slow", "b"}
+        carry(sim, "b")
+        assert queued(sim) == {"slow"}
+        carry(sim, "slow")
+        assert queued(sim) == {"c"}
+
+    def test_a_file_counts_as_done_only_when_it_is_published(self) -> None:
+        sim = planned(call("a", file="a.md"), call("b", "a"))
+        for kind in (cmd.Dispatch, cmd.Carry):
+            due = sim.machine.state.due.values()
+            sim.commit(sim.answer(next(c for c in due if isinstance(c, kind))))
+        assert sim.machine.state.calls["a"].status is CallStatus.PUBLISHING
+        assert queued(sim) == set()
+        carry(sim, "a")
+        assert queued(sim) == {"b"}
+
+    def test_a_given_up_call_skips_what_waits_for_it_and_only_that(self) -> None:
+        sim = planned(call("a"), call("b", "a"), call("c", "b"), call("d"))
+        due = sim.machine.state.due
+        sim.commit(sim.answer(due["dispatch:a:1"]))
+        refused = ev.FailureRecord(failure_class=FailureClass.BACKEND_REFUSED, message="404")
+        sim.commit(ev.CallFailed(call="a", attempt=1, kind="worker", failure=refused))
+        while any(isinstance(c, cmd.Record) for c in due.values()):
+            record = next(c for c in due.values() if isinstance(c, cmd.Record))
+            sim.commit(record.body)
+        status = {c.id: c.status for c in sim.machine.state.calls.values() if c.kind == "worker"}
+        assert status == {
+            "a": CallStatus.FAILED,
+            "b": CallStatus.SKIPPED,
+            "c": CallStatus.SKIPPED,
+            "d": CallStatus.QUEUED,
+        }
+
+
+class TestPlanning:
+    def test_a_rejected_plan_is_asked_again_and_then_the_rules_planner_takes_over(self) -> None:
+        sim = Simulation(seed=1, trouble=0.0)
+        problem = ev.Problem(code="unknown_alias", message="no such role")
+        for attempt in (1, 2):
+            for _ in range(10):
+                due = list(sim.machine.state.due.values())
+                if isinstance(due[0], cmd.JudgePlan):
+                    break
+                sim.commit(sim.answer(due[0]))
+            sim.commit(ev.PlanRejected(turn=1, attempt=attempt, problems=(problem,)))
+        (command,) = sim.machine.state.due.values()
+        assert isinstance(command, cmd.Record)
+        assert isinstance(command.body, ev.PlannerChosen)
+        assert "unknown_alias" in command.body.reasons[0]
+        sim.commit(command.body)
+        assert list(sim.machine.state.due.values()) == [cmd.PlanByRules(1)]
+
+    def test_without_the_rules_planner_the_run_fails_with_the_reason(self) -> None:
+        sim = Simulation(seed=1, trouble=1.0, limits=limits(rules_planner=False, plan_tries=1))
+        end = sim.run()
+        assert end.outcome == "failed"
+        assert "has no plan" in end.reason
+
+
+class TestEnds:
+    def test_a_run_that_named_files_succeeds_only_with_every_one_of_them(self) -> None:
+        for seed in range(300):
+            sim = Simulation(seed=seed, trouble=0.3)
+            end = sim.run()
+            missing = sim.machine.state.missing
+            assert (end.outcome == "succeeded") == (not missing), (seed, end)
+            if missing:
+                assert all(name in end.reason for name in missing)
+
+    def test_budgets_end_the_run_by_name(self) -> None:
+        for budget in ("model_calls", "output_tokens"):
+            end = Simulation(seed=3, trouble=0.0, limits=limits(**{budget: 1})).run()
+            assert end.failure_class is FailureClass.BUDGET_EXHAUSTED
+            assert f"budgets.{budget}" in end.reason
+
+    def test_cancelling_stops_what_runs_and_nothing_new_becomes_due(self) -> None:
+        sim = planned(call("a"), call("b"))
+        sim.commit(sim.answer(sim.machine.state.due["dispatch:a:1"]))
+        sim.commit(ev.RunCancelRequested())
+        end = next(c for c in sim.machine.state.due.values() if isinstance(c, cmd.Record))
+        stops = sim.commit(end.body)
+        assert [type(stop) for stop in stops] == [cmd.Stop]
+        assert sim.machine.state.due == {}
+        assert sim.ended is not None
+        assert sim.ended.outcome == "cancelled"
+
+    def test_two_fruitless_turns_in_a_row_are_the_end(self) -> None:
+        sim = Simulation(seed=5, trouble=1.0, limits=limits(turns=50))
+        end = sim.run()
+        assert end.outcome == "failed"
+        assert len(sim.machine.state.turns) == 2
+
+
+class TestHistories:
+    @given(seed=st.integers(0, 10**6), trouble=st.floats(0, 0.9))
+    @settings(max_examples=150, deadline=None)
+    def test_every_run_ends(self, seed: int, trouble: float) -> None:
+        assert Simulation(seed=seed, trouble=trouble).run().outcome in {"succeeded", "failed"}
+
+    @given(seed=st.integers(0, 10**6), trouble=st.floats(0, 0.6))
+    @settings(max_examples=60, deadline=None)
+    def test_a_crash_after_any_event_recovers_to_the_same_state(
+        self, seed: int, trouble: float
+    ) -> None:
+        sim = Simulation(seed=seed, trouble=trouble)
+        while sim.ended is None:
+            before = observable(sim.machine.state)
+            sim.crash()
+            assert observable(sim.machine.state) == before
+            sim.step()
+        sim.crash()
+        assert sim.ended is not None
+
+    @given(seed=st.integers(0, 10**6), trouble=st.floats(0, 0.6))
+    @settings(max_examples=60, deadline=None)
+    def test_no_try_is_sent_out_again_after_its_terminal_event(
+        self, seed: int, trouble: float
+    ) -> None:
+        sim = Simulation(seed=seed, trouble=trouble)
+        sim.run()
+        over: set[tuple[str, int]] = set()
+        done: set[str] = set()
+        for event in sim.history:
+            body = event.body
+            if isinstance(body, ev.CallDispatched):
+                assert (body.call, body.attempt) not in over
+                assert body.call not in done or body.kind == "plan"
+            elif isinstance(body, ev.CallSucceeded | ev.CallFailed):
+                over.add((body.call, body.attempt))
+                if isinstance(body, ev.CallSucceeded):
+                    done.add(body.call)
+
+    def test_an_event_out_of_sequence_is_refused(self) -> None:
+        machine = RunMachine("r", limits())
+        with pytest.raises(ValueError, match="event 2 after 0"):
+            machine.apply(ev.Event("r", 2, 1, 0.0, ev.TurnStarted(turn=1)))
