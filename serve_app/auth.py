@@ -1,0 +1,137 @@
+"""Who may ask: bearer keys, or nobody but this machine.
+
+Keys are known only as SHA-256 digests. A key that is sent is hashed and compared with every digest
+in constant time, so neither its length nor the number of right characters shows in the time that an
+answer takes. Without keys (`auth: none`, which the configuration allows on a loopback address only)
+the Host header must name a loopback address: otherwise a web page could reach the API through a
+name of its own that resolves to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from familiar.errors import ConfigError
+from serve_app.problems import problem, respond
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def load_keys(entries: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The digests (hex) of the keys that `api.keys` names.
+
+    Raises `ConfigError`, which never repeats an entry: it might be a key that was pasted in.
+    """
+    digests: dict[str, None] = {}
+    for index, entry in enumerate(entries):
+        for digest in _digests(entry, f"api.keys.{index}", environ):
+            digests[digest] = None
+    return tuple(digests)
+
+
+def _digests(entry: str, where: str, environ: Mapping[str, str]) -> list[str]:
+    kind, _, value = entry.partition(":")
+    if kind == "sha256":
+        if not _HEX.fullmatch(value.lower()):
+            raise ConfigError(
+                f"{where} is not a SHA-256 in 64 hex digits.",
+                where=where,
+                remedy="Make one: printf %s KEY | sha256sum",
+            )
+        return [value.lower()]
+    if kind == "env":
+        keys = [environ.get(value, "").strip()]
+        source = f"the environment variable {value}"
+    elif kind == "file":
+        source = f"the file {value}"
+        try:
+            lines = Path(value).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: {source} cannot be read: {error}.", where=where) from None
+        keys = [line.strip() for line in lines if not line.lstrip().startswith("#")]
+    else:
+        raise ConfigError(
+            f"{where} is none of env:NAME, file:PATH and sha256:HEX.",
+            where=where,
+            remedy="Keys do not stand in the configuration itself; name where they are.",
+        )
+    digests = [_digest(key) for key in keys if key]
+    if not digests:
+        raise ConfigError(
+            f"{where}: there is no key in {source}.", where=where, remedy="Put one there."
+        )
+    return digests
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Gate:
+    """ASGI middleware that lets nothing through without a key. `digests=None` is `auth: none`."""
+
+    def __init__(self, app: ASGIApp, *, digests: tuple[str, ...] | None) -> None:
+        self._app = app
+        self._digests = digests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if self._digests is None:
+            refusal = None if _names_loopback(headers.get("host", "")) else _elsewhere(scope)
+        else:
+            refusal = self._check(scope, headers.get("authorization", ""))
+        await (refusal or self._app)(scope, receive, send)
+
+    def _check(self, scope: Scope, authorization: str) -> ASGIApp | None:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            return _unauthorized(scope, "This needs a bearer key and none was sent.", "")
+        given = _digest(token.strip())
+        # Every digest is compared, so the time does not tell which one matched.
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests or ()]
+        if any(matches):
+            return None
+        return _unauthorized(
+            scope, "The bearer key is not one of this deployment's.", ', error="invalid_token"'
+        )
+
+
+def _unauthorized(scope: Scope, detail: str, more: str) -> ASGIApp:
+    found = problem(
+        401,
+        detail,
+        instance=scope["path"],
+        field="header.authorization",
+        remedy="Send Authorization: Bearer KEY with a key of api.keys.",
+    )
+    return respond(found, {"WWW-Authenticate": f'Bearer realm="familiar"{more}'})
+
+
+def _names_loopback(host: str) -> bool:
+    name = host.lower()
+    if name.rpartition(":")[2].isdigit():
+        name = name.rpartition(":")[0]
+    return name in LOOPBACK
+
+
+def _elsewhere(scope: Scope) -> ASGIApp:
+    found = problem(
+        421,
+        "Without keys (auth: none) only requests to a loopback address are answered.",
+        instance=scope["path"],
+        field="header.host",
+        remedy="Ask for http://127.0.0.1 or localhost, or configure auth: bearer.",
+    )
+    return respond(found)

@@ -1,0 +1,124 @@
+"""The API's description: FastAPI's, with the errors, the keys and the streams as they really are.
+
+FastAPI would promise its own validation error on every route. Here each operation names the
+problems that it can answer with, all of one shape, and the text streams are described by their
+media type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from serve_app.auth import OPEN_PATHS
+from serve_app.problems import MEDIA_TYPE, Problem, problem
+
+Responses = dict[int | str, dict[str, Any]]
+_REF = "#/components/schemas/{model}"
+
+_SAID: Mapping[int, tuple[str, str, str, str]] = {
+    400: ("The request cannot be read", "The body is not valid JSON: Expecting value.", "", ""),
+    401: (
+        "No key, or one that is not known",
+        "This needs a bearer key and none was sent.",
+        "header.authorization",
+        "Send Authorization: Bearer KEY with a key of api.keys.",
+    ),
+    404: ("There is no such thing", "There is no run run-unknown.", "run_id", "See GET /v1/runs."),
+    409: (
+        "It contradicts what is recorded",
+        "The key was used for another goal.",
+        "Idempotency-Key",
+        "Send the first goal again to get that run, or a new key.",
+    ),
+    413: ("The body is too large", "The body has 10000000 bytes or more.", "", ""),
+    415: ("The body is not JSON", "The body came as 'text/plain' and not as JSON.", "", ""),
+    422: (
+        "A field is wrong",
+        "The goal is empty.",
+        "goal",
+        "Say in words what should be made.",
+    ),
+    503: (
+        "Not now; Retry-After says when",
+        "The orchestrator went away; it is being restarted.",
+        "",
+        "Send it again (with the same Idempotency-Key, if it was a submission).",
+    ),
+}
+
+
+def problems(*statuses: int) -> Responses:
+    """What an operation may answer besides success, with an example of each."""
+    return {status: _described(status) for status in statuses}
+
+
+def _described(status: int) -> dict[str, Any]:
+    description, detail, field, remedy = _SAID[status]
+    example = problem(status, detail, instance="/v1/runs", field=field, remedy=remedy)
+    return {
+        "description": description,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": _REF.format(model="Problem")},
+                "example": example.model_dump(exclude_none=True),
+            }
+        },
+    }
+
+
+def answers(
+    description: str, example: object, *, media_type: str = "application/json", status: int = 200
+) -> Responses:
+    """A success with an example. Other media types than JSON are described as text."""
+    content: dict[str, Any] = {"example": example}
+    if media_type != "application/json":
+        content["schema"] = {"type": "string"}
+    return {status: {"description": description, "content": {media_type: content}}}
+
+
+def describe(app: FastAPI, *, bearer: bool) -> None:
+    """Replace `app.openapi` by one that is complete; `bearer` says whether keys are asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _complete(app, bearer)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(app: FastAPI, bearer: bool) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    components = schema.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    own = Problem.model_json_schema(ref_template=_REF)
+    schemas.update(own.pop("$defs", {}))
+    schemas["Problem"] = own
+    if bearer:
+        components["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "A key of api.keys."}
+        }
+        schema["security"] = [{"key": []}]
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            answered = operation["responses"]
+            if answered.get("422", {}).get("content", {}).get("application/json"):
+                answered["422"] = _described(422)
+            if path in OPEN_PATHS:
+                operation["security"] = []
+            elif bearer:
+                answered.setdefault("401", _described(401))
+    return schema

@@ -1,0 +1,92 @@
+"""What a run did: its plan, its calls with their texts, its log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from serve_app import examples, history
+from serve_app.backend import Backend
+from serve_app.log import log_pages
+from serve_app.models.call import CallDetail, CallList
+from serve_app.models.plan import Plan
+from serve_app.openapi import answers, problems
+from serve_app.routes.parameters import CallId, RunId
+
+_NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+
+
+def call_routes(backend: Backend) -> APIRouter:
+    """Everything about the inside of a run."""
+    router = APIRouter(tags=["runs"])
+
+    @router.get(
+        "/v1/runs/{run_id}/plan",
+        summary="Look at the plan",
+        responses={**answers("The turns.", examples.PLAN), **problems(404, 422, 503)},
+    )
+    async def get_plan(run_id: RunId) -> Plan:
+        """Every turn with its DAG of worker calls, who planned it, and every decision with its
+        reasons."""
+        return await backend.read(history.plan, run_id)
+
+    @router.get(
+        "/v1/runs/{run_id}/calls",
+        summary="List calls",
+        responses={**answers("The calls.", examples.CALL_LIST), **problems(404, 422, 503)},
+    )
+    async def list_calls(run_id: RunId) -> CallList:
+        """Every call with its tries: when each was queued, started, got its first token, ended."""
+        return await backend.read(history.call_list, run_id)
+
+    @router.get(
+        "/v1/runs/{run_id}/calls/{call_id}",
+        summary="Look at a call",
+        responses={**answers("The call.", examples.CALL_DETAIL), **problems(404, 422, 503)},
+    )
+    async def get_call(run_id: RunId, call_id: CallId) -> CallDetail:
+        """One call with everything that went in and came out of each try."""
+        return await backend.read(history.call_detail, run_id, call_id)
+
+    @router.get(
+        "/v1/runs/{run_id}/log",
+        summary="Read the log",
+        response_class=StreamingResponse,
+        responses={
+            **answers("The lines.", examples.LOG, media_type="text/plain"),
+            **problems(404, 422, 503),
+        },
+    )
+    async def get_log(run_id: RunId) -> StreamingResponse:
+        """The run's lines of `orchestra.log`: one an event, oldest first, up to now."""
+        await backend.read(history.need_run, run_id)
+        lines = log_pages(backend, run_id)
+        return StreamingResponse(lines, media_type="text/plain; charset=utf-8", headers=_NOSNIFF)
+
+    @router.get(
+        "/v1/runs/{run_id}/texts/{digits}",
+        summary="Read a text that the log names",
+        response_class=PlainTextResponse,
+        responses={
+            **answers("The text.", examples.GOAL, media_type="text/plain"),
+            **problems(404, 422, 503),
+        },
+    )
+    async def get_text(
+        run_id: RunId,
+        digits: Annotated[
+            str,
+            Path(
+                description="the first 12 or more digits of its SHA-256, as the log has them",
+                pattern=r"^[0-9a-f]{12,64}$",
+                examples=["9f86d081884c"],
+            ),
+        ],
+    ) -> PlainTextResponse:
+        """A goal, prompt, answer or document of this run, whole."""
+        text = await backend.read(history.text, run_id, digits)
+        return PlainTextResponse(text, headers=_NOSNIFF)
+
+    return router

@@ -1,0 +1,80 @@
+"""The deployment itself: pools, totals, health."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from familiar.errors import FamiliarError
+from familiar.service import Readiness
+from serve_app import examples
+from serve_app.backend import Backend
+from serve_app.metrics import render
+from serve_app.models.pool import Health, Pool, PoolList, Ready
+from serve_app.openapi import answers, problems
+from serve_app.problems import problem, respond
+
+
+def operation_routes(backend: Backend) -> APIRouter:
+    """What a person or a machine that runs the deployment asks."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get(
+        "/v1/pools",
+        summary="Look at the pools",
+        responses={**answers("The pools.", examples.POOL_LIST), **problems(503)},
+    )
+    async def list_pools() -> PoolList:
+        """Every pool with its replicas: device, state, calls in flight, tokens/s."""
+        views = await backend.pools()
+        return PoolList(pools=[Pool.model_validate(view) for view in views])
+
+    @router.get(
+        "/metrics",
+        summary="Totals for Prometheus",
+        response_class=Response,
+        responses={
+            **answers("The totals.", examples.METRICS, media_type="text/plain"),
+            **problems(503),
+        },
+    )
+    async def get_metrics(request: Request) -> Response:
+        """Totals out of the database, in the format that `Accept` asks for. They never go back when
+        a process is restarted, and every replica of the API answers the same."""
+        accept = request.headers.get("accept", "")
+        data, media_type = await backend.read(render, accept)
+        return Response(data, headers={"Content-Type": media_type})
+
+    @router.get(
+        "/healthz",
+        summary="Is the process alive?",
+        responses=answers("It is.", {"status": "ok"}),
+    )
+    async def get_health() -> Health:
+        """Asks nothing of anything else. Needs no key."""
+        return Health()
+
+    @router.get(
+        "/readyz",
+        summary="Can runs be worked on?",
+        response_model=Ready,
+        responses={**answers("They can.", {"ready": True}), **problems(503)},
+    )
+    async def get_readiness(request: Request) -> Response:
+        """503 with `reasons` while something is missing. Needs no key."""
+        try:
+            readiness = await backend.readiness()
+        except FamiliarError as error:
+            readiness = Readiness(ready=False, reasons=(str(error),))
+        if readiness.ready:
+            return Response(Ready().model_dump_json(), media_type="application/json")
+        return respond(
+            problem(
+                503,
+                "Runs cannot be worked on yet: " + " ".join(readiness.reasons),
+                instance=request.url.path,
+                remedy="Wait; `familiar doctor` says more if it does not change.",
+                reasons=readiness.reasons,
+            )
+        )
+
+    return router
