@@ -168,9 +168,10 @@ class _Carrier:
                     await self._consume(deltas)
                 finally:
                     watch.stop()
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
             if not limit.expired():
                 raise
+            _absorb_cancellation()
             raise self._deadline_error() from None
         self._judge_end()
         raw = self.raw()
@@ -197,6 +198,8 @@ class _Carrier:
             progress.see(delta, now)
             if delta.text:
                 texts.append(delta.text)
+                if file is not None:
+                    file.add(delta.text)
                 progress.bytes += len(delta.text.encode("utf-8", "replace"))
                 if progress.bytes > self.order.max_bytes:
                     raise CallError(
@@ -204,10 +207,8 @@ class _Carrier:
                         failure_class=FailureClass.CALL_OVERSIZED,
                         evidence={"bytes": progress.bytes, "max_bytes": self.order.max_bytes},
                     )
-                if file is not None:
-                    file.add(delta.text)
-                    if file.due(now):
-                        await file.flush()
+                if file is not None and file.due(now):
+                    await file.flush()
             if delta.finish_reason is not None:
                 self.finish_reason = delta.finish_reason
                 return
@@ -294,7 +295,8 @@ class _Watch:
         self._progress = progress
         self._limit = limit
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._left(), self._look)
+        self._task = asyncio.current_task()
+        self._timer = self._loop.call_later(self._nap(self._left()), self._look)
 
     def stop(self) -> None:
         self._timer.cancel()
@@ -308,12 +310,18 @@ class _Watch:
             nearest = p.last_token + self._limits.stall_s
         return min(nearest, p.started + self._limits.total_s) - time.monotonic()
 
+    def _nap(self, left: float) -> float:
+        """The first token brings the nearest deadline forward to `stall_s` from then."""
+        return min(left, self._limits.stall_s)
+
     def _look(self) -> None:
         left = self._left()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(self._nap(left), self._look)
         else:
             self._limit.reschedule(self._loop.time())
+            if self._task is not None:  # an engine may hold on to its stream while it is closed
+                self._timer = self._loop.call_later(_CLOSE_PATIENCE_S, self._task.cancel)
 
 
 def _absorb_cancellation() -> None:

@@ -36,6 +36,7 @@ TryState = Literal["running", "ended"]
 _ENDED_ROWS = 10_000
 _ENDED_CHARS = 128 << 20
 _USUAL_OF = 32
+_CANCEL_PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,11 @@ class Workbench:
         if not known.cancelled:
             known.cancelled = True
             known.task.cancel()
-        await asyncio.wait([known.task])
+        # A stream that does not let go is cancelled once more, after the patience of `carry_out`.
+        done, _ = await asyncio.wait([known.task], timeout=_CANCEL_PATIENCE_S)
+        if not done:
+            known.task.cancel()
+            await asyncio.wait([known.task])
         return True
 
     async def cancel_all(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from familiar.engine import GenerateRequest
 from familiar.errors import ConfigError
@@ -64,8 +64,8 @@ class Fault(_Strict):
 
 
 class Answer(_Strict):
-    """Exactly one of: a literal text, a `$`-template (`run`, `call`, `attempt`, `prompt`, `visit`),
-    the content of a file, or filler of so many tokens."""
+    """Exactly one of: a literal text (a plain string stands for it), a `$`-template (`run`, `call`,
+    `attempt`, `prompt`, `visit`), the content of a file, or filler of so many tokens."""
 
     text: str | None = None
     template: str | None = None
@@ -78,6 +78,11 @@ class Answer(_Strict):
         if len(given) != 1:
             raise ValueError(f"an answer is one of text, template, file, tokens; got {given}")
         return self
+
+
+AnswerOrText = Annotated[
+    Answer, BeforeValidator(lambda given: {"text": given} if isinstance(given, str) else given)
+]
 
 
 class When(_Strict):
@@ -134,19 +139,18 @@ class Rule(_Strict):
     (`by: visit`); the last one repeats. `rates` replaces the script's rates for this rule."""
 
     when: When = When()
-    answer: str | Answer | None = None
-    answers: tuple[str | Answer, ...] = ()
+    answer: AnswerOrText | None = None
+    answers: tuple[AnswerOrText, ...] = ()
     by: Literal["attempt", "visit"] = "attempt"
     rates: Rates | None = None
     faults: tuple[Fault, ...] = ()
 
     def choose(self, attempt: int, visit: int) -> Answer | None:
         """The answer for this try; None leaves it to the script's own `answer`."""
-        chosen = self.answer
-        if self.answers:
-            nth = attempt if self.by == "attempt" else visit
-            chosen = self.answers[min(max(nth, 1), len(self.answers)) - 1]
-        return Answer(text=chosen) if isinstance(chosen, str) else chosen
+        if not self.answers:
+            return self.answer
+        nth = attempt if self.by == "attempt" else visit
+        return self.answers[min(max(nth, 1), len(self.answers)) - 1]
 
 
 class Start(_Strict):
@@ -181,11 +185,8 @@ class Script(_Strict):
     prefix_cache: PrefixCache = PrefixCache()
     start: Start = Start()
     rules: tuple[Rule, ...] = ()
-    answer: str | Answer = Answer(tokens=32)
+    answer: AnswerOrText = Answer(tokens=32)
     invocations: str | None = None
-
-    def default_answer(self) -> Answer:
-        return Answer(text=self.answer) if isinstance(self.answer, str) else self.answer
 
 
 def load_script(source: object) -> tuple[Script, Path]:

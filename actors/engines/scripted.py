@@ -268,8 +268,8 @@ class ScriptedEngine:
 
     def _answer(self, running: _Running) -> tuple[list[str], FinishReason]:
         request = running.request
-        answer = running.rule.choose(running.parts.attempt, running.visit)
-        answer = answer or self._script.default_answer()
+        chosen = running.rule.choose(running.parts.attempt, running.visit)
+        answer = chosen or self._script.answer
         if answer.tokens is not None:
             pieces = filler(answer.tokens, f"{self._script.seed}/{request.request_id}")
         else:

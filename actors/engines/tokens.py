@@ -12,6 +12,7 @@ import random
 import re
 
 LONGEST_TOKEN = 9
+_BLOCK = 2048
 _PIECE = re.compile(r"\s?\w{1,8}|\s?[^\w\s]|\s{1,8}")
 _WORDS = (  # noqa: SIM905
     "the a of to and in it is was that with for on as light water stone quiet morning window "
@@ -30,13 +31,14 @@ def fewest_tokens(text: str) -> int:
 
 
 def filler(tokens: int, seed: str) -> list[str]:
-    """So many tokens of plain prose, the same for the same seed."""
+    """So many tokens of plain prose, the same for the same seed. After some two thousand tokens it
+    repeats, so that long answers cost nothing to make."""
     draw = random.Random(seed)
-    words: list[str] = []
-    while len(words) < tokens:
-        sentence = [draw.choice(_WORDS) for _ in range(draw.randint(6, 14))]
-        pieces = [sentence[0].capitalize(), *(f" {word}" for word in sentence[1:]), "."]
-        if words:
-            pieces[0] = f" {pieces[0]}"
-        words += pieces
-    return words[:tokens]
+    block: list[str] = []
+    while len(block) < min(tokens, _BLOCK):
+        first, *others = draw.choices(_WORDS, k=draw.randint(6, 14))
+        block += [f" {first.capitalize()}", *(f" {word}" for word in others), "."]
+    pieces = (block * (tokens // max(len(block), 1) + 1))[:tokens]
+    if pieces:
+        pieces[0] = pieces[0].lstrip()
+    return pieces

@@ -1,0 +1,424 @@
+"""The scripted engine does what its script says, and behaves like an engine where others look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.engines.prefix_cache import SimulatedPrefixCache
+from actors.engines.rate import TokenRate
+from actors.engines.scripted import ScriptedEngine
+from actors.engines.tokens import fewest_tokens, filler, tokenize
+from familiar.engine import Delta, GenerateRequest, Message, OutputGrammar, Sampling
+from familiar.errors import ConfigError, EngineError, FailureClass
+
+
+def ask(
+    request_id: str = "run/call/1",
+    prompt: str = "Say something.",
+    *,
+    max_tokens: int = 1000,
+    grammar: OutputGrammar | None = None,
+    stop: tuple[str, ...] = (),
+) -> GenerateRequest:
+    sampling = Sampling(max_tokens=max_tokens, stop=stop)
+    return GenerateRequest(request_id, (Message("user", prompt),), sampling, grammar)
+
+
+async def engine(script: object, **kwargs: object) -> ScriptedEngine:
+    made = ScriptedEngine(script, **kwargs)  # type: ignore[arg-type]
+    await made.start()
+    return made
+
+
+async def collect(made: ScriptedEngine, request: GenerateRequest) -> list[Delta]:
+    return [delta async for delta in made.generate(request)]
+
+
+def text_of(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+# -- answers -------------------------------------------------------------------------------------
+
+
+async def test_the_first_rule_that_matches_answers() -> None:
+    made = await engine(
+        {
+            "rules": [
+                {"when": {"contains": "weather", "lacks": "tomorrow"}, "answer": "Rain."},
+                {"when": {"call": "page-*", "attempt": 2}, "answer": "Second try."},
+                {"when": {"grammar": "json"}, "answer": "{}"},
+                {"when": {"grammar": True}, "answer": "other grammar"},
+            ],
+            "answer": "Nothing matched.",
+        }
+    )
+    json_grammar, ebnf = OutputGrammar("json", "{}"), OutputGrammar("ebnf", 'root ::= "x"')
+    for request, expected in [
+        (ask("r/a/1", "the weather today"), "Rain."),
+        (ask("r/a/1", "the weather tomorrow"), "Nothing matched."),
+        (ask("r/page-3/2"), "Second try."),
+        (ask("r/page-3/1"), "Nothing matched."),
+        (ask("r/a/1", grammar=json_grammar), "{}"),
+        (ask("r/a/1", grammar=ebnf), "other grammar"),
+        (ask("an id of another form"), "Nothing matched."),
+    ]:
+        assert text_of(await collect(made, request)) == expected
+
+
+async def test_answers_by_attempt_by_visit_by_template_and_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<p>from a file</p>")
+    (tmp_path / "script.yaml").write_text(
+        """
+        rules:
+          - when: {call: tries}
+            answers: [first, second]
+          - when: {call: turns}
+            by: visit
+            answers: [plan, end]
+          - when: {call: echo}
+            answer: {template: "$run $call $attempt: $prompt"}
+          - when: {call: file}
+            answer: {file: page.html}
+        """
+    )
+    made = await engine(str(tmp_path / "script.yaml"))
+
+    async def answer(request_id: str, prompt: str = "hello") -> str:
+        return text_of(await collect(made, ask(request_id, prompt)))
+
+    assert [await answer(f"r/tries/{n}") for n in (1, 2, 3)] == ["first", "second", "second"]
+    assert [await answer("r/turns/1") for _ in range(3)] == ["plan", "end", "end"]
+    assert await answer("r/echo/4", "a $ sign") == "r echo 4: a $ sign"
+    assert await answer("r/file/1") == "<p>from a file</p>"
+
+
+async def test_filler_has_the_number_of_tokens_and_depends_only_on_seed_and_request() -> None:
+    script = {"seed": 5, "answer": {"tokens": 50}}
+    first = await collect(await engine(script), ask("r/c/1"))
+    again = await collect(await engine(script), ask("r/c/1"))
+    other = await collect(await engine(script), ask("r/d/1"))
+    assert sum(delta.tokens for delta in first) == 50
+    assert text_of(first) == text_of(again) != text_of(other)
+
+
+async def test_max_tokens_and_the_context_cut_with_length_and_stop_strings_with_stop() -> None:
+    made = await engine({"answer": {"tokens": 5000}}, context_length=300)
+    cut = await collect(made, ask(max_tokens=7))
+    assert (sum(d.tokens for d in cut), cut[-1].finish_reason) == (7, "length")
+    full = await collect(made, ask("r/c/2", max_tokens=4000))
+    assert full[-1].finish_reason == "length"
+    assert sum(d.tokens for d in full) + full[-1].prompt_tokens == 300
+
+    made = await engine({"answer": "one two END three"})
+    stopped = await collect(made, ask(stop=("END",)))
+    assert (text_of(stopped), stopped[-1].finish_reason) == ("one two ", "stop")
+
+
+async def test_an_empty_answer_still_ends() -> None:
+    deltas = await collect(await engine({"answer": ""}), ask())
+    assert [d.finish_reason for d in deltas] == ["stop"]
+
+
+@pytest.mark.parametrize("prompt", ["word " * 400, "x" * 10_000_000])
+async def test_a_prompt_that_does_not_fit_is_refused_with_numbers(prompt: str) -> None:
+    made = await engine({}, context_length=300)
+    with pytest.raises(EngineError) as caught:
+        await collect(made, ask(prompt=prompt))
+    assert caught.value.failure_class == FailureClass.CONTEXT_OVERFLOW
+    assert caught.value.evidence["context_length"] == 300
+
+
+# -- time ----------------------------------------------------------------------------------------
+
+
+async def test_tokens_come_at_absolute_times_so_that_no_stream_drifts() -> None:
+    """Whatever the machine's load, no token comes before its time, and lateness does not add up:
+    the rate of the whole is not below that of a loop which only sleeps."""
+    made = await engine({"rates": {"tokens_per_s": 200, "ttft_s": 0.1}, "answer": {"tokens": 41}})
+    began = time.monotonic()
+    arrivals = []
+    async for delta in made.generate(ask()):
+        arrivals.append(time.monotonic() - began)
+        assert delta.tokens == 1
+    for nth, at in enumerate(arrivals):
+        assert at >= 0.1 + nth / 200 - 0.002
+    lateness = [at - (0.1 + nth / 200) for nth, at in enumerate(arrivals)]
+    assert min(lateness[-10:]) <= max(lateness[:10]) + 0.02
+
+
+async def test_tokens_per_delta_and_jitter_change_the_pieces_and_not_the_text() -> None:
+    plain = await collect(await engine({"answer": {"tokens": 10}}), ask())
+    rates = {"tokens_per_delta": 4, "jitter": 0.5, "tokens_per_s": 2000}
+    joined = await collect(await engine({"answer": {"tokens": 10}, "rates": rates}), ask())
+    assert [d.tokens for d in joined] == [4, 4, 2]
+    assert text_of(joined) == text_of(plain)
+
+
+async def test_many_streams_share_the_loop_with_others() -> None:
+    """A stream without any waiting leaves room for other coroutines."""
+    made = await engine({"answer": {"tokens": 20_000}}, context_length=100_000)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    await collect(made, ask(max_tokens=20_000))
+    ticking.cancel()
+    assert ticks > 500
+
+
+# -- slots, abort, prefix cache ------------------------------------------------------------------
+
+
+async def test_more_requests_than_slots_wait_their_turn() -> None:
+    made = await engine({"slots": 2, "rates": {"tokens_per_s": 100}, "answer": {"tokens": 5}})
+    tasks = [asyncio.create_task(collect(made, ask(f"r/c{n}/1"))) for n in range(5)]
+    await asyncio.sleep(0.02)
+    assert (made.stats().running, made.stats().waiting) == (2, 3)
+    answers = await asyncio.gather(*tasks)
+    assert all(a[-1].finish_reason == "stop" for a in answers)
+    assert (made.stats().running, made.stats().waiting) == (0, 0)
+    assert made.stats().output_tokens == 25
+
+
+async def test_an_abort_ends_the_stream_and_frees_the_slot() -> None:
+    made = await engine(
+        {
+            "slots": 1,
+            "rules": [
+                {"when": {"call": "stuck"}, "faults": [{"kind": "stall", "after_tokens": 2}]}
+            ],
+            "answer": {"tokens": 5},
+        }
+    )
+    stuck = asyncio.create_task(collect(made, ask("r/stuck/1")))
+    waiting = asyncio.create_task(collect(made, ask("r/waiting/1")))
+    queued = asyncio.create_task(collect(made, ask("r/queued/1")))
+    await asyncio.sleep(0.02)
+    await made.abort("r/queued/1")
+    await made.abort("r/nobody/1")
+    assert (await queued)[-1].finish_reason == "abort"
+    assert not waiting.done()
+    await made.abort("r/stuck/1")
+    assert [d.finish_reason for d in await stuck][-1] == "abort"
+    assert (await waiting)[-1].finish_reason == "stop"
+
+
+async def test_closing_the_iterator_frees_the_slot() -> None:
+    made = await engine({"slots": 1, "rates": {"tokens_per_s": 50}})
+    stream = made.generate(ask("r/a/1"))
+    await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert made.stats().running == 0
+    assert (await collect(made, ask("r/b/1", max_tokens=1)))[-1].finish_reason == "length"
+
+
+async def test_a_repeated_prefix_is_cached_in_whole_blocks() -> None:
+    made = await engine({"prefix_cache": {"block_tokens": 4}})
+    shared = "the same long beginning of both prompts, word by word " * 3
+    first = await collect(made, ask("r/a/1", shared + "one"))
+    second = await collect(made, ask("r/b/1", shared + "two"))
+    assert first[-1].cached_tokens == 0
+    assert second[-1].cached_tokens > 20
+    assert second[-1].cached_tokens % 4 == 0
+    assert second[-1].cached_tokens < second[-1].prompt_tokens
+    assert made.stats().cached_tokens == second[-1].cached_tokens
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=30), min_size=1, max_size=6))
+def test_the_cache_counts_the_longest_common_prefix_in_blocks(prompts: list[list[str]]) -> None:
+    cache = SimulatedPrefixCache(block_tokens=4, blocks=10_000)
+    for nth, prompt in enumerate(prompts):
+        expected = 0
+        for earlier in prompts[:nth]:
+            same = 0
+            while same < min(len(earlier), len(prompt)) and earlier[same] == prompt[same]:
+                same += 1
+            expected = max(expected, same // 4 * 4)
+        if expected == len(prompt) and expected:
+            expected -= 4
+        assert cache.admit(prompt) == expected
+
+
+def test_a_full_cache_forgets_what_was_used_least_recently() -> None:
+    cache = SimulatedPrefixCache(block_tokens=1, blocks=4)
+    cache.admit(list("ab."))
+    cache.admit(list("xyz."))
+    assert cache.admit(list("ab.")) == 0
+
+
+# -- faults --------------------------------------------------------------------------------------
+
+
+def faulty(*faults: dict[str, object]) -> dict[str, object]:
+    return {"rules": [{"faults": list(faults)}], "answer": {"tokens": 8}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "refuse"}, FailureClass.BACKEND_UNREACHABLE),
+        ({"kind": "status", "status": 404}, FailureClass.BACKEND_REFUSED),
+        ({"kind": "status", "status": 429}, FailureClass.BACKEND_UNREACHABLE),
+        ({"kind": "status", "status": 503}, FailureClass.BACKEND_UNREACHABLE),
+    ],
+)
+async def test_a_request_can_be_refused(fault: dict[str, object], expected: FailureClass) -> None:
+    with pytest.raises(EngineError) as caught:
+        await collect(await engine(faulty(fault)), ask())
+    assert caught.value.failure_class == expected
+
+
+async def test_a_cut_stream_delivers_what_came_before() -> None:
+    made = await engine(faulty({"kind": "cut", "after_tokens": 3}))
+    seen: list[Delta] = []
+    with pytest.raises(EngineError) as caught:
+        async for delta in made.generate(ask()):
+            seen.append(delta)
+    assert sum(d.tokens for d in seen) == 3
+    assert caught.value.failure_class == FailureClass.BACKEND_UNREACHABLE
+    assert (await made.health()).ok
+
+
+async def test_a_fault_behind_the_end_of_the_answer_strikes_at_its_end() -> None:
+    made = await engine(faulty({"kind": "cut", "after_tokens": 100}))
+    seen: list[Delta] = []
+    with pytest.raises(EngineError):
+        async for delta in made.generate(ask()):
+            seen.append(delta)
+    assert sum(d.tokens for d in seen) == 8
+    assert all(d.finish_reason is None for d in seen)
+
+
+async def test_a_dead_engine_fails_everything_it_holds_and_says_so() -> None:
+    made = await engine(
+        {
+            "rules": [
+                {"when": {"call": "killer"}, "faults": [{"kind": "die", "after_tokens": 1}]},
+                {"when": {"call": "stuck"}, "faults": [{"kind": "stall", "after_tokens": 1}]},
+            ]
+        }
+    )
+    stuck = asyncio.create_task(collect(made, ask("r/stuck/1")))
+    await asyncio.sleep(0.01)
+    with pytest.raises(EngineError):
+        await collect(made, ask("r/killer/1"))
+    with pytest.raises(EngineError, match="died"):
+        await stuck
+    with pytest.raises(EngineError, match="died"):
+        await collect(made, ask("r/later/1"))
+    health = await made.health()
+    assert not health.ok
+    assert "died" in health.reason
+
+
+async def test_flapping_fails_the_first_times_only() -> None:
+    made = await engine(faulty({"kind": "refuse", "times": 2}))
+    for _ in range(2):
+        with pytest.raises(EngineError):
+            await collect(made, ask())
+    assert (await collect(made, ask()))[-1].finish_reason == "stop"
+
+
+async def test_slow_and_a_limited_stall_delay_and_go_on() -> None:
+    made = await engine(
+        faulty(
+            {"kind": "delay", "seconds": 0.05},
+            {"kind": "stall", "after_tokens": 2, "seconds": 0.05},
+            {"kind": "slow", "after_tokens": 4, "tokens_per_s": 100},
+        )
+    )
+    began = time.monotonic()
+    arrivals = [time.monotonic() - began async for _ in made.generate(ask())]
+    assert len(arrivals) == 8
+    assert arrivals[0] >= 0.05
+    assert arrivals[2] >= 0.1
+    assert arrivals[7] - arrivals[3] >= 0.035
+
+
+async def test_starts_can_fail_and_the_count_outlives_the_process(tmp_path: Path) -> None:
+    script = {"start": {"fails": 2, "starts": str(tmp_path / "starts")}}
+    for _ in range(2):
+        with pytest.raises(EngineError, match="did not start"):
+            await engine(script)  # a new object each time, as in a new process
+    assert (await (await engine(script)).health()).ok
+    never = ScriptedEngine({"start": {"never": True}})
+    for _ in range(3):
+        with pytest.raises(EngineError, match="did not start"):
+            await never.start()
+    assert not (await never.health()).ok
+
+
+async def test_every_invocation_is_counted_in_a_file_also_when_it_fails(tmp_path: Path) -> None:
+    counter = tmp_path / "invocations"
+    script = faulty({"kind": "refuse", "times": 1}) | {"invocations": str(counter)}
+    one, two = await engine(script, replica_id="a"), await engine(script, replica_id="b")
+    with pytest.raises(EngineError):
+        await collect(one, ask("r/c/1"))
+    await collect(one, ask("r/c/2"))
+    with pytest.raises(EngineError):
+        await collect(two, ask("r/d/1"))
+    lines = [json.loads(line) for line in counter.read_text().splitlines()]
+    assert [(x["request_id"], x["replica"]) for x in lines] == [
+        ("r/c/1", "a"),
+        ("r/c/2", "a"),
+        ("r/d/1", "b"),
+    ]
+
+
+# -- scripts, tokens, rates ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ({"rulez": []}, "rulez"),
+        ({"rules": [{"faults": [{"kind": "explode"}]}]}, "kind"),
+        ({"answer": {"text": "a", "tokens": 3}}, "one of"),
+        ([1, 2], "mapping"),
+        ("/nowhere/script.yaml", "cannot be read"),
+    ],
+)
+def test_a_wrong_script_is_refused_with_the_place(script: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ScriptedEngine(script)
+
+
+async def test_a_template_with_an_unknown_field_is_refused() -> None:
+    made = await engine({"answer": {"template": "$nobody"}})
+    with pytest.raises(ConfigError, match="nobody"):
+        await collect(made, ask())
+
+
+@given(st.text())
+def test_tokens_joined_are_the_text(text: str) -> None:
+    tokens = tokenize(text)
+    assert "".join(tokens) == text
+    assert fewest_tokens(text) <= len(tokens)
+
+
+@given(st.integers(0, 300), st.text(max_size=5))
+def test_filler_is_exactly_so_many_tokens_of_the_tokenizer(count: int, seed: str) -> None:
+    pieces = filler(count, seed)
+    assert len(pieces) == count
+    assert tokenize("".join(pieces)) == pieces
+
+
+def test_a_rate_is_over_the_window_and_falls_to_zero_after_it() -> None:
+    rate = TokenRate(window_s=5.0)
+    for step in range(100):
+        rate.add(10, step / 10)
+    assert rate.per_second(10.0) == pytest.approx(100, rel=0.1)
+    assert rate.per_second(16.0) == 0.0

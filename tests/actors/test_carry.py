@@ -1,0 +1,349 @@
+"""One try: what reaches the file, and what class each way of failing gets."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actors.carry import Progress, Source, carry_out
+from actors.engines.scripted import ScriptedEngine
+from actors.workspace import Workspace
+from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines, DocumentSpec, partial_path
+from familiar.engine import Delta, GenerateRequest, Message, OutputGrammar, Sampling
+from familiar.errors import FailureClass
+
+KEY = CallKey("run-1", "page-1", 1)
+PATIENT = Deadlines(first_token_s=30, stall_s=30, total_s=60)
+
+
+def order(
+    *,
+    workspace: Path | None = None,
+    document: DocumentSpec | None = None,
+    deadlines: Deadlines = PATIENT,
+    max_tokens: int = 100_000,
+    grammar: bool = False,
+    max_bytes: int = 1 << 24,
+) -> CallOrder:
+    request = GenerateRequest(
+        str(KEY),
+        (Message("user", "Write."),),
+        Sampling(max_tokens=max_tokens),
+        OutputGrammar("ebnf", 'root ::= "x"') if grammar else None,
+    )
+    return CallOrder(
+        key=KEY,
+        epoch=1,
+        alias="grandpa",
+        request=request,
+        deadlines=deadlines,
+        mode="text" if workspace is None else "output_file",
+        workspace="" if workspace is None else str(workspace),
+        output_file=None if workspace is None else "page.html",
+        document=document or DocumentSpec(),
+        max_bytes=max_bytes,
+    )
+
+
+async def carry(
+    script: object,
+    wanted: CallOrder,
+    source: Source | None = None,
+    progress: Progress | None = None,
+) -> CallOutcome:
+    engine = ScriptedEngine(script, context_length=1_000_000)
+    await engine.start()
+    workspace = Workspace(wanted.workspace) if wanted.workspace else None
+    outcome = await carry_out(wanted, engine.generate(wanted.request), workspace, progress, source)
+    assert engine.stats().running == 0, "the engine still holds the request"
+    assert outcome.key == KEY
+    assert outcome.timing.ended_at >= outcome.timing.started_at
+    return outcome
+
+
+def partial_text(root: Path) -> str:
+    return (root / partial_path(KEY)).read_text()
+
+
+# -- success -------------------------------------------------------------------------------------
+
+
+async def test_text_is_what_the_model_wrote_with_usage_and_timing() -> None:
+    outcome = await carry({"answer": "Hello there, world."}, order())
+    assert outcome.failure is None
+    assert outcome.raw == outcome.text == "Hello there, world."
+    assert outcome.finish_reason == "stop"
+    assert outcome.usage.output_tokens == 5
+    assert outcome.usage.prompt_tokens > 0
+    assert outcome.timing.first_token_at is not None
+    assert outcome.timing.started_at <= outcome.timing.first_token_at <= outcome.timing.ended_at
+
+
+async def test_a_text_may_be_cut_by_length_and_says_so() -> None:
+    outcome = await carry({"answer": {"tokens": 50}}, order(max_tokens=10))
+    assert outcome.failure is None
+    assert (outcome.finish_reason, outcome.usage.output_tokens) == ("length", 10)
+
+
+@pytest.mark.parametrize("tokens", [1, 20, 30_000])
+async def test_the_temporary_file_ends_as_the_finished_document(
+    tmp_path: Path, tokens: int
+) -> None:
+    outcome = await carry({"answer": {"tokens": tokens}}, order(workspace=tmp_path))
+    assert outcome.failure is None, outcome.failure
+    assert partial_text(tmp_path) == outcome.text == outcome.raw
+    assert outcome.partial is None
+
+
+async def test_a_fence_is_removed_from_the_file_and_kept_in_the_raw_text(tmp_path: Path) -> None:
+    raw = "```markdown\n# Title\n\nWords.\n```\n"
+    outcome = await carry(
+        {"answer": raw}, order(workspace=tmp_path, document=DocumentSpec("document"))
+    )
+    assert outcome.failure is None
+    assert outcome.raw == raw
+    assert partial_text(tmp_path) == outcome.text
+    assert outcome.text.strip() == "# Title\n\nWords."
+    assert outcome.repairs
+
+
+async def test_text_without_a_place_in_utf8_is_written_all_the_same(tmp_path: Path) -> None:
+    async def deltas() -> AsyncIterator[Delta]:
+        yield Delta("caf\u00e9 \ud800 日本", 3, "stop")
+
+    outcome = await carry_out(order(workspace=tmp_path), deltas(), Workspace(tmp_path))
+    assert outcome.failure is None
+    assert (tmp_path / partial_path(KEY)).read_bytes() == "café ? 日本".encode()
+
+
+# -- how a stream ends ---------------------------------------------------------------------------
+
+
+def stream(*deltas: Delta) -> AsyncIterator[Delta]:
+    async def play() -> AsyncIterator[Delta]:
+        for delta in deltas:
+            yield delta
+
+    return play()
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (Delta(" end", 1), FailureClass.BACKEND_UNREACHABLE),
+        (Delta("", 0, "error"), FailureClass.BACKEND_UNREACHABLE),
+        (Delta("", 0, "abort"), FailureClass.CANCELLED),
+        (Delta("", 0, "length"), FailureClass.CALL_TRUNCATED),
+    ],
+)
+async def test_a_file_needs_a_real_end_and_its_partial_is_kept(
+    tmp_path: Path, last: Delta, expected: FailureClass
+) -> None:
+    spec = DocumentSpec("html-page", prefix="<header>", suffix="</footer>")
+    wanted = order(workspace=tmp_path, document=spec)
+    outcome = await carry_out(wanted, stream(Delta("<p>some", 1), last), Workspace(tmp_path))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == expected
+    assert outcome.partial == partial_path(KEY)
+    assert partial_text(tmp_path) == "<header><p>some" + last.text
+    assert outcome.raw == "<p>some" + last.text
+    assert outcome.text == ""
+
+
+async def test_what_cannot_become_the_document_is_invalid_and_kept(tmp_path: Path) -> None:
+    outcome = await carry_out(
+        order(workspace=tmp_path), stream(Delta("  \n ", 1, "stop")), Workspace(tmp_path)
+    )
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.OUTPUT_INVALID
+    assert outcome.raw == "  \n "
+    assert partial_text(tmp_path) == "  \n "
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "refuse"}, FailureClass.BACKEND_UNREACHABLE),
+        ({"kind": "status", "status": 401}, FailureClass.BACKEND_REFUSED),
+        ({"kind": "cut", "after_tokens": 4}, FailureClass.BACKEND_UNREACHABLE),
+        ({"kind": "die", "after_tokens": 4}, FailureClass.BACKEND_UNREACHABLE),
+    ],
+)
+async def test_an_engines_error_keeps_its_class_and_evidence(
+    tmp_path: Path, fault: dict[str, object], expected: FailureClass
+) -> None:
+    outcome = await carry({"rules": [{"faults": [fault]}]}, order(workspace=tmp_path))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == expected
+    assert outcome.failure.evidence["replica"] == "scripted"
+    if "after_tokens" in fault:
+        assert outcome.usage.output_tokens == 4
+        assert outcome.partial == partial_path(KEY)
+        assert partial_text(tmp_path) == outcome.raw != ""
+    else:
+        assert outcome.partial is None
+        assert not (tmp_path / ".familiar").exists()
+
+
+async def test_a_bug_in_an_engine_is_internal_and_not_an_exception() -> None:
+    async def broken() -> AsyncIterator[Delta]:
+        yield Delta("a", 1)
+        raise ZeroDivisionError("oops")
+
+    outcome = await carry_out(order(), broken())
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.INTERNAL
+    assert "oops" in outcome.failure.message
+    assert outcome.raw == "a"
+
+
+async def test_more_bytes_than_allowed_stop_the_call(tmp_path: Path) -> None:
+    outcome = await carry({"answer": {"tokens": 5000}}, order(workspace=tmp_path, max_bytes=1000))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
+    assert outcome.failure.evidence["max_bytes"] == 1000
+    assert 1000 < len(partial_text(tmp_path)) < 1100
+
+
+async def test_cancelling_gives_an_outcome_and_keeps_the_partial(tmp_path: Path) -> None:
+    script = {"rates": {"tokens_per_s": 200}, "answer": {"tokens": 10_000}}
+    progress = Progress()
+    task = asyncio.create_task(carry(script, order(workspace=tmp_path), None, progress))
+    while progress.tokens < 5:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    outcome = await task
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.CANCELLED
+    assert outcome.usage.output_tokens >= 5
+    assert partial_text(tmp_path) == outcome.raw
+
+
+# -- deadlines -----------------------------------------------------------------------------------
+
+
+async def failed(script: object, limits: Deadlines, source: Source | None = None) -> CallOutcome:
+    outcome = await carry(script, order(deadlines=limits), source)
+    assert outcome.failure is not None
+    assert outcome.failure.message.startswith(str(KEY))
+    return outcome
+
+
+async def test_no_first_token_is_stalled_unless_the_engine_serves_others() -> None:
+    silent = {"rules": [{"faults": [{"kind": "stall"}]}]}
+    limits = Deadlines(first_token_s=0.1, stall_s=30, total_s=60)
+    stalled = (await failed(silent, limits)).failure
+    assert stalled is not None
+    assert stalled.failure_class == FailureClass.BACKEND_STALLED
+    assert (stalled.evidence["deadline"], stalled.evidence["tokens"]) == ("first_token", 0)
+    slow = (await failed(silent, limits, Source(producing=lambda: True))).failure
+    assert slow is not None
+    assert slow.failure_class == FailureClass.BACKEND_SLOW
+
+
+async def test_silence_after_tokens_is_a_stall_with_the_tokens_as_evidence() -> None:
+    script = {"rules": [{"faults": [{"kind": "stall", "after_tokens": 7}]}]}
+    outcome = await failed(script, Deadlines(30, 0.1, 60))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.BACKEND_STALLED
+    assert outcome.failure.evidence["deadline"] == "stall"
+    assert outcome.failure.evidence["tokens"] == outcome.usage.output_tokens == 7
+    assert float(str(outcome.failure.evidence["silent_s"])) >= 0.1
+
+
+async def test_tokens_that_flow_at_the_deadline_make_the_call_oversized() -> None:
+    script = {"rates": {"tokens_per_s": 200}, "answer": {"tokens": 100_000}}
+    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=190.0))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
+    evidence = outcome.failure.evidence
+    assert set(evidence) >= {"tokens", "tokens_per_s", "longest_gap_s", "seconds", "first_token_s"}
+    assert evidence["tokens"] == outcome.usage.output_tokens > 10
+    assert outcome.raw
+
+
+async def test_far_below_the_usual_rate_the_backend_is_slow() -> None:
+    script = {"rates": {"tokens_per_s": 50}, "answer": {"tokens": 100_000}}
+    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=2000.0))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.BACKEND_SLOW
+    assert outcome.failure.evidence["usual_tokens_per_s"] == 2000.0
+
+
+async def test_a_first_token_after_most_of_the_time_is_a_slow_backend() -> None:
+    script = {"rates": {"tokens_per_s": 200, "ttft_s": 0.6}, "answer": {"tokens": 100_000}}
+    outcome = await failed(script, Deadlines(30, 30, 1.0))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.BACKEND_SLOW
+
+
+async def test_silence_when_the_total_strikes_is_a_stall() -> None:
+    script = {"rules": [{"faults": [{"kind": "stall", "after_tokens": 3}]}]}
+    outcome = await failed(script, Deadlines(30, 0.5, 0.4))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.BACKEND_STALLED
+    assert outcome.failure.evidence["deadline"] == "total"
+
+
+async def test_an_engine_that_does_not_let_go_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.carry._CLOSE_PATIENCE_S", 0.05)
+
+    async def stubborn() -> AsyncIterator[Delta]:
+        try:
+            yield Delta("a", 1)
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(3600)
+
+    wanted = order(deadlines=Deadlines(30, 0.05, 60))
+    # The deadline's cancellation ends the first sleep; the second one is in the way of the end.
+    outcome = await asyncio.wait_for(carry_out(wanted, stubborn()), 30)
+    assert outcome.failure is not None
+
+
+# -- the workspace in the way --------------------------------------------------------------------
+
+
+async def test_a_workspace_that_is_gone_fails_the_call_with_its_text_kept(tmp_path: Path) -> None:
+    outcome = await carry({"answer": "words"}, order(workspace=tmp_path / "nowhere"))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
+    assert outcome.raw == "words"
+    assert outcome.partial is None
+
+
+async def test_a_link_in_place_of_the_private_folder_is_refused(tmp_path: Path) -> None:
+    root, outside = tmp_path / "ws", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / ".familiar").symlink_to(outside)
+    outcome = await carry({"answer": "words"}, order(workspace=root))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
+    assert list(outside.iterdir()) == []
+
+
+async def test_a_full_disk_fails_the_call_and_keeps_what_fitted(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        outcome = await carry({"answer": {"tokens": 60_000}}, order(workspace=tmp_path))
+        assert outcome.failure is not None
+        assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
+        assert "disk" in outcome.failure.message
+        assert "full" in outcome.failure.message
+        assert outcome.partial == partial_path(KEY)
+        kept = partial_text(tmp_path)
+        assert len(kept) > 10_000
+        assert outcome.raw.startswith(kept)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
