@@ -84,7 +84,7 @@ def _postgresql(error: Exception, where: object) -> StoreError:
         )
     if isinstance(error, psycopg.OperationalError | psycopg.errors.InFailedSqlTransaction):
         return _transient(where, _line(error), "look at the server; writing goes on by itself")
-    return StoreError(f"The database {where} refused: {_line(error)}.")
+    return StoreError(f"The database {where} refused: {_line(error) or repr(error)}.")
 
 
 def foreign(where: object, why: str) -> StoreError:

@@ -28,8 +28,8 @@ class PostgresqlWriter(Writer):
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         pooled = self._engine.raw_connection()
-        pooled.detach()
         connection = pooled.driver_connection
+        pooled.detach()
         assert isinstance(connection, psycopg.Connection)
         return connection
 
@@ -45,16 +45,17 @@ class PostgresqlWriter(Writer):
         self._pipeline.__enter__()
         self._cursor = self._connection.cursor()
 
-    def query(self, sql: str, row: Row) -> Any:
-        cursor = self._connection.execute(sql, _without_nul(row))
-        return cursor.fetchone() if cursor.description else None
+    def _query(self, sql: str, row: Row) -> Any:
+        # Fetching sends what the pipeline holds so far, and waits for it.
+        return self._cursor.execute(sql, _without_nul(row)).fetchone()
 
     def _write(self, sql: str, rows: Sequence[Row]) -> None:
         self._cursor.executemany(sql, [_without_nul(row) for row in rows])
 
     def _commit(self) -> None:
-        self._pipeline.__exit__(None, None, None)
+        # Inside of the pipeline, so that writing and committing are one round trip.
         self._connection.commit()
+        self._pipeline.__exit__(None, None, None)
 
     def _roll_back(self) -> None:
         # The pipeline reports once more what made the transaction fail.

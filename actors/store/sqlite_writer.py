@@ -28,9 +28,8 @@ class SqliteWriter(Writer):
     def _begin(self) -> None:
         self._cursor.execute("BEGIN IMMEDIATE")
 
-    def query(self, sql: str, row: Row) -> Any:
-        cursor = self._cursor.execute(sql, row)
-        return cursor.fetchone() if cursor.description else None
+    def _query(self, sql: str, row: Row) -> Any:
+        return self._cursor.execute(sql, row).fetchone()
 
     def _write(self, sql: str, rows: Sequence[Row]) -> None:
         if len(rows) == 1:

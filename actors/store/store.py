@@ -125,7 +125,7 @@ class Store:
         """Become the owner of the shard: a number higher than any before, committed."""
         with self._lock, self._writer as transaction:
             transaction.execute("UPDATE store SET epoch = epoch + 1")
-            epoch = int(transaction.execute("SELECT epoch FROM store")[0])
+            epoch = int(transaction.query("SELECT epoch FROM store")[0])
             transaction.execute(
                 "INSERT INTO shards (shard, epoch) VALUES (?, ?) "
                 "ON CONFLICT (shard) DO UPDATE SET epoch = excluded.epoch",

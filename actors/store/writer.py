@@ -55,7 +55,7 @@ class Writer(ABC):
 
     def shard_epoch(self, shard: str) -> int | None:
         """The epoch that may write to `shard`, held as it is until the transaction ends."""
-        row = self.query(self._epoch_sql, (shard,))
+        row = self._query(self._epoch_sql, (shard,))
         return row[0] if row else None
 
     def write(self, write: Write, rows: Sequence[Row]) -> None:
@@ -68,17 +68,20 @@ class Writer(ABC):
             if rows:
                 self._write(self._sql[write], rows)
 
-    def execute(self, sql: str, row: Row = ()) -> Any:
-        """Run SQL whose parameters are `?`; the first row of the answer, or None."""
-        return self.query(self._marks(sql), row)
+    def execute(self, sql: str, row: Row = ()) -> None:
+        """Run SQL whose parameters are marked `?`."""
+        self._write(self._marks(sql), [row])
+
+    def query(self, sql: str, row: Row = ()) -> Any:
+        """The first row of the answer to SQL whose parameters are marked `?`, or None."""
+        return self._query(self._marks(sql), row)
 
     @staticmethod
     @abstractmethod
     def _marks(sql: str) -> str: ...
 
     @abstractmethod
-    def query(self, sql: str, row: Row) -> Any:
-        """Like `execute`, for SQL whose parameters are marked as the driver wants them."""
+    def _query(self, sql: str, row: Row) -> Any: ...
 
     @abstractmethod
     def _begin(self) -> None: ...
