@@ -1,0 +1,101 @@
+"""Which dialect a text is written in, from its own marks.
+
+The first mark in the text decides; a mark that several dialects share is told apart by what follows
+it. A text without any mark is ordinary content, and is only looked at for fenced JSON.
+"""
+
+from __future__ import annotations
+
+import re
+
+from familiar.wire.dialects import DIALECTS, Dialect
+from familiar.wire.found import Argument, Block, FoundCall, Window, Written
+from familiar.wire.jsontext import read_json
+from familiar.wire.result import Problem, Repair
+
+# (a literal without which the pattern cannot match, the pattern, the dialect). The literal is
+# looked for first: a plain search is a hundred times faster than the pattern, and most are absent.
+_MARKS: tuple[tuple[str, str, str], ...] = (
+    ("]<]minimax[>[", r"\]<\]minimax\[>\[", "minimax_m3"),
+    ("<minimax:tool_call>", r"<minimax:tool_call>", "minimax_m2"),
+    ("seed:", r"<seed:tool_call>|</?seed:think>", "seed_oss_xml"),
+    ("mm:think>", r"</?mm:think>", "minimax_m3"),
+    ("DSML", r"<[|｜]{0,2}DSML[|｜]", "deepseek_v4_dsml"),
+    ("<tool_calls>", r"<tool_calls>\s{0,16}<invoke", "deepseek_v4_dsml"),
+    ("<invoke", r"<invoke\s[^<>]{1,256}>\s{0,16}<parameter", "deepseek_v4_dsml"),
+    ("begin", r"<[|｜]tool[▁_ ]calls?[▁_ ]begin[|｜]>", "deepseek_v31"),
+    ("_begin|>", r"<\|tool_calls?_section_begin\|>|<\|tool_call_begin\|>", "kimi_k2"),
+    ("<|tool_call|>", r"<\|tool_call\|>", "granite"),
+    ("<|tool_call>", r"<\|tool_call>", "gemma4"),
+    ("<|channel>", r"<\|channel>", "gemma4"),
+    ("<|channel|>", r"<\|channel\|>", "gpt_oss_harmony"),
+    ("<|start|>", r"<\|start\|>", "gpt_oss_harmony"),
+    ("[TOOL_CALLS]", r"\[TOOL_CALLS\]", "mistral"),
+    ("[THINK]", r"\[THINK\]", "mistral"),
+    ("<function_calls>", r"<function_calls>", "pythonic"),
+    ("<|python_start|>", r"<\|python_start\|>", "pythonic"),
+    ("<|python_tag|>", r"<\|python_tag\|>", "llama3_json"),
+    ("<function=", r"<tool_call>\s{0,64}<function=", "qwen3_coder_xml"),
+    (
+        "<function=",
+        r"<function=[^<>\n]{1,128}>\s{0,16}(?:<parameter=|</function>)",
+        "qwen3_coder_xml",
+    ),
+    ("<tool_call>", r"<tool_call>\s{0,64}[\[{]", "hermes_json"),
+    (
+        "<tool_call>",
+        r"<tool_call>[^<>{}\n]{0,256}\s{0,16}</?(?:arg_key|tool_call)>",
+        "glm45_xml",
+    ),
+)
+_COMPILED = tuple((literal, re.compile(pattern), name) for literal, pattern, name in _MARKS)
+# Dialects without marks are known by how the whole answer begins.
+_BEGINNINGS = (
+    (re.compile(r"\s{0,64}\{\s{0,64}\"(?:name|type)\"\s{0,16}:"), "llama3_json"),
+    (re.compile(r"\s{0,64}\[\s{0,64}[A-Za-z_][\w.]{0,128}\("), "pythonic"),
+)
+_INVENTED = re.compile(
+    r"<((?:tool|function)[_-]?calls?)>\s{0,64}<([A-Za-z_][\w.-]{0,127})>\s{0,64}(?=\{)",
+    re.IGNORECASE,
+)
+
+
+def detect(text: str) -> Dialect | None:
+    """The dialect of the first mark in `text`, or none."""
+    first = len(text)
+    found: str | None = None
+    for literal, pattern, name in _COMPILED:
+        if literal in text and (match := pattern.search(text)) and match.start() < first:
+            first, found = match.start(), name
+    if found is None:
+        found = next((name for pattern, name in _BEGINNINGS if pattern.match(text)), None)
+    return None if found is None else DIALECTS[found]
+
+
+def scan_invented(window: Window) -> list[Block]:
+    """A wrapper that no model was trained on, around `<NAME>{json}</NAME>`.
+
+    A model that saw no tools invents one. It is a call only if NAME was offered.
+    """
+    match = _INVENTED.search(window.text, window.start, window.end)
+    if match is None:
+        return []
+    name = match.group(2)
+    block = Block(match.start(), window.end, keep_text=True)
+    if window.offered is None or name not in window.offered:
+        message = f"The call to {name!r} uses no known markup, and {name!r} was not offered."
+        block.problems.append(Problem("tool_not_offered", match.start(), message))
+        return [block]
+    found = read_json(window.text, match.end())
+    closing = re.compile(rf"\s{{0,64}}</{re.escape(name)}>\s{{0,64}}</{re.escape(match.group(1))}>")
+    ending = closing.match(window.text, found[1]) if found else None
+    if found is None or ending is None or not isinstance(found[0], dict):
+        message = f"The call to {name!r} uses no known markup and does not close. Write it again."
+        block.problems.append(Problem("malformed_call", match.start(), message))
+        return [block]
+    call = FoundCall(name, [], match.start(), ending.end(), needs_offer=True)
+    call.arguments = [
+        Argument(key, "", Written.VALUE, value=item) for key, item in found[0].items()
+    ]
+    call.repairs.append(Repair("invented_wrapper", match.start(), match.group(1)))
+    return [Block(match.start(), ending.end(), [call])]

@@ -1,0 +1,148 @@
+"""Answers made of messages with headers: gpt-oss harmony.
+
+A header names a channel and perhaps a recipient. The recipient decides, not the channel: a
+message to `functions.NAME` is a call wherever it stands. `analysis` without a recipient is
+reasoning, everything else without one is content. A message to a built-in tool that nobody
+offered is named as a problem.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from familiar.wire.found import Argument, Block, FoundCall, Window, Written
+from familiar.wire.jsontext import read_json, repair_json, skip_space
+from familiar.wire.result import Problem
+from familiar.wire.syntax import ChannelSyntax
+from familiar.wire.tokens import TooManyTags
+
+_RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<>]{1,256})")
+_CHANNEL_NAME = re.compile(r"\s{0,4}([A-Za-z_]{1,32})")
+
+
+@dataclass(slots=True)
+class Messages:
+    """What the messages hold: spans of reasoning, spans of content, and blocks of calls."""
+
+    reasoning: list[str] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+
+
+def scan_channels(window: Window, syntax: ChannelSyntax, *, in_reasoning: bool) -> Messages:
+    """Split `window` into messages and read those that have a recipient."""
+    marks = re.compile(
+        "|".join(re.escape(mark) for mark in (syntax.start, syntax.message, *syntax.ends))
+    )
+    found = Messages()
+    header_start: int | None = window.start
+    body_start = window.start
+    header = ""
+    count = 0
+    if not _begins_with_header(window, syntax):
+        header, header_start = ("<|channel|>analysis" if in_reasoning else ""), None
+    for match in marks.finditer(window.text, window.start, window.end):
+        count += 1
+        if count > window.limits.max_tags:
+            raise TooManyTags
+        mark = match.group()
+        if mark == syntax.message and header_start is not None:
+            header = window.text[header_start : match.start()]
+            header_start, body_start = None, match.end()
+            continue
+        if header_start is None:
+            _message(window, syntax, found, header, body_start, match)
+        header, body_start = "", match.end()
+        header_start = match.end()
+    if header_start is None:
+        _message(window, syntax, found, header, body_start, None)
+    elif window.text[header_start : window.end].strip():
+        tail = window.text[header_start : window.end]
+        if syntax.channel in tail or header_start == window.start:
+            message = "The answer stops inside a message header. Write the message again."
+            found.blocks.append(
+                Block(
+                    header_start,
+                    window.end,
+                    problems=[Problem("unterminated_call", header_start, message)],
+                )
+            )
+        else:
+            found.content.append(tail)
+    return found
+
+
+def _begins_with_header(window: Window, syntax: ChannelSyntax) -> bool:
+    head = window.text[window.start : window.start + 512].lstrip()
+    if head.startswith((syntax.start, syntax.channel, "to=")):
+        return True
+    marked = head.find(syntax.channel)
+    return marked >= 0 and head[:marked].strip() == "assistant"
+
+
+def _message(
+    window: Window,
+    syntax: ChannelSyntax,
+    found: Messages,
+    header: str,
+    start: int,
+    ending: re.Match[str] | None,
+) -> None:
+    end = ending.start() if ending else window.end
+    recipient = _recipient(header)
+    if recipient is None:
+        channel = ""
+        for piece in header.split(syntax.channel)[1:]:
+            named = _CHANNEL_NAME.match(piece)
+            channel = named.group(1) if named else channel
+        (found.reasoning if channel == "analysis" else found.content).append(window.text[start:end])
+        return
+    offered = window.offered or frozenset()
+    name = recipient.removeprefix(syntax.recipient_prefix)
+    block = Block(start, ending.end() if ending else window.end)
+    found.blocks.append(block)
+    if not recipient.startswith(syntax.recipient_prefix) and name not in offered:
+        message = f"The message goes to {recipient!r}, which is not an offered tool."
+        block.problems.append(Problem("tool_not_offered", start, message))
+        return
+    call = _call(window, block, name, start, end)
+    if call is not None:
+        call.closed = ending is not None and ending.group() == syntax.call_end
+        block.calls.append(call)
+
+
+def _recipient(header: str) -> str | None:
+    for match in _RECIPIENT.finditer(header):
+        if match.group(1) != "assistant":
+            return match.group(1)
+    return None
+
+
+def _call(window: Window, block: Block, name: str, start: int, end: int) -> FoundCall | None:
+    body = skip_space(window.text, start)
+    call = FoundCall(name, [], start, end)
+    if body >= end:
+        return call
+    value = read_json(window.text, body)
+    if value is None or window.text[value[1] : end].strip():
+        mended = None
+        if end - body <= window.limits.max_document_bytes:
+            mended = repair_json(window.text, body, end)
+        if mended is None or window.text[mended[1] : end].strip():
+            message = (
+                f"The arguments of the call to {name!r} are not one JSON object. Write it again."
+            )
+            block.problems.append(Problem("malformed_json", body, message))
+            return None
+        value = (mended[0], mended[1])
+        call.repairs.extend({repair.name: repair for repair in mended[2]}.values())
+        call.needs_offer = True
+    if not isinstance(value[0], dict):
+        message = f"The arguments of the call to {name!r} are not a JSON object. Write it again."
+        block.problems.append(Problem("malformed_json", body, message))
+        return None
+    call.arguments = [
+        Argument(key, "", Written.VALUE, value=item) for key, item in value[0].items()
+    ]
+    return call

@@ -1,0 +1,66 @@
+"""What remains of an answer as text, once reasoning and calls are taken out.
+
+Text is never rewritten. Between blocks it is joined as it stands; a stretch of pure white space
+beside a call is markup, not text; the break that a dialect puts before its calls belongs to the
+call.
+"""
+
+from __future__ import annotations
+
+import re
+
+from familiar.wire.dialects import RESERVED_TAG_NAMES, Dialect
+from familiar.wire.found import Block
+
+_TRAILING_CLOSE = re.compile(r"</([A-Za-z_:]{1,64})>\s*\Z")
+
+
+def remaining_text(
+    text: str, dialect: Dialect, start: int, removed: list[tuple[int, int]], blocks: list[Block]
+) -> str:
+    """`text` from `start`, without `removed` spans and without blocks that are not kept as text."""
+    taken = [(block.start, block.end) for block in blocks if not block.keep_text]
+    calls = set(taken)
+    cuts = sorted({*taken, *((low, high) for low, high in removed if high > start)})
+    if not cuts:
+        return _without_markers(text[start:], dialect)
+    pieces: list[str] = []
+    position = start
+    for low, high in [*cuts, (len(text), len(text))]:
+        piece = text[position:low] if low > position else ""
+        before_call = (low, high) in calls
+        if piece.strip():
+            pieces.append(_trimmed(piece, dialect) if before_call else piece)
+        position = max(position, high)
+    return _without_markers("".join(pieces), dialect)
+
+
+def _trimmed(piece: str, dialect: Dialect) -> str:
+    for ending in dialect.trim_before_call:
+        if piece.endswith(ending):
+            return piece[: -len(ending)]
+    return piece
+
+
+def _without_markers(piece: str, dialect: Dialect) -> str:
+    for marker in dialect.dropped:
+        piece = piece.replace(marker, "")
+    return piece
+
+
+def strip_orphan_closers(content: str) -> tuple[str, int]:
+    """Closers of call tags that end a text in which nothing was opened, and how many there were."""
+    count = 0
+    while count < 16 and (match := _closer_at_end(content)) is not None:
+        name = match.group(1)
+        if name not in RESERVED_TAG_NAMES or f"<{name}" in content:
+            break
+        content = content[: match.start()]
+        count += 1
+    return (content.rstrip(), count) if count else (content, 0)
+
+
+def _closer_at_end(content: str) -> re.Match[str] | None:
+    """Looks at the last tag only, so that the text is not searched again and again."""
+    opening = content.rfind("</", max(0, len(content) - 96))
+    return _TRAILING_CLOSE.match(content, opening) if opening >= 0 else None

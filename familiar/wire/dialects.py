@@ -1,0 +1,242 @@
+"""Every dialect that familiar reads, one row each: reasoning marks, call markup, spacing.
+
+The ids are those of the recorded cases. Adding a model means adding a row here, and a case file
+under `tests/familiar/wire/cases/`. Plan wires have no row: their tags depend on (run, turn), see
+`plan_wire`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from familiar.wire.syntax import (
+    BraceSyntax,
+    ChannelSyntax,
+    ElementSyntax,
+    HeadSyntax,
+    JsonSyntax,
+    PairSyntax,
+    PythonSyntax,
+    Syntax,
+    TagSyntax,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One family's way of writing an answer.
+
+    `think_open`/`think_close` frame reasoning; `think_anywhere`: several frames, anywhere.
+    `implicit_think`: text before a lone closer was reasoning (the opener stood in the prompt).
+    `trim_before_call`: endings of the text before a call that belong to the markup; the first
+    that matches is dropped.
+    `dropped`: marker tokens that are never content. `stops`: what a stream must not pass unread.
+    """
+
+    id: str
+    syntaxes: tuple[Syntax, ...]
+    stops: tuple[str, ...]
+    think_open: str = "<think>"
+    think_close: str = "</think>"
+    think_label: str = ""
+    think_anywhere: bool = False
+    implicit_think: bool = True
+    trim_before_call: tuple[str, ...] = ("\n\n",)
+    dropped: tuple[str, ...] = ()
+
+
+_NAME = r"([^<>\n]{1,256})"
+# Attributes stop at the next angle bracket, so a tag that is never closed costs one look.
+_ATTRS = r"((?:\s[^<>]{0,1024})?)"
+_DSML = r"(?:[|｜]{0,4}DSML[|｜]{1,4})?\s{0,2}"
+
+FUNCTION_TAGS = TagSyntax(
+    wrap_open=r"<tool_call>",
+    wrap_close=r"</tool_call>",
+    call_open=rf"<function={_NAME}>",
+    call_close=r"</function>",
+    param_open=rf"<parameter={_NAME}>",
+    param_close=r"</parameter>",
+    framed=True,
+)
+SEED_TAGS = TagSyntax(
+    wrap_open=r"<seed:tool_call>",
+    wrap_close=r"</seed:tool_call>",
+    call_open=rf"<function={_NAME}>",
+    call_close=r"</function>",
+    param_open=rf"<parameter={_NAME}>",
+    param_close=r"</parameter>",
+    framed=True,
+)
+# ds4-server takes three spellings (both bars, no leading bar, no mark at all); V4.1 adds a space.
+DSML_TAGS = TagSyntax(
+    wrap_open=rf"<{_DSML}(?:tool_calls|function_calls|calls|(?<=｜|\|)tool)\s{{0,2}}>",
+    wrap_close=rf"</{_DSML}(?:tool_calls|function_calls|calls|(?<=｜|\|)tool)\s{{0,2}}>",
+    call_open=rf"<{_DSML}invoke{_ATTRS}>",
+    call_close=rf"</{_DSML}invoke\s{{0,2}}>",
+    param_open=rf"<{_DSML}parameter{_ATTRS}>",
+    param_close=rf"</{_DSML}parameter\s{{0,2}}>",
+    attributes=True,
+    probes=("DSML", "<invoke", "calls>", "<function>"),
+    mark="DSML",
+    foreign_call_open=rf"<function>\s{{0,8}}<name>{_NAME}</name>",
+)
+MINIMAX_TAGS = TagSyntax(
+    wrap_open=r"<minimax:tool_call>",
+    wrap_close=r"</minimax:tool_call>",
+    call_open=rf"<invoke{_ATTRS}>",
+    call_close=r"</invoke>",
+    param_open=rf"<parameter{_ATTRS}>",
+    param_close=r"</parameter>",
+    attributes=True,
+    probes=("<invoke", "tool_call>"),
+)
+GLM_PAIRS = PairSyntax(
+    call_open=r"<tool_call>",
+    call_close=r"</tool_call>",
+    key_open=r"<arg_key>",
+    key_close=r"</arg_key>",
+    value_open=r"<arg_value>",
+    value_close=r"</arg_value>",
+)
+MINIMAX_ELEMENTS = ElementSyntax(
+    marker="]<]minimax[>[", wrapper="tool_call", call="invoke", item="item"
+)
+HERMES_JSON = JsonSyntax(open=r"<tool_call>", close=r"</tool_call>")
+GRANITE_JSON = JsonSyntax(
+    open=r"<\|tool_call\|>|<tool_call>", close=r"</tool_call>", array_only=True
+)
+MISTRAL_LIST = JsonSyntax(open=r"\[TOOL_CALLS\]", close=r"\[/TOOL_CALLS\]", array_only=True)
+LLAMA_JSON = JsonSyntax(
+    open=r"<\|python_tag\|>", close=r"<\|eom_id\|>|<\|eot_id\|>", bare=True, separator=";"
+)
+FENCED_JSON = JsonSyntax(fenced=True)
+# DeepSeek's marker tokens appear with U+2581, underscores or spaces, and with either bar.
+_BAR, _SP = r"[|｜]", r"[▁_ ]"
+DEEPSEEK_HEAD = HeadSyntax(
+    open=(
+        rf"<{_BAR}tool{_SP}call{_SP}begin{_BAR}>\s{{0,4}}(?:function<{_BAR}tool{_SP}sep{_BAR}>)?"
+        rf"([^<\n]{{1,256}})(?:<{_BAR}tool{_SP}sep{_BAR}>|\n)\s{{0,4}}(?:```(?:json)?\n)?"
+    ),
+    close=rf"(?:```\s{{0,4}})?<{_BAR}tool{_SP}call{_SP}end{_BAR}>",
+    sections=(rf"<{_BAR}tool{_SP}calls{_SP}begin{_BAR}>", rf"<{_BAR}tool{_SP}calls{_SP}end{_BAR}>"),
+)
+KIMI_HEAD = HeadSyntax(
+    open=r"<\|tool_call_begin\|>([^<]{0,256})<\|tool_call_argument_begin\|>",
+    close=r"<\|tool_call_end\|>",
+    sections=(r"<\|tool_calls?_section_begin\|>", r"<\|tool_calls?_section_end\|>"),
+    numbered=True,
+)
+MISTRAL_HEAD = HeadSyntax(
+    open=r"\[TOOL_CALLS\]\s{0,4}([^\[\]{}\s][^\[\]{}]{0,255})"
+    r"(?:\[CALL_ID\]([^\[\]{}]{0,64}))?(?:\[ARGS\])?\s{0,4}(?=\{)",
+    close=r"</s>",
+)
+GEMMA_BRACES = BraceSyntax(open=r"<\|tool_call>", close="<tool_call|>", quote='<|"|>')
+HARMONY = ChannelSyntax(
+    start="<|start|>",
+    channel="<|channel|>",
+    constrain="<|constrain|>",
+    message="<|message|>",
+    ends=("<|end|>", "<|call|>", "<|return|>"),
+    call_end="<|call|>",
+    recipient_prefix="functions.",
+)
+PYTHON_LIST = PythonSyntax()
+PYTHON_LINES = PythonSyntax(open="<function_calls>", close="</function_calls>")
+LLAMA_PYTHON = PythonSyntax(open="<|python_start|>", close="<|python_end|>")
+
+_DSML_STOPS = ("<｜", "<|", "<DSML", "<tool_calls", "<function", "<invoke")
+_DEEPSEEK_DROPPED = ("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>")
+
+_ROWS = (
+    Dialect("hermes_json", (HERMES_JSON,), ("<tool_call>",)),
+    Dialect("qwen3_json", (HERMES_JSON,), ("<tool_call>",)),
+    Dialect("qwen3_coder_xml", (FUNCTION_TAGS,), ("<tool_call>", "<function=")),
+    Dialect(
+        "step3p5_xml",
+        (FUNCTION_TAGS,),
+        ("<tool_call>", "<function="),
+        trim_before_call=("\n\n", "\n"),
+    ),
+    Dialect(
+        "seed_oss_xml",
+        (SEED_TAGS,),
+        ("<seed:tool_call>", "<function="),
+        think_open="<seed:think>",
+        think_close="</seed:think>",
+    ),
+    Dialect(
+        "deepseek_v3",
+        (DEEPSEEK_HEAD,),
+        ("<｜", "<|"),
+        implicit_think=False,
+        dropped=_DEEPSEEK_DROPPED,
+    ),
+    Dialect(
+        "deepseek_v31",
+        (DEEPSEEK_HEAD,),
+        ("<｜", "<|"),
+        implicit_think=False,
+        dropped=_DEEPSEEK_DROPPED,
+    ),
+    Dialect("deepseek_v32_dsml", (DSML_TAGS,), _DSML_STOPS),
+    Dialect("deepseek_v4_dsml", (DSML_TAGS,), _DSML_STOPS),
+    Dialect("deepseek_v41_dsml", (DSML_TAGS,), _DSML_STOPS),
+    Dialect(
+        "glm45_xml",
+        (GLM_PAIRS,),
+        ("<tool_call>",),
+        trim_before_call=("\n\n", " "),
+        dropped=("<|role_end|>",),
+    ),
+    Dialect("minimax_m2", (MINIMAX_TAGS,), ("<minimax:tool_call>", "<invoke")),
+    Dialect(
+        "minimax_m3",
+        (MINIMAX_ELEMENTS,),
+        ("]<]",),
+        think_open="<mm:think>",
+        think_close="</mm:think>",
+    ),
+    Dialect("kimi_k2", (KIMI_HEAD,), ("<|tool_call",)),
+    Dialect(
+        "mistral",
+        (MISTRAL_HEAD, MISTRAL_LIST),
+        ("[TOOL_CALLS]",),
+        think_open="[THINK]",
+        think_close="[/THINK]",
+        trim_before_call=("\n\n", " "),
+    ),
+    Dialect("llama3_json", (LLAMA_JSON,), ("{", "<|python_tag|>")),
+    Dialect(
+        "pythonic",
+        (PYTHON_LINES, LLAMA_PYTHON, PYTHON_LIST),
+        ("[", "<function_calls>", "<|python_start|>"),
+    ),
+    Dialect("llama4_pythonic", (LLAMA_PYTHON, PYTHON_LIST), ("[", "<|python_start|>")),
+    Dialect("olmo3_pythonic", (PYTHON_LINES,), ("<function_calls>",)),
+    Dialect(
+        "gemma4",
+        (GEMMA_BRACES,),
+        ("<|tool_call>", "<|channel>", "<channel|>"),
+        think_open="<|channel>",
+        think_close="<channel|>",
+        think_label="thought\n",
+        think_anywhere=True,
+    ),
+    Dialect(
+        "granite", (GRANITE_JSON, FUNCTION_TAGS), ("<|tool_call|>", "<tool_call>", "<function=")
+    ),
+    Dialect("gpt_oss_harmony", (HARMONY,), ("<|", " to=", "to="), think_open="", think_close=""),
+    Dialect("generic_json", (HERMES_JSON, FENCED_JSON), ("<tool_call>", "{", "[", "```")),
+)
+
+DIALECTS = MappingProxyType({row.id: row for row in _ROWS})
+PLAN_WIRES = ("json", "xml", "toml", "html")
+AUTO = "auto"
+# Recorded failures call a markup that belongs to no model `custom`; the text has to decide.
+AUTO_NAMES = frozenset({AUTO, "custom"})
+# Names that models were trained to read as calls; a plan wire made of them would be taken for one.
+RESERVED_TAG_NAMES = frozenset({"tool_call", "tool_calls", "invoke", "function", "parameter"})
+DIALECT_IDS = (*DIALECTS, *PLAN_WIRES, AUTO)

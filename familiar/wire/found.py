@@ -1,0 +1,121 @@
+"""What the scanners hand to the binding step: blocks of markup with calls not judged yet.
+
+A scanner knows one grammar and no tools. It reports every stretch of text that belongs to the
+call markup (a block), the calls inside, how each argument was written, and what it had to
+overlook on the way. Whether a tool was offered, whether the arguments fit, and whether a mended
+call may run is not its business; `bind` decides that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from familiar.wire.result import Json, Limits, Problem, Repair
+
+
+class Written(StrEnum):
+    """How an argument stood in the text, which says what its schema may make of it."""
+
+    VERBATIM = "verbatim"  # raw text between tags, no frame of its own
+    FRAMED = "framed"  # raw text on lines of its own between tags
+    INFER = "infer"  # raw text that the dialect writes as JSON unless it is a string
+    STRING = "string"  # raw text that the model declared to be a string
+    JSON = "json"  # raw text that the model declared to be JSON
+    VALUE = "value"  # already a value
+
+
+@dataclass(slots=True)
+class Argument:
+    """One argument: its raw text, or its value where the grammar itself is typed."""
+
+    key: str
+    raw: str
+    written: Written
+    value: Json = None
+    tree: Element | None = None
+
+
+@dataclass(slots=True)
+class Element:
+    """A node of a nested-element argument; `raw` is the exact text between its tags."""
+
+    name: str
+    raw: str
+    children: list[Element] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FoundCall:
+    """A call as it stood. `closed` is false where the text ended before the call's own closer."""
+
+    name: str
+    arguments: list[Argument]
+    start: int
+    end: int
+    closed: bool = True
+    id: str = ""
+    whole: Mapping[str, Json] | None = None
+    repairs: list[Repair] = field(default_factory=list)
+    needs_offer: bool = False  # only a call to an offered tool, and only if its arguments fit
+
+
+@dataclass(slots=True)
+class Block:
+    """A stretch of call markup, `start` to `end`. `keep_text` leaves it in the content."""
+
+    start: int
+    end: int
+    calls: list[FoundCall] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    keep_text: bool = False
+
+
+@dataclass(slots=True)
+class Window:
+    """The part of the answer a scanner may read: `text[start:end]`, with what bounds it."""
+
+    text: str
+    start: int
+    end: int
+    limits: Limits
+    offered: frozenset[str] | None = None
+    properties: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def is_property(self, tool: str, key: str) -> bool:
+        """Whether `key` is a declared argument of `tool`; true where no tools were offered."""
+        return self.offered is None or key in self.properties.get(tool, frozenset())
+
+
+class Ahead:
+    """The next match of a pattern, asked for at ever later offsets: one pass over the text."""
+
+    __slots__ = ("_end", "_found", "_pattern", "_spent", "_text")
+
+    def __init__(self, pattern: re.Pattern[str], text: str, end: int) -> None:
+        self._pattern = pattern
+        self._text = text
+        self._end = end
+        self._found: re.Match[str] | None = None
+        self._spent = False
+
+    def at(self, position: int) -> re.Match[str] | None:
+        """The first match that starts at or behind `position`."""
+        if self._spent or (self._found is not None and self._found.start() >= position):
+            return self._found
+        self._found = self._pattern.search(self._text, position, self._end)
+        self._spent = self._found is None
+        return self._found
+
+
+def is_gap(text: str, start: int, end: int) -> bool:
+    """Whether only white space (or its escaped spelling, `\\n`) stands between two tags."""
+    if start >= end:
+        return True
+    if end - start > 512:
+        return text[start:end].isspace()
+    between = text[start:end].strip()
+    return not between or not between.replace("\\n", "").strip()

@@ -1,0 +1,365 @@
+"""Calls whose arguments, or the whole of them, are JSON: Hermes, Qwen 3, Granite, Llama 3, Mistral,
+DeepSeek V3 and V3.1, Kimi K2.
+
+A call is complete when its JSON value is; a missing closing marker is forgiven at the end of the
+text or before the next call, since nothing of the call can then be lost. Bare JSON without any
+markup is a call only where the dialect writes calls so, and where fenced, only for an offered
+tool.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from familiar.wire.found import Ahead, Argument, Block, FoundCall, Window, Written
+from familiar.wire.jsontext import attempt_json, read_json, repair_json, skip_space
+from familiar.wire.result import Json, Problem, Repair
+from familiar.wire.syntax import HeadSyntax, JsonSyntax
+from familiar.wire.tokens import TooManyTags
+
+_OBJECT = re.compile(r"\{(?=\s{0,64}\")")
+# A failed read costs a count of the lines before it (for a message nobody sees), so reads are few.
+_MAX_FAILED_READS = 512
+_FENCE = re.compile(r"\s*```[A-Za-z]{0,16}\s")
+
+
+@lru_cache(maxsize=64)
+def _pattern(source: str) -> re.Pattern[str]:
+    return re.compile(source)
+
+
+def _arguments(value: Json) -> list[Argument] | None:
+    if not isinstance(value, dict):
+        return None
+    return [Argument(key, "", Written.VALUE, value=item) for key, item in value.items()]
+
+
+def _as_call(value: Json, keys: tuple[str, ...], start: int, end: int) -> FoundCall | None:
+    """`{"name": …, "arguments": {…}}` as a call; arguments may be an object in a string."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+        return None
+    key = next((key for key in keys if key in value), None)
+    if key is None:
+        return None
+    given = value[key]
+    if isinstance(given, str):
+        decoded = read_json(given, skip_space(given, 0))
+        given = decoded[0] if decoded is not None else given
+    arguments = _arguments(given)
+    if arguments is None:
+        return None
+    identity = value.get("id")
+    return FoundCall(
+        str(value["name"]), arguments, start, end, id=identity if isinstance(identity, str) else ""
+    )
+
+
+def scan_json(window: Window, syntax: JsonSyntax) -> list[Block]:
+    """Blocks whose body is a whole call, or a list of them, in JSON."""
+    if syntax.bare:
+        return _scan_bare(window, syntax)
+    if syntax.fenced:
+        return _scan_whole(window, syntax)
+    opener = Ahead(_pattern(syntax.open), window.text, window.end)
+    closer = Ahead(_pattern(syntax.close), window.text, window.end)
+    blocks: list[Block] = []
+    position = window.start
+    seen = broken = 0
+    while (match := opener.at(position)) is not None:
+        seen += 1
+        if seen > window.limits.max_tags:
+            raise TooManyTags
+        body = skip_space(window.text, match.end())
+        character = window.text[body : body + 1] if body < window.end else ""
+        if character not in ("{", "[") or (syntax.array_only and character == "{"):
+            blocks.extend(_no_json(window, syntax, match, body))
+            position = max(match.end(), blocks[-1].end if blocks else 0)
+            continue
+        block = _wrapped(window, syntax, closer, opener, match, body)
+        blocks.append(block)
+        broken += bool(block.problems)
+        if broken > window.limits.max_broken:
+            raise TooManyTags
+        position = max(block.end, match.end())
+    return blocks
+
+
+def _no_json(window: Window, syntax: JsonSyntax, match: re.Match[str], body: int) -> list[Block]:
+    """An opener without a JSON body: an empty block, a foreign body, or a word in prose."""
+    closer = _pattern(syntax.close).match(window.text, body, window.end)
+    if closer is not None:
+        return [Block(match.start(), closer.end())]
+    if body < window.end and window.text[body] not in "{[":
+        return []
+    message = "The call does not hold JSON of the form this dialect asks for. Write it again."
+    problem = Problem("malformed_call", match.start(), message)
+    return [Block(match.start(), match.end(), problems=[problem], keep_text=True)]
+
+
+def _wrapped(
+    window: Window,
+    syntax: JsonSyntax,
+    closer: Ahead,
+    opener: Ahead,
+    match: re.Match[str],
+    body: int,
+) -> Block:
+    block = Block(match.start(), match.end())
+    found = read_json(window.text, body)
+    repairs: list[Repair] = []
+    if found is None or found[1] > window.end:
+        stop, after, closed = _region(window, closer, opener, body)
+        if stop - body <= window.limits.max_document_bytes:
+            mended = repair_json(window.text, body, stop)
+            if mended is not None:
+                found, repairs = (mended[0], mended[1]), mended[2]
+        if found is None or found[1] > window.end:
+            block.problems.append(_malformed(match.start(), closed))
+            block.end = after
+            block.keep_text = not closed
+            return block
+    value, end = found
+    values = value if isinstance(value, list) else [value]
+    calls = [_as_call(item, syntax.argument_keys, body, end) for item in values]
+    ending = _pattern(syntax.close).match(window.text, skip_space(window.text, end), window.end)
+    block.end = ending.end() if ending else end
+    if not calls or any(call is None for call in calls):
+        block.problems.append(_malformed(match.start(), closed=True))
+        return block
+    for call in calls:
+        if call is not None:
+            call.closed = ending is not None or isinstance(value, list)
+            call.repairs.extend(_once(repairs))
+            call.needs_offer = bool(repairs)
+            block.calls.append(call)
+    if ending is None and "tool_call>" in syntax.close and not isinstance(value, list):
+        block.repairs.append(Repair("missing_wrapper_close", end))
+    return block
+
+
+def _region(window: Window, closer: Ahead, opener: Ahead, body: int) -> tuple[int, int, bool]:
+    """Where a body that does not read as JSON ends: its text, its block, and whether it closed."""
+    ending = closer.at(body)
+    following = opener.at(body)
+    if ending is not None and (following is None or ending.start() < following.start()):
+        return ending.start(), ending.end(), True
+    stop = following.start() if following is not None else window.end
+    return stop, stop, False
+
+
+def _once(repairs: list[Repair]) -> list[Repair]:
+    """One repair of each name: a text with forty raw line breaks has one defect."""
+    first: dict[str, Repair] = {}
+    for repair in repairs:
+        first.setdefault(repair.name, repair)
+    return list(first.values())
+
+
+def _malformed(offset: int, closed: bool) -> Problem:
+    if closed:
+        message = "The call's JSON cannot be read. Write the call again as valid JSON."
+        return Problem("malformed_json", offset, message)
+    message = "The call's JSON stops before its end. Write the whole call again, or a smaller one."
+    return Problem("unterminated_call", offset, message)
+
+
+def _scan_bare(window: Window, syntax: JsonSyntax) -> list[Block]:
+    """Every complete call object in the text; the work is capped at a few passes over it."""
+    text, blocks = window.text, []
+    budget = 4 * (window.end - window.start) + 4096
+    position, failed = window.start, 0
+    while (match := _OBJECT.search(text, position, window.end)) is not None:
+        start = match.start()
+        complete, item, end = attempt_json(text, start)
+        if not complete:
+            budget -= end - start
+            failed += 1
+            if budget < 0 or failed > _MAX_FAILED_READS:
+                raise TooManyTags
+            position = start + 1
+            continue
+        position = end
+        call = _as_call(item, syntax.argument_keys, start, end)
+        if call is not None and end <= window.end:
+            blocks.append(_unmarked(window, syntax, call))
+    head = skip_space(text, window.start)
+    if not blocks and text.startswith(('{"name"', "<|python_tag|>"), head):
+        call = _mended_whole(window, syntax, head)
+        if call is not None:
+            return [_unmarked(window, syntax, call)]
+        value = read_json(text, head)
+        if value is None:
+            problem = _malformed(head, closed=text.rstrip().endswith("}"))
+            return [Block(head, window.end, problems=[problem], keep_text=True)]
+    return blocks
+
+
+def _mended_whole(window: Window, syntax: JsonSyntax, head: int) -> FoundCall | None:
+    if window.end - head > window.limits.max_document_bytes:
+        return None
+    mended = repair_json(window.text, head, window.end)
+    if mended is None:
+        return None
+    call = _as_call(mended[0], syntax.argument_keys, head, mended[1])
+    if call is not None:
+        call.repairs.extend(_once(mended[2]))
+        call.needs_offer = True
+    return call
+
+
+def _unmarked(window: Window, syntax: JsonSyntax, call: FoundCall) -> Block:
+    """A block for a bare object, with its lead-in token and its separator."""
+    start, end = call.start, call.end
+    lead = window.text.rfind("<|python_tag|>", max(window.start, start - 64), start)
+    if lead >= 0 and not window.text[lead + 14 : start].strip():
+        start = lead
+    following = skip_space(window.text, end)
+    if syntax.separator and window.text.startswith(syntax.separator, following):
+        end = following + len(syntax.separator)
+    elif syntax.close and (
+        mark := _pattern(syntax.close).match(window.text, following, window.end)
+    ):
+        end = mark.end()
+    return Block(start, end, [call])
+
+
+def _scan_whole(window: Window, syntax: JsonSyntax) -> list[Block]:
+    """The whole answer, fenced or not, as one call or a list of calls to offered tools."""
+    text = window.text
+    fence = _FENCE.match(text, window.start, window.end)
+    start = skip_space(text, fence.end() if fence else window.start)
+    if text[start : start + 1] not in ("{", "["):
+        return []
+    found = read_json(text, start)
+    if found is None:
+        return []
+    rest = text[found[1] : window.end].strip()
+    if rest != ("```" if fence else ""):
+        return []
+    values = found[0] if isinstance(found[0], list) else [found[0]]
+    calls = [_as_call(item, syntax.argument_keys, start, found[1]) for item in values]
+    offered = window.offered or frozenset()
+    if not calls or any(call is None or call.name not in offered for call in calls):
+        return []
+    block = Block(window.start, window.end, [call for call in calls if call is not None])
+    for call in block.calls:
+        call.needs_offer = True
+    block.repairs.append(Repair("fenced_json" if fence else "bare_json", start))
+    return [block]
+
+
+def scan_heads(window: Window, syntax: HeadSyntax) -> list[Block]:
+    """Calls whose head stands before a separator and whose arguments are a JSON object."""
+    text = window.text
+    closer = Ahead(_pattern(syntax.close), text, window.end)
+    heads: list[re.Match[str]] = []
+    for match in _pattern(syntax.open).finditer(text, window.start, window.end):
+        if len(heads) >= window.limits.max_tags:
+            raise TooManyTags
+        heads.append(match)
+    blocks: list[Block] = []
+    position, broken = window.start, 0
+    for index, head in enumerate(heads):
+        if head.start() < position:
+            continue
+        limit = heads[index + 1].start() if index + 1 < len(heads) else window.end
+        block = _headed(window, syntax, closer, head, limit)
+        _widen(window, syntax, block, position)
+        blocks.append(block)
+        broken += bool(block.problems)
+        if broken > window.limits.max_broken:
+            raise TooManyTags
+        position = block.end
+    if not blocks:
+        blocks.extend(_unfinished_head(window, syntax))
+    return blocks
+
+
+def _unfinished_head(window: Window, syntax: HeadSyntax) -> list[Block]:
+    """A section that was opened and holds no call that could be read."""
+    if not syntax.sections:
+        return []
+    match = _pattern(syntax.sections[0]).search(window.text, window.start, window.end)
+    if match is None:
+        return []
+    ending = _pattern(syntax.sections[1]).match(window.text, skip_space(window.text, match.end()))
+    if ending is not None:
+        return [Block(match.start(), ending.end())]
+    problem = _malformed(match.start(), closed=False)
+    return [Block(match.start(), window.end, problems=[problem], keep_text=True)]
+
+
+def _headed(
+    window: Window, syntax: HeadSyntax, closer: Ahead, head: re.Match[str], limit: int
+) -> Block:
+    text = window.text
+    block = Block(head.start(), head.end())
+    body = skip_space(text, head.end())
+    found = read_json(text, body) if body < window.end else None
+    repairs: list[Repair] = []
+    if found is None or found[1] > window.end or not isinstance(found[0], dict):
+        ending = closer.at(body)
+        if ending is not None and ending.end() > limit:
+            ending = None
+        stop = ending.start() if ending else limit
+        found = None
+        if stop - body <= window.limits.max_document_bytes:
+            mended = repair_json(text, body, stop)
+            if mended is not None and isinstance(mended[0], dict):
+                found, repairs = (mended[0], mended[1]), mended[2]
+        if found is None:
+            block.problems.append(_malformed(head.start(), ending is not None))
+            block.end = ending.end() if ending else limit
+            block.keep_text = ending is None
+            return block
+    value, end = found
+    ending = _pattern(syntax.close).match(text, skip_space(text, end), window.end)
+    block.end = ending.end() if ending else end
+    written = head.group(1).strip()
+    name = _kimi_name(window, written) if syntax.numbered else written
+    arguments = _arguments(value) or []
+    call = FoundCall(name, arguments, head.start(), block.end, closed=ending is not None)
+    call.id = written if syntax.numbered else (head.groups()[1:] or ("",))[0] or ""
+    call.repairs.extend(_once(repairs))
+    call.needs_offer = bool(repairs)
+    plain = f"functions.{name}:"
+    if syntax.numbered and not written.startswith(plain):
+        call.repairs.append(Repair("mangled_id", head.start(1), written))
+        call.needs_offer = window.offered is not None
+    block.calls.append(call)
+    return block
+
+
+def _kimi_name(window: Window, written: str) -> str:
+    """`functions.NAME:INDEX`, or a mangled spelling of it that an offered name explains."""
+    canonical = written.removeprefix("functions.").rsplit(":", 1)[0]
+    offered = window.offered
+    if not offered or canonical in offered:
+        return canonical
+    bare = written
+    for prefix in ("functions.", "functions_", "functions", "function.", "function_"):
+        if bare.startswith(prefix):
+            bare = bare.removeprefix(prefix)
+            break
+    if bare in offered:
+        return bare
+    trimmed = bare.rstrip("0123456789")
+    for candidate in (trimmed, trimmed.rstrip(":_")):
+        if candidate in offered:
+            return candidate
+    return canonical if trimmed else ""
+
+
+def _widen(window: Window, syntax: HeadSyntax, block: Block, lower: int) -> None:
+    """Take the section markers around a call into its block."""
+    for section in syntax.sections:
+        pattern = _pattern(section)
+        following = pattern.match(window.text, skip_space(window.text, block.end), window.end)
+        if following is not None:
+            block.end = following.end()
+        before = None
+        for mark in pattern.finditer(window.text, max(lower, block.start - 96), block.start):
+            before = mark
+        if before is not None and not window.text[before.end() : block.start].strip():
+            block.start = before.start()

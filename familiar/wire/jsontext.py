@@ -1,0 +1,152 @@
+"""JSON as models write it: read strictly first, then with mends of quoting only.
+
+The mends are raw control characters inside a string, backslashes that start no escape, and quotes
+inside a string that were not escaped. A quote is taken for the end of its string only where JSON
+could go on behind it. Values are never changed, nothing is ever added at the end: a cut text
+stays unread.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from familiar.wire.result import Json, Repair
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)
+_LOOSE = json.JSONDecoder(parse_constant=_no_constant, strict=False)
+_SPACE = re.compile(r"[ \t\r\n]*+")
+_STOP = re.compile(r'["\\\x00-\x1f]')
+_NEXT_KEY = re.compile(r'[ \t\r\n]{0,64}"[^"\n]{0,256}"[ \t\r\n]{0,64}:')
+_NEXT_ITEM = re.compile(r'[ \t\r\n]{0,64}["\[{\d\-tfn]')
+
+
+def skip_space(text: str, position: int) -> int:
+    """The offset of the first character at or behind `position` that is no JSON white space."""
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def read_json(text: str, position: int) -> tuple[Json, int] | None:
+    """The JSON value that starts at `position` and the offset behind it, or none."""
+    try:
+        value, end = _STRICT.raw_decode(text, position)
+    except (ValueError, RecursionError):
+        return None
+    return value, end
+
+
+def attempt_json(text: str, position: int) -> tuple[bool, Json, int]:
+    """Whether a JSON value starts at `position`, the value, and how far the reading got."""
+    try:
+        value, end = _STRICT.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        return False, None, max(error.pos, position)
+    except (ValueError, RecursionError):
+        return False, None, position + 16_384
+    return True, value, end
+
+
+def loads(text: str) -> tuple[Json] | None:
+    """All of `text` as one JSON value, in a tuple, or none."""
+    found = read_json(text, skip_space(text, 0))
+    if found is None or skip_space(text, found[1]) != len(text):
+        return None
+    return (found[0],)
+
+
+def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair]] | None:
+    """The value at `start` of `text[:end]` with its quoting mended, its end, and the mends."""
+    repairs: list[Repair] = []
+    pieces: list[str] = []
+    stack: list[str] = []
+    position = start
+    while position < end:
+        character = text[position]
+        if character == '"':
+            is_key = bool(stack) and stack[-1] == "{"
+            closing = _mend_string(text, position + 1, end, is_key, stack, pieces, repairs)
+            if closing is None:
+                return None
+            position = closing
+            continue
+        if character in "{[":
+            stack.append(character)
+        elif character in "}]":
+            if not stack or stack.pop()[0] != ("{" if character == "}" else "["):
+                return None
+        elif character == ":" and stack and stack[-1] == "{":
+            stack[-1] = "{:"
+        elif character == "," and stack and stack[-1] == "{:":
+            stack[-1] = "{"
+        pieces.append(character)
+        position += 1
+        if not stack:
+            break
+    if stack:
+        return None
+    try:
+        value = _LOOSE.decode("".join(pieces))
+    except (ValueError, RecursionError):
+        return None
+    return value, position, repairs
+
+
+def _mend_string(
+    text: str,
+    position: int,
+    end: int,
+    is_key: bool,
+    stack: list[str],
+    pieces: list[str],
+    repairs: list[Repair],
+) -> int | None:
+    """Copy one string, mended, to `pieces`; the offset behind it, or none if it never ends."""
+    pieces.append('"')
+    begun = position
+    while (match := _STOP.search(text, position, end)) is not None:
+        at = match.start()
+        pieces.append(text[position:at])
+        character = text[at]
+        if character == "\\":
+            escape = text[at + 1 : at + 2]
+            valid = escape and escape in '"\\/bfnrt'
+            if escape == "u":
+                valid = re.match(r"[0-9a-fA-F]{4}", text[at + 2 : at + 6]) is not None
+            pieces.append(text[at : at + 2] if valid else "\\\\")
+            if not valid:
+                repairs.append(Repair("invalid_escape", at))
+            position = at + 2 if valid else at + 1
+            continue
+        if character != '"':
+            repairs.append(Repair("raw_control_character", at))
+            pieces.append(character)
+            position = at + 1
+            continue
+        if _ends_string(text, at + 1, end, is_key, stack, at == begun):
+            pieces.append('"')
+            return at + 1
+        repairs.append(Repair("unescaped_quote", at))
+        pieces.append('\\"')
+        position = at + 1
+    return None
+
+
+def _ends_string(
+    text: str, position: int, end: int, is_key: bool, stack: list[str], empty: bool
+) -> bool:
+    following = skip_space(text, position)
+    if following >= end:
+        return not stack
+    character = text[following]
+    if is_key:
+        return character == ":"
+    if character == ",":
+        ahead = _NEXT_ITEM if stack and stack[-1] == "[" else _NEXT_KEY
+        return ahead.match(text, following + 1, end) is not None
+    return character in "}]"

@@ -1,0 +1,131 @@
+"""The four ways a plan is written, chosen per alias: `json`, `xml`, `toml`, `html`.
+
+All four carry the same plan. Their tags end in a suffix that is derived from (run, turn), so that
+a plan quoted from an earlier turn, from a file or from another run cannot be taken for this
+turn's plan. Tag names stay clear of everything that models were trained to read as a tool call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from familiar.errors import WireError
+from familiar.wire.dialects import PLAN_WIRES, RESERVED_TAG_NAMES
+
+SUFFIX_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTags:
+    """The tag names of one wire, without suffix; no `call` where the body is a data format."""
+
+    root: str
+    call: str = ""
+    thought: str = ""
+    more: str = ""
+    prefix: str = ""  # of attribute names
+
+
+PLAN_TAGS = MappingProxyType(
+    {
+        "json": PlanTags("familiar"),
+        "toml": PlanTags("familiar"),
+        "xml": PlanTags("familiar", "call", "thought", "continue"),
+        "html": PlanTags("familiar-plan", "worker-call", "thought-note", "", "data-"),
+    }
+)
+
+
+def wire_suffix(run_id: str, turn: int) -> str:
+    """The tag suffix of one turn: the first hex digits of SHA-256 over run and turn."""
+    digest = hashlib.sha256(f"{run_id}\n{turn}".encode()).hexdigest()
+    return digest[:SUFFIX_DIGITS]
+
+
+def wire_tags(wire: str, suffix: str) -> tuple[str, ...]:
+    """Every tag name of `wire` with `suffix`, root first. Raises `WireError` for no such wire."""
+    if wire not in PLAN_WIRES:
+        raise WireError(
+            f"There is no plan wire {wire!r}.", remedy=f"Use one of: {', '.join(PLAN_WIRES)}."
+        )
+    tags = PLAN_TAGS[wire]
+    names = tuple(
+        f"{name}-{suffix}" for name in (tags.root, tags.call, tags.thought, tags.more) if name
+    )
+    if RESERVED_TAG_NAMES.intersection(names):
+        raise WireError(f"The plan wire {wire!r} would use a reserved tag name.")
+    return names
+
+
+def wire_instruction(wire: str, suffix: str) -> str:
+    """What to tell a model about `wire` in the newest message: the form, with this turn's tags."""
+    names = wire_tags(wire, suffix)
+    root = names[0]
+    lines = [
+        f"Answer with one plan between <{root}> and </{root}>, and nothing behind it.",
+        "Use these tags exactly, with their suffix; never wrap the plan in a tool call.",
+        "Write text as it is: no entities, no escapes beyond the format's own.",
+        "",
+        *_EXAMPLES[wire](suffix),
+        "",
+        "`continue` is false when the run needs no further turn.",
+        "`depends_on` names calls of this plan that must end first. `output_file` is optional.",
+    ]
+    return "\n".join(lines)
+
+
+def _json_example(suffix: str) -> list[str]:
+    return [
+        f"<familiar-{suffix}>",
+        '{"continue": true, "worker_calls": [',
+        '{"id": "n1", "alias": "coder", "depends_on": [],',
+        '"output_file": "index.html", "prompt": "…"}',
+        "]}",
+        f"</familiar-{suffix}>",
+    ]
+
+
+def _toml_example(suffix: str) -> list[str]:
+    return [
+        f"<familiar-{suffix}>",
+        "continue = true",
+        "",
+        "[[worker_calls]]",
+        'id = "n1"',
+        'alias = "coder"',
+        "depends_on = []",
+        'output_file = "index.html"',
+        "prompt = '''",
+        "…",
+        "'''",
+        f"</familiar-{suffix}>",
+    ]
+
+
+def _xml_example(suffix: str) -> list[str]:
+    return [
+        f"<familiar-{suffix}>",
+        f"<thought-{suffix}>…</thought-{suffix}>",
+        f"<continue-{suffix}>true</continue-{suffix}>",
+        f'<call-{suffix} id="n1" alias="coder" depends_on="" output_file="index.html">',
+        "…",
+        f"</call-{suffix}>",
+        f"</familiar-{suffix}>",
+    ]
+
+
+def _html_example(suffix: str) -> list[str]:
+    return [
+        f'<familiar-plan-{suffix} data-continue="true">',
+        f'<worker-call-{suffix} data-id="n1" data-alias="coder" data-depends-on="">',
+        "…",
+        f"</worker-call-{suffix}>",
+        f"</familiar-plan-{suffix}>",
+    ]
+
+
+_EXAMPLES = MappingProxyType(
+    {"json": _json_example, "toml": _toml_example, "xml": _xml_example, "html": _html_example}
+)

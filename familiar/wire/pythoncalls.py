@@ -1,0 +1,252 @@
+"""Calls written as Python: `[f(x=1), g()]`, or one call a line between tags: Llama 4, Olmo 3.
+
+Only keyword arguments with literal values are read, by a small scanner of our own: nothing is
+evaluated, names stay names, and depth is capped. `true`, `false` and `null` count as well.
+"""
+
+from __future__ import annotations
+
+import re
+
+from familiar.wire.found import Ahead, Argument, Block, FoundCall, Window, Written
+from familiar.wire.result import Json, Problem
+from familiar.wire.syntax import PythonSyntax
+from familiar.wire.tokens import TooManyTags
+
+_SPACE = re.compile(r"[ \t\r\n]*+")
+_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,255}")
+_NUMBER = re.compile(r"[+-]?(?:\d{1,64}(?:\.\d{0,64})?|\.\d{1,64})(?:[eE][+-]?\d{1,4})?")
+_LIST = re.compile(r"(?:^|(?<=\n))[ \t]{0,16}\[(?=\s{0,64}[A-Za-z_][\w.\-]{0,255}\()")
+_STRING_STOP = {"'": re.compile(r"['\\]"), '"': re.compile(r'["\\]')}
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "/": "/",
+    "b": "\b",
+    "\n": "",
+}
+_WORDS: dict[str, Json] = {
+    "True": True,
+    "true": True,
+    "False": False,
+    "false": False,
+    "None": None,
+    "null": None,
+}
+
+
+class Unreadable(Exception):
+    """The text at `offset` is no literal of the allowed kinds."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+class LiteralReader:
+    """Python and JSON literals in `text[:end]`, without evaluating anything."""
+
+    def __init__(self, text: str, end: int, max_depth: int) -> None:
+        self.text = text
+        self.end = end
+        self.max_depth = max_depth
+
+    def space(self, position: int) -> int:
+        """The offset behind white space."""
+        match = _SPACE.match(self.text, position, self.end)
+        return match.end() if match else position
+
+    def peek(self, position: int) -> str:
+        """The character at `position`, or nothing behind the end."""
+        return self.text[position] if position < self.end else ""
+
+    def value(self, position: int, depth: int = 0) -> tuple[Json, int]:
+        """The literal at `position` and the offset behind it."""
+        if depth > self.max_depth:
+            raise Unreadable(position)
+        position = self.space(position)
+        character = self.peek(position)
+        if character in ("'", '"'):
+            return self._string(position)
+        if character == "[":
+            return self._items(position + 1, "]", depth)
+        if character == "(":
+            return self._items(position + 1, ")", depth)
+        if character == "{":
+            return self._mapping(position + 1, depth)
+        number = _NUMBER.match(self.text, position, self.end)
+        if number:
+            written = number.group()
+            try:
+                value = float(written) if set(written) & set(".eE") else int(written)
+            except ValueError as error:
+                raise Unreadable(position) from error
+            return value, number.end()
+        word = _NAME.match(self.text, position, self.end)
+        if word and word.group() in _WORDS:
+            return _WORDS[word.group()], word.end()
+        raise Unreadable(position)
+
+    def _string(self, position: int) -> tuple[str, int]:
+        quote = self.text[position]
+        if self.text.startswith(quote * 3, position):
+            return self._long_string(position + 3, quote * 3)
+        pieces: list[str] = []
+        position += 1
+        while (match := _STRING_STOP[quote].search(self.text, position, self.end)) is not None:
+            pieces.append(self.text[position : match.start()])
+            if match.group() == quote:
+                return "".join(pieces), match.end()
+            piece, position = self._escape(match.end())
+            pieces.append(piece)
+        raise Unreadable(position)
+
+    def _long_string(self, position: int, quotes: str) -> tuple[str, int]:
+        stop = self.text.find(quotes, position, self.end)
+        if stop < 0:
+            raise Unreadable(position)
+        return self.text[position:stop], stop + 3
+
+    def _escape(self, position: int) -> tuple[str, int]:
+        character = self.peek(position)
+        digits = {"x": 2, "u": 4, "U": 8}.get(character, 0)
+        if digits:
+            code = self.text[position + 1 : position + 1 + digits]
+            try:
+                return chr(int(code, 16)), position + 1 + digits
+            except (ValueError, OverflowError):
+                return "\\" + character, position + 1
+        return _ESCAPES.get(character, "\\" + character), position + 1
+
+    def _items(self, position: int, close: str, depth: int) -> tuple[Json, int]:
+        found: list[Json] = []
+        while self.peek(position := self.space(position)) != close:
+            item, position = self.value(position, depth + 1)
+            found.append(item)
+            position = self._comma(position, close)
+        return found, position + 1
+
+    def _mapping(self, position: int, depth: int) -> tuple[Json, int]:
+        found: dict[str, Json] = {}
+        while self.peek(position := self.space(position)) != "}":
+            key, position = self.value(position, depth + 1)
+            position = self.space(position)
+            if isinstance(key, list | dict) or self.peek(position) != ":":
+                raise Unreadable(position)
+            found[str(key)], position = self.value(position + 1, depth + 1)
+            position = self._comma(position, "}")
+        return found, position + 1
+
+    def _comma(self, position: int, close: str) -> int:
+        position = self.space(position)
+        if self.peek(position) == ",":
+            return position + 1
+        if self.peek(position) != close:
+            raise Unreadable(position)
+        return position
+
+
+def scan_python(window: Window, syntax: PythonSyntax) -> list[Block]:
+    """Blocks of Python-like calls: between the syntax's tags, or a list that starts a line."""
+    opening = re.compile(re.escape(syntax.open)) if syntax.open else _LIST
+    opener = Ahead(opening, window.text, window.end)
+    reader = LiteralReader(window.text, window.end, window.limits.max_depth)
+    blocks: list[Block] = []
+    position, seen, budget = window.start, 0, 4 * (window.end - window.start) + 4096
+    while (match := opener.at(position)) is not None:
+        seen += 1
+        block = Block(match.start(), match.end())
+        try:
+            _read_block(window, syntax, reader, block, match.end())
+        except Unreadable as broken:
+            budget -= broken.offset - match.start()
+            if seen > window.limits.max_tags or budget < 0:
+                raise TooManyTags from broken
+            _refuse(window, syntax, block, match, broken)
+        if block.calls or block.problems:
+            blocks.append(block)
+        position = max(block.end, match.end())
+    return blocks
+
+
+def _read_block(
+    window: Window, syntax: PythonSyntax, reader: LiteralReader, block: Block, position: int
+) -> None:
+    listed = not syntax.open
+    position = reader.space(position)
+    if syntax.open and reader.peek(position) == "[":
+        listed = True
+        position += 1
+    while True:
+        position = reader.space(position)
+        if listed and reader.peek(position) == "]" and block.calls:
+            position += 1
+            break
+        if not listed and block.calls and not _NAME.match(window.text, position, window.end):
+            break
+        call, position = _call(window, reader, position)
+        block.calls.append(call)
+        position = reader.space(position)
+        if reader.peek(position) in (",", ";"):
+            position += 1
+        elif listed and reader.peek(position) != "]":
+            raise Unreadable(position)
+    block.end = position
+    if syntax.close:
+        position = reader.space(position)
+        closed = window.text.startswith(syntax.close, position) and position < window.end
+        if closed:
+            block.end = position + len(syntax.close)
+        elif position < window.end:
+            raise Unreadable(position)
+        block.calls[-1].closed = closed or listed
+
+
+def _call(window: Window, reader: LiteralReader, position: int) -> tuple[FoundCall, int]:
+    name = _NAME.match(window.text, position, window.end)
+    if name is None or reader.peek(name.end()) != "(":
+        raise Unreadable(position)
+    call = FoundCall(name.group(), [], position, position)
+    position = name.end() + 1
+    while reader.peek(position := reader.space(position)) != ")":
+        key = _NAME.match(window.text, position, window.end)
+        after = reader.space(key.end()) if key else position
+        if key is None or reader.peek(after) != "=":
+            raise Unreadable(position)
+        value, position = reader.value(after + 1)
+        call.arguments.append(Argument(key.group(), "", Written.VALUE, value=value))
+        position = reader.space(position)
+        if reader.peek(position) == ",":
+            position += 1
+        elif reader.peek(position) != ")":
+            raise Unreadable(position)
+    call.end = position + 1
+    return call, position + 1
+
+
+def _refuse(
+    window: Window, syntax: PythonSyntax, block: Block, match: re.Match[str], broken: Unreadable
+) -> None:
+    """Name the problem where the text surely meant calls; elsewhere a bracket is only a bracket."""
+    block.calls.clear()
+    starts = not window.text[window.start : match.start()].strip()
+    if not syntax.open and not starts:
+        block.end = match.end()
+        return
+    block.end = window.end
+    block.keep_text = True
+    if syntax.close:
+        close = window.text.find(syntax.close, match.end(), window.end)
+        if close >= 0:
+            block.end = close + len(syntax.close)
+            block.keep_text = False
+    cut = broken.offset >= window.end
+    message = (
+        "The call list cannot be read as calls with literal keyword arguments. Write it again."
+    )
+    name = "unterminated_call" if cut else "malformed_call"
+    block.problems.append(Problem(name, match.start(), message))

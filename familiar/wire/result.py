@@ -1,0 +1,92 @@
+"""What reading one model answer yields: what was found, what was mended, what was refused.
+
+A model answer is never simply "parsed" or "broken". It may hold calls that are complete, markup
+that had to be mended, and a rest that nobody should act on. `ParsedOutput` keeps the three apart
+and keeps the raw text, so that a person can always check the reading. Everything here is frozen
+and holds plain JSON-like data; nothing here parses or decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on what one answer may cost. Above them the answer is named, not parsed.
+
+    `max_bytes` counts UTF-8 bytes of the raw answer, `max_tags` structural tags or markers,
+    `max_broken` calls that cannot be read, `max_document_bytes` one plan document or one JSON body
+    under repair.
+    """
+
+    max_bytes: int = 8 * 1024 * 1024
+    max_tags: int = 20_000
+    max_broken: int = 64
+    max_calls: int = 256
+    max_depth: int = 64
+    max_document_bytes: int = 512 * 1024
+    max_problems: int = 16
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class WireCall:
+    """One tool call as the model meant it.
+
+    `violations` lists where the arguments miss the offered tool's schema. A call that needed a
+    repair never has any: such a repair is refused instead. `start` and `end` are offsets in `raw`.
+    """
+
+    name: str
+    arguments: Mapping[str, Json]
+    id: str
+    start: int
+    end: int
+    violations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One mend of tags or quoting (never of a value), named, at an offset of `raw`."""
+
+    name: str
+    offset: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the answer that was not acted on; `message` is written for the next prompt."""
+
+    name: str
+    offset: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedOutput:
+    """The reading of one answer. `calls` are safe to hand to the tool runner, in order."""
+
+    raw: str
+    dialect: str
+    calls: tuple[WireCall, ...] = ()
+    content: str = ""
+    reasoning: str | None = None
+    plan: Mapping[str, Json] | None = None
+    repairs: tuple[Repair, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of streamed text whose kind is already sure: `reasoning` or `content`."""
+
+    kind: str
+    text: str

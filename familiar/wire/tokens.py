@@ -1,0 +1,159 @@
+"""Structural tags of one grammar in one text, with every look-ahead worked out once.
+
+A tag inside an argument is only text, and whether it is can depend on tags far behind it. Asking
+"is there a closer at a structural boundary somewhere ahead?" per tag would be quadratic, so a
+`TagTable` answers it from arrays that are filled in one backward pass. A closing tag is at a
+*boundary* when the next thing behind it, white space aside, is another structural tag that may
+follow it, or the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from functools import lru_cache
+
+from familiar.wire.found import Window, is_gap
+
+
+class Kind(IntEnum):
+    """What a structural tag is for."""
+
+    WRAP_OPEN = 0
+    WRAP_CLOSE = 1
+    CALL_OPEN = 2
+    CALL_CLOSE = 3
+    PARAM_OPEN = 4
+    PARAM_CLOSE = 5
+    KEY_OPEN = 6
+    KEY_CLOSE = 7
+
+
+class Tag:
+    """One structural tag: its kind, where it stands, and what it carries."""
+
+    __slots__ = ("carried", "end", "kind", "start", "text")
+
+    def __init__(self, kind: Kind, match: re.Match[str]) -> None:
+        self.kind = kind
+        self.start = match.start()
+        self.end = match.end()
+        self.text = match.group()
+        self.carried = next((group for group in match.groups()[::-1] if group is not None), "")
+
+    def __repr__(self) -> str:
+        return f"Tag({self.kind.name}, {self.start}:{self.end})"
+
+
+class TooManyTags(Exception):
+    """More structural tags than the limits allow; the caller names it as a problem."""
+
+
+@lru_cache(maxsize=64)
+def _compiled(patterns: tuple[tuple[Kind, str], ...]) -> tuple[re.Pattern[str], tuple[Kind, ...]]:
+    """One pattern for all tags; which one matched is read from the outer group's index.
+
+    Every tag begins with an angle bracket. Saying so once, in front, lets the engine skip ordinary
+    text as fast as a plain search does.
+    """
+    parts: list[str] = []
+    kinds: list[Kind] = [Kind.WRAP_OPEN]
+    for kind, pattern in patterns:
+        inner = pattern.removeprefix("<")
+        parts.append(f"({inner})")
+        kinds.extend([kind] * (1 + re.compile(inner).groups))
+    return re.compile("<(?:" + "|".join(parts) + ")"), tuple(kinds)
+
+
+class TagTable:
+    """The structural tags of `window`, in order, and for each what lies ahead."""
+
+    def __init__(self, window: Window, patterns: Sequence[tuple[Kind, str]]) -> None:
+        pattern, kinds = _compiled(tuple(patterns))
+        self.window = window
+        self.text = window.text
+        self.tags: list[Tag] = []
+        for match in pattern.finditer(window.text, window.start, window.end):
+            if len(self.tags) >= window.limits.max_tags:
+                raise TooManyTags
+            outer = match.lastindex or 0
+            self.tags.append(Tag(kinds[outer], match))
+        self.boundary = self._boundaries()
+        self.next_close = self._next_index(lambda i: self._is_close(i) and self.boundary[i])
+        self.next_wrap_open = self._next_index(lambda i: self.tags[i].kind is Kind.WRAP_OPEN)
+        self.next_wrap_close = self._next_index(lambda i: self.tags[i].kind is Kind.WRAP_CLOSE)
+        self.partner = self._partners()
+        self._opens = self._running(Kind.PARAM_OPEN)
+        self._closes = self._running(Kind.PARAM_CLOSE)
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def gap_after(self, index: int) -> bool:
+        """Whether nothing but white space follows tag `index` up to the next tag or the end."""
+        stop = self.tags[index + 1].start if index + 1 < len(self.tags) else self.window.end
+        return is_gap(self.text, self.tags[index].end, stop)
+
+    def kind(self, index: int) -> Kind | None:
+        """The kind of tag `index`, or none behind the last tag."""
+        return self.tags[index].kind if index < len(self.tags) else None
+
+    def unbalanced(self, first: int, last: int) -> bool:
+        """Whether tags `first` to `last` (excluded) open more values than they close."""
+        opened = self._opens[last] - self._opens[first]
+        return opened > self._closes[last] - self._closes[first]
+
+    def closes_between(self, first: int, last: int) -> int:
+        """How many value closers stand among tags `first` to `last` (excluded)."""
+        return self._closes[last] - self._closes[first]
+
+    def closing_chain(self, index: int) -> bool:
+        """Whether tag `index` ends a call: its closer, then the wrapper's closer or the end."""
+        if not self.gap_after(index):
+            return False
+        following = self.kind(index + 1)
+        if self.tags[index].kind is Kind.WRAP_CLOSE:
+            return following in (None, Kind.WRAP_OPEN)
+        return following in (None, Kind.WRAP_CLOSE, Kind.WRAP_OPEN, Kind.CALL_OPEN)
+
+    def _is_close(self, index: int) -> bool:
+        return self.tags[index].kind is Kind.PARAM_CLOSE
+
+    def _boundaries(self) -> list[bool]:
+        may_follow = (
+            Kind.PARAM_OPEN,
+            Kind.KEY_OPEN,
+            Kind.CALL_CLOSE,
+            Kind.WRAP_CLOSE,
+            None,
+        )
+        return [
+            self.kind(index + 1) in may_follow and self.gap_after(index)
+            if tag.kind is Kind.PARAM_CLOSE
+            else False
+            for index, tag in enumerate(self.tags)
+        ]
+
+    def _next_index(self, wanted: Callable[[int], bool]) -> list[int | None]:
+        ahead: list[int | None] = [None] * (len(self.tags) + 1)
+        for index in range(len(self.tags) - 1, -1, -1):
+            ahead[index] = index if wanted(index) else ahead[index + 1]
+        return ahead
+
+    def _partners(self) -> dict[int, int]:
+        """For each value opener the closer that balances it, counting nested ones."""
+        partners: dict[int, int] = {}
+        stack: list[int] = []
+        for index, tag in enumerate(self.tags):
+            if tag.kind is Kind.PARAM_OPEN:
+                stack.append(index)
+            elif tag.kind is Kind.PARAM_CLOSE and stack:
+                partners[stack.pop()] = index
+        return partners
+
+    def _running(self, kind: Kind) -> list[int]:
+        counts = [0]
+        for tag in self.tags:
+            counts.append(counts[-1] + (tag.kind is kind))
+        return counts
