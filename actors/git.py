@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import re
+import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -241,27 +242,22 @@ class Repository:
             "gc.auto": "0",
         }
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        # A thread and a plain process: under uvloop inside a Ray worker, a child that ends early
+        # closes the transport that asyncio's own subprocesses still want to write to.
         try:
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *flags,
-                *args,
+            done = await asyncio.to_thread(
+                subprocess.run,
+                ["git", *flags, *args],
                 cwd=self.root,
                 env=_environment(self.root),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                input=stdin,
+                capture_output=True,
+                check=False,
             )
         except FileNotFoundError as error:
             missing = "git is not installed" if self.root.is_dir() else "the folder is gone"
             raise WorkspaceError(f"git cannot run in {self.root}: {missing}.") from error
-        try:
-            out, err = await process.communicate(stdin)
-        except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            raise
-        return process.returncode or 0, out, err
+        return done.returncode, done.stdout, done.stderr
 
 
 def _environment(root: Path) -> dict[str, str]:

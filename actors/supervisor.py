@@ -10,6 +10,7 @@ evidence.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from familiar.service import ReplicaView
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 UNAVAILABLE_TRIES = 20
+SILENT_CHECKS = 3
 HOPELESS_STARTS = 3
 """After so many failed starts in a row, waiting calls are told instead of kept waiting."""
 
@@ -153,8 +155,9 @@ class Supervisor:
                         f"the engine did not start in pools.{self.pool}.start_deadline_s = "
                         f"{self.config.start_deadline_s:g} s; last seen: {self.detail}"
                     )
-                await self._poll()
-                self._set("starting", self.status.detail if self.status else self.detail)
+                with contextlib.suppress(TimeoutError):
+                    await self._poll()
+                    self._set("starting", self.status.detail if self.status else self.detail)
         finally:
             starting.cancel()
         await self._poll()
@@ -196,6 +199,7 @@ class Supervisor:
         )
 
     async def _watch(self) -> None:
+        silent = 0
         while True:
             try:
                 async with asyncio.timeout(self.config.health_interval_s):
@@ -204,18 +208,28 @@ class Supervisor:
                 return
             except TimeoutError:
                 pass
-            await self._poll()
+            silent = await self._silent(silent)
             if self.status is not None and not self.status.healthy:
                 self.last_error = self.status.detail
                 return
 
-    async def _poll(self) -> None:
+    async def _silent(self, before: int) -> int:
+        """How many health checks in a row had no answer; raises `TimeoutError` at the limit,
+        because a replica that is only slow on a busy machine must not be ended for one late
+        answer."""
         try:
-            async with asyncio.timeout(max(10.0, 2 * self.config.health_interval_s)):
-                self.status = await self.handle.status.remote()
+            await self._poll()
         except TimeoutError:
-            self.last_error = "it does not answer a health check"
-            raise
+            if before + 1 >= SILENT_CHECKS:
+                raise TimeoutError(
+                    f"it did not answer {SILENT_CHECKS} health checks in a row"
+                ) from None
+            return before + 1
+        return 0
+
+    async def _poll(self) -> None:
+        async with asyncio.timeout(max(10.0, 2 * self.config.health_interval_s)):
+            self.status = await self.handle.status.remote()
 
     async def _discard(self) -> None:
         handle, self.handle = self.handle, None
