@@ -24,6 +24,7 @@ from familiar.errors import StoreError
 REVISION = "0001"
 """The newest migration; what `METADATA` describes."""
 
+WAL_LIMIT = 64 * 1024 * 1024
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -107,6 +108,8 @@ def open_sqlite_writer(path: Path) -> sqlite3.Connection:
             raise foreign(path, "it holds other tables")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # What a long read let the log grow to is given back at the next checkpoint.
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
     except BaseException:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from actors.store.store import Store
@@ -30,11 +31,12 @@ def texts(*values: str) -> dict[str, str]:
 
 
 def number(
-    bodies: Iterable[e.Body], epoch: int, run_id: str = "run-1", first: int = 1
+    bodies: Iterable[BaseModel], epoch: int, run_id: str = "run-1", first: int = 1
 ) -> list[e.Event]:
     """The bodies as events of one run, a second apart."""
     return [
-        e.Event(run_id, seq, epoch, T0 + seq, body) for seq, body in enumerate(bodies, start=first)
+        e.Event(run_id, seq, epoch, T0 + seq, cast("e.Body", body))
+        for seq, body in enumerate(bodies, start=first)
     ]
 
 

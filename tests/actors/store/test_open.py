@@ -184,6 +184,7 @@ def open_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="fst", dir="/tmp"))
     path.chmod(0o755)
     yield path
+    path.chmod(0o755)
     shutil.rmtree(path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -278,7 +278,7 @@ def test_a_text_is_found_by_the_digits_that_the_log_shows(told: Reader) -> None:
 
 
 def test_what_is_not_there_is_not_found(told: Reader) -> None:
-    questions = [
+    questions: list[Callable[[], object]] = [
         lambda: told.run("no-run"),
         lambda: told.calls("no-run"),
         lambda: told.plan("no-run"),
