@@ -26,6 +26,12 @@ def bind_to_cores(cores: Collection[int]) -> None:
     if not cores:
         raise ClusterError("There are no cores to bind to.", remedy="Name at least one core.")
     wanted = set(cores)
+    before = os.sched_getaffinity(0)
+    try:
+        _bind(0, wanted)
+    except ClusterError:
+        os.sched_setaffinity(0, before)
+        raise
     for _ in range(3):  # threads started while the first pass ran may have the old affinity
         for thread in Path("/proc/self/task").iterdir():
             with contextlib.suppress(ProcessLookupError):

@@ -6,8 +6,8 @@ private: own short directory, loopback only, small object store, node death noti
 
 How a local Ray ends: it belongs to the process that called `start_local`. `stop()` (also run at
 exit, so after Ctrl-C and SIGTERM too) shuts Ray down, ends every process that is left and removes
-the directory. If the owner is killed outright, `guard.py` ends the rest; the directory with its
-logs stays for a look, and later starts keep the newest three such. Ray ties its processes to the
+the directory. If the owner is killed outright, `guard.py` ends the rest, and the directory with its
+logs stays for a look. Ray ties its processes to the
 *thread* that started them (PR_SET_PDEATHSIG), hence only the main thread may start one.
 
 Tokens, as found in Ray 2.60: `ray.init(address="local")` turns token authentication on unless
@@ -33,13 +33,14 @@ import site
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import guard
+from cluster.ports import check_port_free
+from cluster.private_directory import make_directory
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
 
@@ -51,11 +52,7 @@ HEALTH_CHECK: Mapping[str, int] = {
 }
 """Ray system settings: three checks missed in a row, 2 s apart with 2 s each to answer: ~8 s."""
 
-PREFIX = "fam-"
-KEPT_DIRECTORIES = 3
-_OWNER_FILE = "owner"
-_LONGEST_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
-_UNIX_PATH_LIMIT = 107
+START_TRIES = 2
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -128,39 +125,36 @@ def start_local(
             remedy="Start it at the entry point and hand out the LocalCluster.",
         )
     if dashboard_port is not None:
-        from cluster.ports import check_port_free
-
         check_port_free("127.0.0.1", dashboard_port, purpose="Ray's dashboard")
-    directory = _private_directory(temp_root)
-    watcher = subprocess.Popen(
-        [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(directory)],
-        start_new_session=True,  # Ctrl-C in the terminal must not end it
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    variables = {
-        guard.MARKER: str(directory),
-        "PYTHONPATH": _python_path(import_paths),
-        _LOOPBACK_SWITCH: "0",
-    }
-    try:
-        with _environment(variables):
-            address, dashboard_url = _init(
-                settings, directory, namespace, dashboard_port, log_to_driver
-            )
-    except BaseException as error:
-        started = LocalCluster("", directory, namespace, None, watcher)
-        started.stop()
-        if isinstance(error, Exception):
+    _refuse_second_ray()
+    for left in reversed(range(START_TRIES)):
+        directory = make_directory(temp_root)
+        watcher = _start_guard(directory)
+        variables = {
+            guard.MARKER: str(directory),
+            "PYTHONPATH": _python_path(import_paths),
+            _LOOPBACK_SWITCH: "0",
+        }
+        try:
+            with _environment(variables):
+                address, dashboard_url = _init(
+                    settings, directory, namespace, dashboard_port, log_to_driver
+                )
+        except BaseException as error:
+            LocalCluster("", directory, namespace, None, watcher).stop()
+            if not isinstance(error, Exception):
+                raise
+            # Ray gives its node 30 s, which a cold or busy machine can miss once.
+            if left and "timed out" in str(error):
+                continue
             raise ClusterError(
                 f"A local Ray did not start: {error}",
                 remedy="Is there memory, disk under /tmp and a free CPU? `familiar doctor` looks.",
             ) from error
-        raise
-    cluster = LocalCluster(address, directory, namespace, dashboard_url, watcher)
-    atexit.register(cluster.stop)
-    return cluster
+        cluster = LocalCluster(address, directory, namespace, dashboard_url, watcher)
+        atexit.register(cluster.stop)
+        return cluster
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> None:
@@ -178,6 +172,7 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
             f"No Ray answers at {address}: {error.strerror or error}.",
             remedy="Check the address; without one a local Ray is started.",
         ) from error
+    _refuse_second_ray()
     import ray
     from ray.exceptions import AuthenticationError
 
@@ -200,6 +195,26 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
             remedy="If it uses tokens, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or "
             "RAY_AUTH_TOKEN_PATH; if not, look whether its GCS is well.",
         ) from error
+
+
+def _refuse_second_ray() -> None:
+    import ray
+
+    if ray.is_initialized():
+        raise ClusterError(
+            "This process is connected to a Ray already.",
+            remedy="Stop that LocalCluster (or call ray.shutdown()) first.",
+        )
+
+
+def _start_guard(directory: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(directory)],
+        start_new_session=True,  # Ctrl-C in the terminal must not end it
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _init(
@@ -245,45 +260,6 @@ def _loopback() -> Iterator[None]:
         yield
     finally:
         vars(constants)["ENABLE_RAY_CLUSTER"] = usual
-
-
-def _private_directory(root: Path) -> Path:
-    if len(str(root)) + len(f"/{PREFIX}12345678{_LONGEST_SOCKET}") > _UNIX_PATH_LIMIT:
-        raise ClusterError(
-            f"{root} is too long a path for Ray's sockets (107 bytes in all).",
-            remedy="Use a short one, e.g. /tmp.",
-        )
-    try:
-        _sweep(root)
-        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        (directory / _OWNER_FILE).write_text(f"{os.getpid()} {_started(os.getpid())}\n")
-    except OSError as error:
-        raise ClusterError(
-            f"No directory for a local Ray can be made in {root}: {error.strerror}.",
-            remedy="Free some space, or give a directory that this user may write.",
-        ) from error
-    return directory
-
-
-def _sweep(root: Path) -> None:
-    """Remove what dead owners left, except the newest, whose logs may still be wanted."""
-    dead: list[tuple[float, Path]] = []
-    for directory in root.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, ValueError):
-            pid, started = (directory / _OWNER_FILE).read_text().split()
-            owned = directory.stat().st_uid == os.getuid()
-            if owned and _started(int(pid)) != started and not guard.holders(str(directory)):
-                dead.append((directory.stat().st_mtime, directory))
-    for _, directory in sorted(dead, reverse=True)[KEPT_DIRECTORIES:]:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot, or "" if there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
 
 
 def _python_path(import_paths: Sequence[Path]) -> str:

@@ -1,0 +1,232 @@
+"""A local Ray is private, and goes with its owner however the owner goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from cluster import guard
+from cluster.local import LocalCluster, connect, start_local
+from cluster.private_directory import KEPT_DIRECTORIES, make_directory
+from familiar.config.schema import ClusterConfig
+from familiar.errors import ClusterError
+
+# The engine's child leaves its process group and session, as a careless server might.
+OWNER = """
+import subprocess, sys, time
+from pathlib import Path
+from cluster.local import start_local
+from familiar.config.schema import ClusterConfig
+
+settings = ClusterConfig(num_cpus=1, logical_gpus=1, object_store_mib=100)
+cluster = start_local(settings, namespace="tests", temp_root=Path(sys.argv[1]))
+import ray
+
+class Engine:
+    def start(self):
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+
+engine = ray.remote(num_cpus=0)(Engine).remote()
+ray.get(engine.start.remote())
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def owner(root: Path, repository: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(root)], stdout=subprocess.PIPE, text=True, cwd=repository
+    )
+
+
+def belonging_to(root: Path) -> set[int]:
+    """Every process of a local Ray in `root`, its guard included."""
+    found = {pid for directory in root.iterdir() for pid in guard.holders(str(directory))}
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if guard.__file__ in command and str(root) in command[-1]:
+            found.add(process.pid)
+    return found
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A short path: pytest's own is too long for a socket."""
+    path = Path(f"/tmp/ft-{os.getpid()}")
+    path.mkdir()
+    yield path
+    subprocess.run(["rm", "-rf", str(path)], check=True)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_owner(
+    number: signal.Signals, root: Path, repository: Path
+) -> None:
+    process = owner(root, repository)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    (directory,) = root.iterdir()
+    names = {psutil.Process(pid).name() for pid in guard.holders(str(directory))}
+    assert {"raylet", "gcs_server", "sleep"} <= names
+    process.send_signal(number)
+    process.wait()
+    wait_until(lambda: not belonging_to(root))
+    if number == signal.SIGKILL:
+        assert list(directory.glob("session_*/logs/raylet.out"))
+    else:
+        assert not directory.exists()
+
+
+@pytest.mark.ray
+def test_ctrl_c_while_ray_starts_leaves_nothing(root: Path, repository: Path) -> None:
+    process = owner(root, repository)
+    wait_until(lambda: any(root.glob("*/session_*/sockets")))
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    wait_until(lambda: not belonging_to(root))
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_a_local_ray_keeps_to_loopback_and_wants_a_token(
+    four_gpus: LocalCluster, repository: Path
+) -> None:
+    processes = [psutil.Process(pid) for pid in guard.holders(str(four_gpus.temp_dir))]
+    listening = {
+        connection.laddr[0].removeprefix("::ffff:")
+        for process in [*processes, psutil.Process()]
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+    assert four_gpus.environment()["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.ray
+def test_workers_import_the_project_and_know_the_settings(four_gpus: LocalCluster) -> None:
+    @ray.remote(num_cpus=0)
+    def imported() -> str:
+        import cluster.placement
+
+        return cluster.placement.__name__
+
+    assert ray.get(imported.remote()) == "cluster.placement"
+    assert ray.cluster_resources()["GPU"] == 4
+    assert ray.get_runtime_context().namespace == "tests"
+    assert guard.MARKER not in os.environ
+
+
+@pytest.mark.ray
+def test_a_second_ray_in_one_process_is_refused(four_gpus: LocalCluster) -> None:
+    with pytest.raises(ClusterError, match="connected to a Ray already"):
+        start_local(ClusterConfig(), namespace="tests")
+    with pytest.raises(ClusterError, match="connected to a Ray already"):
+        connect(four_gpus.address, namespace="tests")
+    assert ray.is_initialized()
+
+
+def test_only_the_main_thread_may_start_one() -> None:
+    raised: list[ClusterError] = []
+
+    def start() -> None:
+        try:
+            start_local(ClusterConfig(), namespace="tests")
+        except ClusterError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert "main thread" in str(raised[0])
+
+
+def test_a_taken_dashboard_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"Ray's dashboard cannot listen on .*:{port}"):
+            start_local(ClusterConfig(), namespace="tests", dashboard_port=port)
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "ray://10.0.0.1:10001", "10.0.0.1"])
+def test_an_address_is_explicit_or_refused(address: str) -> None:
+    with pytest.raises(ClusterError, match="host:port"):
+        connect(address, namespace="tests")
+
+
+def test_nobody_at_an_address_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"No Ray answers at {address}"):
+            connect(address, namespace="tests")
+
+
+def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="too long"):
+        make_directory(tmp_path / ("x" * 60))
+
+
+def test_directories_of_dead_owners_are_swept_except_the_newest(root: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine = make_directory(root)
+    left = []
+    for age in range(KEPT_DIRECTORIES + 2):
+        directory = root / f"fam-dead{age}"
+        directory.mkdir()
+        (directory / "owner").write_text(f"{dead.pid} 1\n")
+        os.utime(directory, (1e9 - age, 1e9 - age))
+        left.append(directory)
+    foreign = root / "fam-not-marked"
+    foreign.mkdir()
+    second = make_directory(root)
+    assert set(root.iterdir()) == {mine, second, foreign, *left[:KEPT_DIRECTORIES]}
+
+
+def test_the_guard_ends_writers_and_heirs_and_spares_readers(root: Path) -> None:
+    log = root / "log"
+    log.touch()
+    heir = subprocess.Popen(["sleep", "100"], env={guard.MARKER: str(root)})
+    with log.open("a") as stream:
+        writer = subprocess.Popen(["sleep", "100"], stdout=stream)
+    reader = subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.DEVNULL)
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN);"
+         "print(flush=True); time.sleep(100)"],
+        env={guard.MARKER: str(root)},
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert stubborn.stdout is not None
+    stubborn.stdout.readline()
+    assert guard.holders(str(root)) == {heir.pid, writer.pid, stubborn.pid}
+    reap = threading.Thread(target=lambda: [p.wait() for p in (heir, writer, stubborn)])
+    reap.start()
+    assert guard.end_holders(str(root), grace_s=0.3, spare=frozenset()) == set()
+    reap.join()
+    assert (heir.returncode, writer.returncode, stubborn.returncode) == (-15, -15, -9)
+    assert reader.poll() is None
+    reader.kill()
+    reader.wait()
