@@ -76,7 +76,7 @@ class Repository:
                 f"The workspace {self.root} cannot be made: {error.strerror}."
             ) from error
         if not (self.root / ".git").exists():
-            await self._git("init", "--quiet", "--initial-branch=main")
+            await self._git("init", "--quiet", "--template=", "--initial-branch=main")
         named = await self._git("rev-parse", "--git-path", "info/exclude")
         exclude = self.root / os.fsdecode(named).strip()
         line = f"/{PRIVATE}/"

@@ -22,6 +22,7 @@ from actors.workbench import TryProgress, TryState, Workbench
 from actors.workspace import Workspace
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.engine import Delta, GenerateRequest
+from familiar.errors import EngineError
 
 
 class WorkbenchActor:
@@ -37,8 +38,8 @@ class WorkbenchActor:
         return self._fingerprint
 
     async def carry_out(self, order: CallOrder, replica_id: str, replica: Any) -> CallOutcome:
-        """Carry out a try with the stream of `replica` (an actor handle), or attach to it. Raises
-        StaleEpoch only."""
+        """Carry out a try with the stream of `replica` (an actor handle; None when it is gone), or
+        attach to it. Raises StaleEpoch only."""
         return await self._workbench.carry_out(
             order,
             lambda wanted: remote_stream(replica_id, replica, wanted.request),
@@ -80,6 +81,8 @@ async def remote_stream(
 ) -> AsyncIterator[Delta]:
     """A replica's stream through Ray. Closing it early cancels it there, which frees the engine.
     Raises EngineError."""
+    if replica is None:
+        raise EngineError(f"Replica {replica_id} is gone.", evidence={"replica": replica_id})
     stream = replica.stream.remote(request)
     ended = False
     try:

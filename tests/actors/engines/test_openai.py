@@ -1,4 +1,4 @@
-"""The engine at a URL, against a real server on loopback that streams, refuses, stalls and breaks."""
+"""The engine at a URL, against a real server on loopback that streams, refuses and breaks."""
 
 from __future__ import annotations
 

@@ -41,6 +41,11 @@ async def collect(made: ScriptedEngine, request: GenerateRequest) -> list[Delta]
     return [delta async for delta in made.generate(request)]
 
 
+async def follow(made: ScriptedEngine, seen: list[Delta]) -> None:
+    async for delta in made.generate(ask()):
+        seen.append(delta)
+
+
 def text_of(deltas: list[Delta]) -> str:
     return "".join(delta.text for delta in deltas)
 
@@ -285,8 +290,7 @@ async def test_a_cut_stream_delivers_what_came_before() -> None:
     made = await engine(faulty({"kind": "cut", "after_tokens": 3}))
     seen: list[Delta] = []
     with pytest.raises(EngineError) as caught:
-        async for delta in made.generate(ask()):
-            seen.append(delta)
+        await follow(made, seen)
     assert sum(d.tokens for d in seen) == 3
     assert caught.value.failure_class == FailureClass.BACKEND_UNREACHABLE
     assert (await made.health()).ok
@@ -296,8 +300,7 @@ async def test_a_fault_behind_the_end_of_the_answer_strikes_at_its_end() -> None
     made = await engine(faulty({"kind": "cut", "after_tokens": 100}))
     seen: list[Delta] = []
     with pytest.raises(EngineError):
-        async for delta in made.generate(ask()):
-            seen.append(delta)
+        await follow(made, seen)
     assert sum(d.tokens for d in seen) == 8
     assert all(d.finish_reason is None for d in seen)
 
