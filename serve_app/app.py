@@ -10,11 +10,11 @@ replica that Serve restarts finds the one that is there. The replica runs on the
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping
 
 import yaml
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve import Application, Deployment
 
@@ -38,14 +38,21 @@ class BuildArgs(BaseModel):
     config: str = Field(min_length=1)
 
 
-def build(args: BuildArgs) -> Application:
-    """The application for the deployment that `args.config` describes. Raises `ConfigError`."""
-    # Any: a value of YAML; the configuration's schema checks it.
-    overrides: dict[str, Any] = dict(args.model_extra or {})
-    for key, value in overrides.items():
-        if isinstance(value, str):
-            overrides[key] = _scalar(key, value)
-    return application(load_config(args.config, overrides))
+def build(args: Mapping[str, object] | BuildArgs) -> Application:
+    """The application for the deployment that `args` describes. Raises `ConfigError`."""
+    try:
+        checked = BuildArgs.model_validate(args)
+    except ValidationError:
+        raise ConfigError(
+            "The application's args need `config`, the path of a configuration.",
+            where="args.config",
+            remedy="For example: config: configs/embedded.yaml",
+        ) from None
+    overrides = {
+        key: _scalar(key, value) if isinstance(value, str) else value
+        for key, value in (checked.model_extra or {}).items()
+    }
+    return application(load_config(checked.config, overrides))
 
 
 def application(config: Config) -> Application:

@@ -17,8 +17,9 @@ from typing import Any, Concatenate
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from actors.remote_error import cause_of
 from actors.store.queries import Reader
-from familiar.errors import ClusterError, FamiliarError
+from familiar.errors import ClusterError
 from familiar.service import (
     ORCHESTRATOR,
     CallProgress,
@@ -96,10 +97,7 @@ class RemoteBackend:
                 remedy="Send it again (with the same Idempotency-Key, if it was a submission).",
             ) from None
         except RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, FamiliarError):
-                raise cause from None
-            raise
+            raise cause_of(error) from error
         except RayActorError:
             self._actor = None
             raise ClusterError(
