@@ -114,8 +114,9 @@ def main() -> None:
         done.append(one_round(replicas))
         last = done[-1]
         print(
-            f"{number:2}/{rounds} {'right' if last.right else 'WRONG'}; start {last.start_s:.1f} s, "
-            f"reserve {last.reserve_s:.2f} s, again {last.adopt_s:.2f} s",
+            f"{number:2}/{rounds} {'right' if last.right else 'WRONG'}; "
+            f"start {last.start_s:.1f} s, reserve {last.reserve_s:.2f} s, "
+            f"again {last.adopt_s:.2f} s",
             flush=True,
         )
     right = sum(r.right for r in done)

@@ -52,7 +52,7 @@ HEALTH_CHECK: Mapping[str, int] = {
 }
 """Ray system settings: three checks missed in a row, 2 s apart with 2 s each to answer: ~8 s."""
 
-START_TRIES = 2
+START_TRIES = 3
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -144,7 +144,7 @@ def start_local(
             LocalCluster("", directory, namespace, None, watcher).stop()
             if not isinstance(error, Exception):
                 raise
-            # Ray gives its node 30 s, which a cold or busy machine can miss once.
+            # Ray gives its node 30 s, which a cold or busy machine can miss.
             if left and "timed out" in str(error):
                 continue
             raise ClusterError(

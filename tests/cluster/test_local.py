@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -43,6 +44,8 @@ print("ready", flush=True)
 time.sleep(1000)
 """
 
+STUBBORN = "import signal as s, time; s.signal(15, s.SIG_IGN); print(flush=True); time.sleep(99)"
+
 
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
@@ -67,6 +70,15 @@ def belonging_to(root: Path) -> set[int]:
     return found
 
 
+def alive(pids: set[int]) -> Iterator[psutil.Process]:
+    """Those that have not ended meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.name()
+            yield process
+
+
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A short path: pytest's own is too long for a socket."""
@@ -85,8 +97,9 @@ def test_no_process_outlives_the_owner(
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     (directory,) = root.iterdir()
-    names = {psutil.Process(pid).name() for pid in guard.holders(str(directory))}
-    assert {"raylet", "gcs_server", "sleep"} <= names
+    assert {"raylet", "gcs_server", "sleep"} <= {
+        process.name() for process in alive(guard.holders(str(directory)))
+    }
     process.send_signal(number)
     process.wait()
     wait_until(lambda: not belonging_to(root))
@@ -107,15 +120,12 @@ def test_ctrl_c_while_ray_starts_leaves_nothing(root: Path, repository: Path) ->
 
 
 @pytest.mark.ray
-def test_a_local_ray_keeps_to_loopback_and_wants_a_token(
-    four_gpus: LocalCluster, repository: Path
-) -> None:
-    processes = [psutil.Process(pid) for pid in guard.holders(str(four_gpus.temp_dir))]
+def test_a_local_ray_keeps_to_loopback_and_wants_a_token(four_gpus: LocalCluster) -> None:
+    ours = {process.pid for process in alive(guard.holders(str(four_gpus.temp_dir)))}
     listening = {
         connection.laddr[0].removeprefix("::ffff:")
-        for process in [*processes, psutil.Process()]
-        for connection in process.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.pid in {*ours, os.getpid()}
     }
     assert listening == {"127.0.0.1"}
     assert four_gpus.environment()["RAY_AUTH_MODE"] == "token"
@@ -159,8 +169,7 @@ def test_only_the_main_thread_may_start_one() -> None:
     assert "main thread" in str(raised[0])
 
 
-def test_a_taken_dashboard_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+def test_a_taken_dashboard_port_is_named() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -175,8 +184,7 @@ def test_an_address_is_explicit_or_refused(address: str) -> None:
         connect(address, namespace="tests")
 
 
-def test_nobody_at_an_address_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+def test_nobody_at_an_address_is_an_error_at_once() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -214,11 +222,8 @@ def test_the_guard_ends_writers_and_heirs_and_spares_readers(root: Path) -> None
         writer = subprocess.Popen(["sleep", "100"], stdout=stream)
     reader = subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.DEVNULL)
     stubborn = subprocess.Popen(
-        [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN);"
-         "print(flush=True); time.sleep(100)"],
-        env={guard.MARKER: str(root)},
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", STUBBORN], env={guard.MARKER: str(root)}, stdout=subprocess.PIPE
+    )
     assert stubborn.stdout is not None
     stubborn.stdout.readline()
     assert guard.holders(str(root)) == {heir.pid, writer.pid, stubborn.pid}
