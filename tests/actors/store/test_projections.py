@@ -14,7 +14,7 @@ from actors.store.tables import PROJECTIONS
 from actors.store.writes import WRITES, compile_writes
 from familiar import event as e
 from tests.actors.store.conftest import NewStore
-from tests.actors.store.histories import STORY_TEXTS, bodies, dump, number, story
+from tests.actors.store.histories import STORY_TEXTS, bodies, dump, number, story, submitted
 
 RUNS = ["run-1", "run-2", "run-3"]
 SETTINGS = settings(
@@ -87,6 +87,13 @@ def test_a_rebuild_mends_rows_that_were_damaged(new_store: NewStore) -> None:
     assert len(half["model_calls"]) == len(right["model_calls"]) // 2
     store.rebuild_projections()
     assert dump(store) == right
+
+
+def test_a_session_began_with_its_first_run(store: Store) -> None:
+    epoch = store.take_epoch()
+    for at, run_id in ((7.0, "second"), (5.0, "first"), (9.0, "third")):
+        store.append([e.Event(run_id, 1, epoch, at, submitted())], {})
+    assert dump(store)["sessions"] == [("session-1", "/w/session-1", 5.0)]
 
 
 def test_every_event_has_a_projection() -> None:
