@@ -15,10 +15,15 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+import ray
+from ray.exceptions import RayError
 
 from actors.crash import CrashSpec, crasher
 from actors.dispatcher import Dispatcher
 from actors.intake import Intake
+from actors.metrics import Metrics
 from actors.performer import Performer
 from actors.pools import Pools
 from actors.recorder import Recorder
@@ -35,6 +40,8 @@ from familiar.run.machine import RunMachine
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun
 
 TICK_S = 0.5
+COALESCE_S = 0.025
+LEAVE_S = 5.0
 
 
 class Orchestrator:
@@ -49,6 +56,7 @@ class Orchestrator:
         self._performers: dict[str, Performer] = {}
         self._ending: set[str] = set()
         self._recorder: Recorder | None = None
+        self._metrics = Metrics()
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     # What the API asks for.
@@ -78,16 +86,22 @@ class Orchestrator:
         performer = self._performers.get(run_id)
         if performer is not None:
             await self.record(run_id, [RunCancelRequested(reason=reason)], {})
-            return "cancelled"
+            return "cancelling"
         return await self._intake.status(run_id)
 
     async def wait_beyond(self, run_id: str, seq: int, timeout_s: float) -> int:
         """The run's last committed seq, as soon as it is greater than `seq` or the time is over."""
         await self._started
         assert self._recorder is not None
-        return await self._recorder.wait_beyond(run_id, seq, min(timeout_s, 60.0))
+        last = await self._recorder.wait_beyond(run_id, seq, min(timeout_s, 60.0))
+        if last == seq + 1 and run_id in self._performers:
+            # A follower of a fast run should not be woken for each of its events.
+            await asyncio.sleep(COALESCE_S)
+            last = self._recorder.last_seq(run_id)
+        return last
 
     async def pools(self) -> tuple[PoolView, ...]:
+        await self._started
         return self._pools.views()
 
     async def progress(self, run_id: str) -> tuple[CallProgress, ...]:
@@ -113,6 +127,12 @@ class Orchestrator:
     async def pid(self) -> int:
         return os.getpid()
 
+    async def leave(self, epoch: int) -> None:
+        """End the actor of this epoch, not to be restarted. The name may lead to a successor of who
+        asked, and that one stays."""
+        if epoch == self.epoch:
+            ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
     async def close(self) -> None:
         """Stop taking part: open runs stay open in the database, replicas keep what they hold."""
         for performer in self._performers.values():
@@ -136,17 +156,23 @@ class Orchestrator:
     def devices(self, replica: str) -> tuple[str, ...]:
         return self._pools.devices(replica)
 
-    async def holder(self, key: CallKey) -> str | None:
-        return await self._pools.holder(key)
+    async def holder(self, key: CallKey, replica: str) -> str | None:
+        return await self._pools.holder(key, replica)
 
     async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome:
-        return await self._pools.carry_out(replica, order)
+        try:
+            return await self._pools.carry_out(replica, order)
+        except StaleEpoch:
+            await self._give_way()
 
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self._pools.forget(replica, key)
 
     async def publish(self, publication: Publication) -> Published:
-        return await self._pools.publish(publication)
+        try:
+            return await self._pools.publish(publication)
+        except StaleEpoch:
+            await self._give_way()
 
     async def stop(self, replica: str, key: CallKey) -> None:
         await self._pools.cancel(replica, key)
@@ -158,7 +184,7 @@ class Orchestrator:
         store = await asyncio.to_thread(open_store, config)
         self.epoch = await asyncio.to_thread(store.take_epoch)
         self.log.info("orchestrator of %s has epoch %d", config.deployment, self.epoch)
-        strike = crasher(CrashSpec.from_environment(os.environ))
+        strike = crasher(CrashSpec.from_environment(os.environ), "orchestrator")
         self._recorder = Recorder(
             store,
             self.epoch,
@@ -200,8 +226,15 @@ class Orchestrator:
         try:
             await self._recorder.record(drafts)
         except StaleEpoch:
-            self.log.error("a newer orchestrator owns this deployment; this one exits")
-            os._exit(3)
+            await self._give_way()
+
+    async def _give_way(self) -> NoReturn:
+        """End for good: were Ray to start this actor again, it would take the epoch back."""
+        self.log.error("a newer orchestrator owns this deployment; this one exits")
+        with contextlib.suppress(RayError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await ray.get_runtime_context().current_actor.leave.remote(self.epoch)
+        os._exit(3)
 
     def _committed(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -209,6 +242,7 @@ class Orchestrator:
             if performer is None:
                 continue
             performer.committed(event)
+            self._metrics.see(event, performer.machine.state.calls)
             if isinstance(event.body, RunEnded):
                 del self._performers[event.run_id]
                 self._ending.discard(event.run_id)
@@ -217,6 +251,7 @@ class Orchestrator:
         while True:
             await asyncio.sleep(TICK_S)
             self.dispatcher.expire(self._pools.hopeless())
+            self._metrics.hand_over()
 
 
 def open_store(config: Config) -> Store:

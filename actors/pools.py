@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatcher import Dispatcher
 from actors.fingerprint import code_hash, replica_fingerprint
+from actors.named_actor import end_actor, find_actor
 from actors.remote_error import cause_of
-from actors.supervisor import Supervisor
-from actors.workbench_actor import WorkbenchActor
+from actors.supervisor import REPLICA_PREFIX, Supervisor
+from actors.workbench_actor import WORKBENCH, get_workbench
 from actors.workspace import Workspace
 from cluster.assignment import replicas_of
 from cluster.placement import Placement, reserve
@@ -42,7 +43,6 @@ from familiar.config.schema import Config
 from familiar.errors import CallError, ClusterError, FailureClass, StaleEpoch
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
 
-WORKBENCH = "workbench"
 PLACE_PAUSE_S = 5.0
 RELEASE_PAUSE_S = 0.2
 PUBLISH_TRIES = 12
@@ -64,6 +64,7 @@ class Pools:
         self._root = str(Path(config.workspace.root).expanduser())
         self._mark = ""
         self._remote: set[str] = set()
+        self._settled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._held: dict[CallKey, str] = {}
         self._committed: defaultdict[str, list[CallKey]] = defaultdict(list)
         self._workspaces: dict[str, asyncio.Task[None]] = {}
@@ -88,6 +89,7 @@ class Pools:
         """Find or start the workbench, fence off older orchestrators, adopt what is still held."""
         self._workbench = await asyncio.to_thread(self._get_workbench)
         await self._ask_held(WORKBENCH, self._workbench)
+        await asyncio.to_thread(self._end_unnamed)
         known = await asyncio.to_thread(self._known_replicas)
         await asyncio.gather(*(self._ask_held(name, handle) for name, handle in known.items()))
         for name, handle in known.items():
@@ -131,14 +133,33 @@ class Pools:
             cause = cause_of(error)
             if isinstance(cause, StaleEpoch):
                 raise cause from None
+            await self._abort(replica, order.key)
             return _failed(
                 order.key,
                 FailureClass.WORKBENCH_LOST,
                 f"the workbench that carried it out is gone: {type(cause).__name__}",
             )
 
-    async def holder(self, key: CallKey) -> str | None:
-        return self._held.get(key)
+    async def holder(self, key: CallKey, replica: str) -> str | None:
+        """Who holds a try of an earlier orchestrator. When nobody does, `replica` can begin it
+        afterwards: nothing is left of it there, and the replica was given time to be ready."""
+        if key in self._held:
+            return self._held[key]
+        supervisor = self._supervisors.get(replica)
+        if supervisor is not None:
+            await self._abort(replica, key)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    await self._settled[replica].wait()
+        return None
+
+    async def _abort(self, replica: str, key: CallKey) -> None:
+        """Free what the stream of a lost workbench still holds in the replica's engine."""
+        supervisor = self._supervisors.get(replica)
+        if supervisor is not None and supervisor.handle is not None:
+            with contextlib.suppress(RayError, TimeoutError):
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    await supervisor.handle.abort.remote(str(key))
 
     def forget(self, replica: str, key: CallKey) -> None:
         self._held.pop(key, None)
@@ -266,6 +287,7 @@ class Pools:
         if view.state == "ready":
             self._spawn(self._became_ready(view))
         else:
+            self._settled[view.replica].clear()
             self._dispatcher.replica_changed(view)
 
     async def _became_ready(self, view: ReplicaView) -> None:
@@ -281,6 +303,7 @@ class Pools:
                 beside = not await handle.sees.remote(self._root, self._mark)
         (self._remote.add if beside else self._remote.discard)(view.replica)
         if supervisor.state == "ready":
+            self._settled[view.replica].set()
             self._dispatcher.replica_changed(view)
 
     async def _place(self) -> None:
@@ -328,39 +351,31 @@ class Pools:
     def _get_workbench(self) -> Any:
         Path(self._root).mkdir(parents=True, exist_ok=True)
         self._mark = Workspace(self._root).mark()
-        return (
-            ray.remote(WorkbenchActor)
-            .options(
-                name=WORKBENCH,
-                namespace=self._namespace,
-                lifetime="detached",
-                get_if_exists=True,
-                num_cpus=0,
-                max_restarts=-1,
-                max_task_retries=0,
-                max_concurrency=4096,
-                scheduling_strategy=_here(),
-            )
-            .remote(fingerprint=code_hash())
-        )
+        return get_workbench(self._namespace, code_hash())
 
     def _known_replicas(self) -> dict[str, Any]:
-        known = {}
-        for name, supervisor in self._supervisors.items():
-            with contextlib.suppress(ValueError):
-                known[name] = ray.get_actor(supervisor.name, namespace=self._namespace)
-        return known
+        found = {
+            name: find_actor(supervisor.name, self._namespace)
+            for name, supervisor in self._supervisors.items()
+        }
+        return {name: handle for name, handle in found.items() if handle is not None}
+
+    def _end_unnamed(self) -> None:
+        """End the replicas of earlier configurations that this one does not name."""
+        wanted = {supervisor.name for supervisor in self._supervisors.values()}
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            name = actor["name"]
+            if actor["namespace"] != self._namespace or not name.startswith(REPLICA_PREFIX):
+                continue
+            handle = None if name in wanted else find_actor(name, self._namespace)
+            if handle is not None:
+                log.info("%s is not in the configuration any more; it is ended", name)
+                end_actor(handle, name, self._namespace)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _here() -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _failed(key: CallKey, failure_class: FailureClass, message: str) -> CallOutcome:

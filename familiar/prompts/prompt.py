@@ -38,6 +38,7 @@ class Prompt:
         return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.text)
 
 
+@cache
 def has_prompt(name: str) -> bool:
     """Whether `familiar/prompts/<name>.md` is there."""
     try:

@@ -1,7 +1,7 @@
 """A run without a cluster: commands are answered by dice, so that histories of every kind arise.
 
-The simulator plays the orchestrator: it keeps what is due, picks one command at random, and commits the
-event that answers it. It can crash after any event, which is nothing but a new fold.
+The simulator plays the orchestrator: it keeps what is due, picks one command at random, and commits
+the event that answers it. It can crash after any event, which is nothing but a new fold.
 """
 
 from __future__ import annotations
@@ -155,7 +155,9 @@ class Simulation:
 
     def _plan(self, turn: int, planner: ev.Planner) -> ev.PlanAccepted:
         missing = self.machine.state.missing
-        wanted: list[str | None] = [f for f in missing if self.dice.random() < 0.7] or [*missing[:1]]
+        wanted: list[str | None] = [f for f in missing if self.dice.random() < 0.7] or [
+            *missing[:1]
+        ]
         wanted += [None] * self.dice.randrange(3)
         calls: list[ev.PlannedCall] = []
         for number, path in enumerate(wanted):

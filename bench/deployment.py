@@ -1,0 +1,80 @@
+"""A deployment to measure: scripted engines on a private local Ray, everything else as in
+production."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.deploy import ensure_deployment, take_down, wait_ready
+from actors.store.queries import Reader
+from cluster.local import start_local
+from familiar.config.schema import Config
+from familiar.event import Event, RunEnded
+from familiar.service import SubmitRun, namespace_of
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    config: Config
+    orchestrator: Any
+    reader: Reader
+    folder: Path
+
+    def run(self, goal: str, *, timeout_s: float = 300.0) -> list[Event]:
+        """Submit a goal, wait for its end, and give back its history. Raises when it failed."""
+        return self.wait(self.submit(goal), timeout_s=timeout_s)
+
+    def submit(self, goal: str) -> str:
+        receipt = ray.get(self.orchestrator.submit.remote(SubmitRun(goal=goal)))
+        return str(receipt.run_id)
+
+    def wait(self, run_id: str, *, timeout_s: float = 300.0) -> list[Event]:
+        seq = 0
+        while True:
+            seq = ray.get(
+                self.orchestrator.wait_beyond.remote(run_id, seq, 10.0), timeout=timeout_s
+            )
+            events = self.reader.events(run_id, after=max(seq - 1, 0))
+            if events and isinstance(events[-1].body, RunEnded):
+                break
+        end = events[-1].body
+        if end.outcome != "succeeded":
+            raise RuntimeError(f"run {run_id} {end.outcome}: {end.reason}")
+        return self.history(run_id)
+
+    def history(self, run_id: str) -> list[Event]:
+        events: list[Event] = []
+        while page := self.reader.events(run_id, after=len(events), limit=1000):
+            events += page
+        return events
+
+
+@contextmanager
+def deployment(settings: Mapping[str, Any], *, ready_s: float = 120.0) -> Iterator[Deployment]:
+    """Bring a configuration up in a folder of its own, and take it down again."""
+    with tempfile.TemporaryDirectory(prefix="fambench-") as folder:
+        config = Config.model_validate(
+            {
+                "deployment": "bench",
+                "api": {"auth": "none"},
+                "store": {"url": f"sqlite:///{folder}/bench.db"},
+                "workspace": {"root": f"{folder}/workspaces"},
+                **settings,
+            }
+        )
+        with start_local(config.cluster, namespace=namespace_of(config.deployment)):
+            orchestrator = ensure_deployment(config)
+            wait_ready(orchestrator, timeout_s=ready_s)
+            reader = Reader.open(config.store.url)
+            try:
+                yield Deployment(config, orchestrator, reader, Path(folder))
+            finally:
+                reader.close()
+                take_down(config)
