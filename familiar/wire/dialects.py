@@ -150,6 +150,8 @@ LLAMA_PYTHON = PythonSyntax(open="<|python_start|>", close="<|python_end|>")
 _DSML_STOPS = ("<｜", "<|", "<DSML", "<tool_calls", "<function", "<invoke")
 _DEEPSEEK_DROPPED = ("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>")
 
+_BREAKS = ("\n\n", "\n", " ")
+
 _ROWS = (
     Dialect("hermes_json", (HERMES_JSON,), ("<tool_call>",)),
     Dialect("qwen3_json", (HERMES_JSON,), ("<tool_call>",)),
@@ -158,7 +160,7 @@ _ROWS = (
         "step3p5_xml",
         (FUNCTION_TAGS,),
         ("<tool_call>", "<function="),
-        trim_before_call=("\n\n", "\n"),
+        trim_before_call=_BREAKS,
     ),
     Dialect(
         "seed_oss_xml",
@@ -166,6 +168,7 @@ _ROWS = (
         ("<seed:tool_call>", "<function="),
         think_open="<seed:think>",
         think_close="</seed:think>",
+        trim_before_call=_BREAKS,
     ),
     Dialect(
         "deepseek_v3",
@@ -189,9 +192,13 @@ _ROWS = (
         (GLM_PAIRS,),
         ("<tool_call>",),
         trim_before_call=("\n\n", " "),
-        dropped=("<|role_end|>",),
     ),
-    Dialect("minimax_m2", (MINIMAX_TAGS,), ("<minimax:tool_call>", "<invoke")),
+    Dialect(
+        "minimax_m2",
+        (MINIMAX_TAGS,),
+        ("<minimax:tool_call>", "<invoke"),
+        trim_before_call=_BREAKS,
+    ),
     Dialect(
         "minimax_m3",
         (MINIMAX_ELEMENTS,),
@@ -224,12 +231,33 @@ _ROWS = (
         think_close="<channel|>",
         think_label="thought\n",
         think_anywhere=True,
+        trim_before_call=_BREAKS,
     ),
     Dialect(
-        "granite", (GRANITE_JSON, FUNCTION_TAGS), ("<|tool_call|>", "<tool_call>", "<function=")
+        "granite",
+        (GRANITE_JSON, FUNCTION_TAGS),
+        ("<|tool_call|>", "<tool_call>", "<function="),
+        trim_before_call=_BREAKS,
     ),
     Dialect("gpt_oss_harmony", (HARMONY,), ("<|", " to=", "to="), think_open="", think_close=""),
     Dialect("generic_json", (HERMES_JSON, FENCED_JSON), ("<tool_call>", "{", "[", "```")),
+)
+
+# Tokens that end a turn. Engines usually drop them; where one does not, they are no content.
+# `</s>` is left alone: it is also HTML.
+TURN_ENDS = (
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|role_end|>",
+    "<|user|>",
+    "<|observation|>",
+    "<|end_of_text|>",
+    "<｜end▁of▁sentence｜>",
+    "<seed:eos>",
+    "<turn|>",
+    "[e~[",
 )
 
 DIALECTS = MappingProxyType({row.id: row for row in _ROWS})

@@ -20,7 +20,7 @@ from familiar.wire.tokens import TooManyTags
 
 _OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 # A failed read costs a count of the lines before it (for a message nobody sees), so reads are few.
-_MAX_FAILED_READS = 512
+_MAX_FAILED_READS = 128
 _FENCE = re.compile(r"\s*```[A-Za-z]{0,16}\s")
 
 

@@ -28,6 +28,8 @@ class _Broken(Exception):
 
 def scan_pairs(window: Window, syntax: PairSyntax) -> list[Block]:
     """All calls in `window`, one block each."""
+    if not re.search(syntax.call_open, window.text):
+        return []
     table = TagTable(
         window,
         (
@@ -198,7 +200,7 @@ class _PairReader:
         return close if self._pair_ahead(cursor, close) is None else None
 
     def _pair_ahead(self, cursor: int, limit: int) -> int | None:
-        """The first whole `<key>…</key> <value>` before `limit`: a forgotten closer belongs there."""
+        """The first whole `<key>…</key> <value>` before `limit`: where a lost closer belongs."""
         for position in range(cursor, min(limit, cursor + 64)):
             if self.table.kind(position) is Kind.WRAP_CLOSE and self.table.closing_chain(position):
                 return position

@@ -19,7 +19,14 @@ from familiar.wire.auto import detect, scan_invented
 from familiar.wire.bind import Bound, bind
 from familiar.wire.channels import scan_channels
 from familiar.wire.content import remaining_text, strip_orphan_closers
-from familiar.wire.dialects import AUTO_NAMES, DIALECT_IDS, DIALECTS, PLAN_WIRES, Dialect
+from familiar.wire.dialects import (
+    AUTO_NAMES,
+    DIALECT_IDS,
+    DIALECTS,
+    PLAN_WIRES,
+    TURN_ENDS,
+    Dialect,
+)
 from familiar.wire.found import Block, Window
 from familiar.wire.offered import OfferedTools, Tools
 from familiar.wire.plan_read import read_any_plan, read_plan
@@ -36,7 +43,7 @@ from familiar.wire.syntax import ChannelSyntax
 from familiar.wire.tokens import TooManyTags
 
 _PLAIN = Dialect("auto", DIALECTS["generic_json"].syntaxes, ())
-_BRACKETED = re.compile(r"invoke name=|parameter name=|parameter=|function=")
+_BRACKETED = ("invoke name=", "parameter name=", "parameter=", "function=")
 _LOST_BRACKETS = re.compile(
     r"^[ \t]{0,16}/?(?:invoke|parameter|function)(?: name=[\"“][\w.-]{1,128}[\"”]|=[\w.-]{1,128})>",
     re.MULTILINE,
@@ -66,10 +73,11 @@ def parse_output(
         known = ", ".join(DIALECT_IDS)
         raise WireError(f"There is no wire dialect {dialect!r}.", remedy=f"Use one of: {known}.")
     offered = OfferedTools(tools)
-    if _over_cap(text, limits):
+    kept = within_cap(text, limits.max_bytes)
+    if kept < len(text):
         message = f"The answer is longer than {limits.max_bytes} bytes and was not read for calls."
-        problem = Problem("output_too_large", 0, message)
-        return ParsedOutput(text, dialect, content=text, problems=(problem,))
+        problem = Problem("output_too_large", kept, message)
+        return ParsedOutput(text[:kept], dialect, content=text[:kept], problems=(problem,))
     try:
         if dialect in PLAN_WIRES:
             return _parse_plan(text, dialect, offered, finish_reason, in_reasoning, suffix, limits)
@@ -81,12 +89,18 @@ def parse_output(
         )
 
 
-def _over_cap(text: str, limits: Limits) -> bool:
-    if len(text) > limits.max_bytes:
-        return True
-    if len(text) * 4 <= limits.max_bytes or text.isascii():
-        return False
-    return len(text.encode("utf-8", "surrogatepass")) > limits.max_bytes
+def within_cap(text: str, max_bytes: int) -> int:
+    """How many characters of `text` fit in `max_bytes` of UTF-8."""
+    if len(text) * 4 <= max_bytes or len(text.encode("utf-8", "surrogatepass")) <= max_bytes:
+        return len(text)
+    low, high = 0, min(len(text), max_bytes)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(text[:middle].encode("utf-8", "surrogatepass")) <= max_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _parse_native(
@@ -97,12 +111,13 @@ def _parse_native(
     in_reasoning: bool,
     limits: Limits,
 ) -> ParsedOutput:
+    raw, text = text, _without_turn_ends(text)
     automatic = dialect_id in AUTO_NAMES
     if automatic:
         plan = read_any_plan(text, limits) if "<familiar" in text else None
         row = detect(text) or _PLAIN
         if plan is not None and row is _PLAIN:
-            return ParsedOutput(text, dialect_id, plan=plan)
+            return ParsedOutput(raw, dialect_id, plan=plan)
     else:
         row = DIALECTS[dialect_id]
     if isinstance(row.syntaxes[0], ChannelSyntax):
@@ -123,13 +138,13 @@ def _parse_native(
     if content is None:
         content = remaining_text(text, row, split.start, split.removed, blocks)
     repairs = [*split.repairs, *bound.repairs]
-    if not bound.calls:
+    if not blocks:
         content, orphans = strip_orphan_closers(content)
         if orphans:
             repairs.append(Repair("orphan_close_tags", split.start + len(content)))
     reasoning = _reasoning(text, split, blocks)
     parsed = ParsedOutput(
-        text,
+        raw,
         dialect_id,
         tuple(bound.calls),
         content,
@@ -139,6 +154,16 @@ def _parse_native(
         tuple(bound.problems[: limits.max_problems]),
     )
     return _lift_plan(parsed, offered, limits)
+
+
+def _without_turn_ends(text: str) -> str:
+    """`text` without turn-ending tokens at its very end; offsets in it stay offsets in the raw."""
+    for _ in range(4):
+        ending = next((token for token in TURN_ENDS if text.endswith(token)), None)
+        if ending is None:
+            break
+        text = text[: -len(ending)]
+    return text
 
 
 def _window(text: str, start: int, end: int, offered: OfferedTools, limits: Limits) -> Window:
@@ -223,7 +248,7 @@ def _other_dialect(
 
 def _check_lost_brackets(text: str, split: Split, blocks: list[Block], bound: Bound) -> None:
     """Tags without their angle brackets: a detokeniser dropped them; the values have no ends."""
-    if blocks or split.unclosed is not None or not _BRACKETED.search(text, split.start):
+    if blocks or split.unclosed is not None or not any(word in text for word in _BRACKETED):
         return
     match = _LOST_BRACKETS.search(text, split.start)
     if match is not None:

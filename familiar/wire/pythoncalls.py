@@ -103,12 +103,12 @@ class LiteralReader:
                 return "".join(pieces), match.end()
             piece, position = self._escape(match.end())
             pieces.append(piece)
-        raise Unreadable(position)
+        raise Unreadable(self.end)
 
     def _long_string(self, position: int, quotes: str) -> tuple[str, int]:
         stop = self.text.find(quotes, position, self.end)
         if stop < 0:
-            raise Unreadable(position)
+            raise Unreadable(self.end)
         return self.text[position:stop], stop + 3
 
     def _escape(self, position: int) -> tuple[str, int]:

@@ -55,7 +55,7 @@ def split_reasoning(text: str, dialect: Dialect, *, in_reasoning: bool) -> Split
         return split
     if not text[:close].strip():
         split.removed.append((0, close + len(dialect.think_close)))
-        _answer_from(text, split, close + len(dialect.think_close))
+        _answer_from(text, split, close + len(dialect.think_close), dialect.think_close)
     elif dialect.implicit_think:
         split.repairs.append(Repair("missing_reasoning_open", 0))
         _close(text, split, 0, close, dialect)
@@ -65,14 +65,19 @@ def split_reasoning(text: str, dialect: Dialect, *, in_reasoning: bool) -> Split
 def _close(text: str, split: Split, start: int, close: int, dialect: Dialect) -> None:
     split.reasoning.append(text[start:close])
     split.removed.append((0, close + len(dialect.think_close)))
-    _answer_from(text, split, close + len(dialect.think_close))
+    _answer_from(text, split, close + len(dialect.think_close), dialect.think_close)
 
 
-def _answer_from(text: str, split: Split, position: int) -> None:
-    """The answer begins behind the mark and the white space that follows it."""
+def _answer_from(text: str, split: Split, position: int, closer: str) -> None:
+    """The answer begins behind the mark, its repetitions, and the white space that follows."""
     split.closed = True
-    while position < len(text) and text[position].isspace():
-        position += 1
+    while True:
+        while position < len(text) and text[position].isspace():
+            position += 1
+        if not text.startswith(closer, position):
+            break
+        split.repairs.append(Repair("stray_reasoning_close", position))
+        position += len(closer)
     split.start = position
 
 

@@ -72,7 +72,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ParsedOutput:
-    """The reading of one answer. `calls` are safe to hand to the tool runner, in order."""
+    """The reading of one answer, in order of the text. `raw` is the text, up to the byte cap."""
 
     raw: str
     dialect: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from familiar.wire.dialects import DIALECTS, PLAN_WIRES, Dialect
 from familiar.wire.offered import Tools
-from familiar.wire.parse import parse_output
+from familiar.wire.parse import parse_output, within_cap
 from familiar.wire.result import DEFAULT_LIMITS, Delta, Limits, ParsedOutput
 
 _PLAN_STOPS = ("<familiar", "{", "```", "continue", "[[")
@@ -36,12 +36,19 @@ class OutputParser:
         self._limits = limits
         self._chunks: list[str] = []
         self._bytes = 0
+        self._full = False
         self._view = _LiveView(dialect, in_reasoning)
 
     def feed(self, chunk: str) -> tuple[Delta, ...]:
         """Take the next piece; hand out what is sure to be reasoning or content by now."""
-        if self._bytes > self._limits.max_bytes:
+        if self._full:
             return ()
+        room = self._limits.max_bytes - self._bytes
+        kept = within_cap(chunk, room)
+        if kept < len(chunk):
+            # One character too many: enough for `finish` to see that the cap was passed.
+            self._full = True
+            chunk = chunk[: kept + 1]
         self._chunks.append(chunk)
         self._bytes += len(chunk.encode("utf-8", "surrogatepass"))
         return self._view.feed(chunk)

@@ -1,0 +1,182 @@
+"""One argument between tags: where its value ends, what it is called, how it was written.
+
+The value's end is the hard part, since a value may contain the tags that frame it; `tags` says
+which readings there are. Here each is one rule over a `TagTable`, which knows what lies ahead.
+"""
+
+from __future__ import annotations
+
+from familiar.wire.attributes import read_attributes
+from familiar.wire.found import Argument, FoundCall, Written, is_gap
+from familiar.wire.result import Problem, Repair
+from familiar.wire.syntax import TagSyntax
+from familiar.wire.tokens import Kind, TagTable
+
+
+class Broken(Exception):
+    """The markup at this tag cannot be read; carries the problem's name and sentence."""
+
+    def __init__(self, name: str, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(name, offset, message)
+
+
+class ArgumentReader:
+    """Reads the arguments of calls in one `TagTable`, under one of the two readings."""
+
+    def __init__(self, table: TagTable, syntax: TagSyntax, *, balanced: bool) -> None:
+        self.table = table
+        self.syntax = syntax
+        self.text = table.text
+        self.end = table.window.end
+        self.window = table.window
+        self.balanced = balanced
+
+    def shorthand(self, call: FoundCall, index: int) -> bool:
+        """An argument written as a self-closing tag with its value in an attribute."""
+        tag = self.table.tags[index]
+        attributes = read_attributes(tag.carried)
+        value = attributes.get("string", attributes.get("value"))
+        if not tag.text.endswith("/>") or value is None or "name" not in attributes:
+            return False
+        call.arguments.append(Argument(attributes["name"], value, Written.STRING))
+        call.repairs.append(Repair("value_in_attribute", tag.start, attributes["name"]))
+        call.needs_offer = True
+        return True
+
+    def read(self, call: FoundCall, index: int) -> tuple[int, int]:
+        tag = self.table.tags[index]
+        key, written = self._key(call, index)
+        if self._shorthand_param(call, index):
+            return tag.end, index + 1
+        close = self._value_close(call, index)
+        if close is not None:
+            stop, cursor, after = (
+                self.table.tags[close].start,
+                close + 1,
+                self.table.tags[close].end,
+            )
+        else:
+            nested = self._nested(call, index, key)
+            if nested is not None:
+                return nested
+            stop, cursor = self._missing_close(call, index)
+            after = stop
+            call.repairs.append(Repair("missing_value_close", stop, key))
+            call.needs_offer = True
+        call.arguments.append(Argument(key, self._value(tag.end, stop, written), written))
+        if written is Written.VERBATIM and self._is_framed(tag.end, stop):
+            call.arguments[-1].written = Written.FRAMED
+        return after, cursor
+
+    def _shorthand_param(self, call: FoundCall, index: int) -> bool:
+        return self.syntax.attributes and self.shorthand(call, index)
+
+    def _key(self, call: FoundCall, index: int) -> tuple[str, Written]:
+        tag = self.table.tags[index]
+        if not self.syntax.attributes:
+            return tag.carried.strip(), Written.VERBATIM
+        attributes = read_attributes(tag.carried)
+        if any(mark in tag.carried for mark in "“”‘’"):
+            call.repairs.append(Repair("typographic_quotes", tag.start))
+            call.needs_offer = True
+        if "name" not in attributes:
+            message = f"An argument of the call to {call.name!r} has no name."
+            raise Broken("missing_name", tag.start, message)
+        declared = {"true": Written.STRING, "false": Written.JSON}
+        return attributes["name"], declared.get(attributes.get("string", ""), Written.INFER)
+
+    def _value_close(self, call: FoundCall, index: int) -> int | None:
+        if self.balanced:
+            close = self.table.partner.get(index)
+            return close if close is not None and self.table.boundary[close] else None
+        close = self.table.next_close[index + 1]
+        if close is None or not self.table.unbalanced(index + 1, close):
+            return close
+        # An opener inside the value took this closer. Was the value's own closer forgotten?
+        forgotten = self._sibling(call, index, close)
+        return close if forgotten is None else None
+
+    def _sibling(self, call: FoundCall, index: int, limit: int) -> int | None:
+        """The first tag before `limit` that a value without closer would end at."""
+        taken = {argument.key for argument in call.arguments}
+        for position in range(index + 1, min(limit, index + 64)):
+            tag = self.table.tags[position]
+            if tag.kind is Kind.CALL_CLOSE and self.table.closing_chain(position):
+                return position
+            if tag.kind is Kind.PARAM_OPEN and at_line_start(self.text, tag.start):
+                key, _ = self._key(FoundCall(call.name, [], 0, 0), position)
+                if key not in taken and self.window.is_property(call.name, key):
+                    return position
+                if self.syntax.attributes and is_gap(
+                    self.text, self.table.tags[index].end, tag.start
+                ):
+                    return position
+        return None
+
+    def _missing_close(self, call: FoundCall, index: int) -> tuple[int, int]:
+        limit = self.table.next_close[index + 1]
+        stop = self._sibling(call, index, len(self.table) if limit is None else limit)
+        if stop is None:
+            for position in range(index + 1, min(len(self.table), index + 64)):
+                if self.table.kind(position) in (Kind.CALL_CLOSE, Kind.WRAP_CLOSE):
+                    stop = position if self.table.closing_chain(position) else None
+                    if stop is not None:
+                        break
+        offset = self.table.tags[index].start
+        if stop is None:
+            message = (
+                f"The call to {call.name!r} stops inside an argument. Write the whole call again."
+            )
+            raise Broken("unterminated_call", offset, message)
+        if self.table.closes_between(index + 1, stop):
+            message = f"An argument of the call to {call.name!r} has no closer at a tag boundary."
+            raise Broken("ambiguous_close", offset, message)
+        return self.table.tags[stop].start, stop
+
+    def _nested(self, call: FoundCall, index: int, key: str) -> tuple[int, int] | None:
+        """Arguments inside an argument whose own closer is missing: one object."""
+        cursor = index + 1
+        if self.table.kind(cursor) is not Kind.PARAM_OPEN or not self.table.gap_after(index):
+            return None
+        inner = FoundCall(call.name, [], call.start, call.end)
+        position = self.table.tags[index].end
+        while self.table.kind(cursor) is Kind.PARAM_OPEN and self._gap(position, cursor):
+            name, _ = self._key(inner, cursor)
+            if self.window.offered is not None and self.window.is_property(call.name, name):
+                return None
+            close = self.table.next_close[cursor + 1]
+            if close is None:
+                return None
+            tag, closer = self.table.tags[cursor], self.table.tags[close]
+            inner.arguments.append(
+                Argument(name, self.text[tag.end : closer.start], Written.STRING)
+            )
+            position, cursor = closer.end, close + 1
+        call.repairs.append(Repair("nested_arguments", self.table.tags[index].start, key))
+        call.needs_offer = True
+        value = {argument.key: argument.raw for argument in inner.arguments}
+        call.arguments.append(Argument(key, "", Written.VALUE, value=dict(value)))
+        return position, cursor
+
+    def _is_framed(self, start: int, stop: int) -> bool:
+        return self.syntax.framed and self.text[start : start + 1] == "\n"
+
+    def _value(self, start: int, stop: int, written: Written) -> str:
+        """The text between two tags, without the line breaks that frame it in framed dialects."""
+        if self.syntax.framed and self.text[start : start + 1] == "\n":
+            start += 1
+            if stop > start and self.text[stop - 1] == "\n":
+                stop -= 1
+        return self.text[start:stop]
+
+    def _gap(self, position: int, cursor: int) -> bool:
+        stop = self.table.tags[cursor].start if cursor < len(self.table) else self.end
+        return is_gap(self.text, position, stop)
+
+
+def at_line_start(text: str, position: int) -> bool:
+    line = text.rfind("\n", max(0, position - 256), position)
+    if line < 0 and position > 256:
+        return False
+    return not text[line + 1 : position].strip()
