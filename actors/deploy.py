@@ -16,8 +16,9 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from actors.fingerprint import deployment_fingerprint
+from actors.named_actor import end_actor, find_actor
 from actors.orchestrator import Orchestrator
-from actors.pools import WORKBENCH
+from actors.workbench_actor import WORKBENCH
 from cluster.placement import release
 from familiar.config.schema import Config, NodeSelector
 from familiar.errors import ClusterError
@@ -35,7 +36,7 @@ def ensure_deployment(config: Config) -> Any:
         with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
             if ray.get(known.fingerprint.remote(), timeout=ANSWER_S) == fingerprint:
                 return known
-        _end(known, namespace, ORCHESTRATOR)
+        end_actor(known, ORCHESTRATOR, namespace)
     return (
         ray.remote(Orchestrator)
         .options(
@@ -55,10 +56,7 @@ def ensure_deployment(config: Config) -> Any:
 
 def find_orchestrator(deployment: str) -> Any | None:
     """The handle of a running deployment's orchestrator, or None."""
-    try:
-        return ray.get_actor(ORCHESTRATOR, namespace=namespace_of(deployment))
-    except ValueError:
-        return None
+    return find_actor(ORCHESTRATOR, namespace_of(deployment))
 
 
 def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> None:
@@ -90,7 +88,7 @@ def take_down(config: Config) -> None:
     if orchestrator is not None:
         with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
             ray.get(orchestrator.close.remote(), timeout=ANSWER_S)
-        _end(orchestrator, namespace, ORCHESTRATOR)
+        end_actor(orchestrator, ORCHESTRATOR, namespace)
     for pool, settings in config.pools.items():
         for index in range(len(settings.replicas)):
             _end_named(namespace, f"replica:{pool}:{index}", graceful=True)
@@ -99,25 +97,13 @@ def take_down(config: Config) -> None:
 
 
 def _end_named(namespace: str, name: str, *, graceful: bool = False) -> None:
-    try:
-        actor = ray.get_actor(name, namespace=namespace)
-    except ValueError:
+    actor = find_actor(name, namespace)
+    if actor is None:
         return
     if graceful:
         with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
             ray.get(actor.stop.remote(), timeout=20)
-    _end(actor, namespace, name)
-
-
-def _end(actor: Any, namespace: str, name: str) -> None:
-    """Kill an actor and wait until its name is free again."""
-    ray.kill(actor, no_restart=True)
-    for _ in range(100):
-        try:
-            ray.get_actor(name, namespace=namespace)
-        except ValueError:
-            return
-        time.sleep(0.05)
+    end_actor(actor, name, namespace)
 
 
 def _on(selector: NodeSelector) -> dict[str, Any]:

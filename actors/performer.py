@@ -195,7 +195,7 @@ class Performer:
         replica = call.replica or ""
         if recovering:
             self._services.dispatcher.occupy(key, call.planned.alias, replica)
-            holder = await self._services.holder(key)
+            holder = await self._services.holder(key, replica)
             if holder is not None:
                 await self._record(
                     ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder)

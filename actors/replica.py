@@ -77,7 +77,9 @@ class Replica:
         self._replica = replica
         self._fingerprint = fingerprint
         # An actor's constructor is its entry point, so the environment is read here.
-        self._workbench = Workbench(crasher(crash or CrashSpec.from_environment(os.environ)))
+        self._workbench = Workbench(
+            crasher(crash or CrashSpec.from_environment(os.environ), "replica")
+        )
         self._engine: Engine | None = None
         self._state: ReplicaState = "new"
         self._detail = "not started"

@@ -30,8 +30,10 @@ class Services(Protocol):
 
     def devices(self, replica: str) -> tuple[str, ...]: ...
 
-    async def holder(self, key: CallKey) -> str | None:
-        """Who holds a try that an earlier orchestrator sent out, if anybody does."""
+    async def holder(self, key: CallKey, replica: str) -> str | None:
+        """Who holds a try that an earlier orchestrator sent out to `replica`, if anybody does.
+
+        When nobody does, it is safe to begin it there, with the same key."""
 
     async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome: ...
 

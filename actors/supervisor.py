@@ -17,8 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 
+from actors.named_actor import end_actor, find_actor
 from actors.remote_error import cause_of
 from actors.replica import Replica, ReplicaStatus
 from actors.workbench import TryProgress
@@ -29,8 +36,11 @@ from familiar.engine import EngineStats
 from familiar.errors import FailureClass, StaleEpoch
 from familiar.service import ReplicaView
 
+REPLICA_PREFIX = "replica:"
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+ANSWER_S = 60.0
 UNAVAILABLE_TRIES = 20
+UNAVAILABLE_PAUSE_S = 0.25
 SILENT_CHECKS = 3
 HOPELESS_STARTS = 3
 """After so many failed starts in a row, waiting calls are told instead of kept waiting."""
@@ -58,7 +68,7 @@ class Supervisor:
 
     @property
     def name(self) -> str:
-        return f"replica:{self.replica}"
+        return REPLICA_PREFIX + self.replica
 
     @property
     def hopeless(self) -> bool:
@@ -98,27 +108,31 @@ class Supervisor:
 
     async def carry_out(self, order: CallOrder) -> CallOutcome:
         """Have the replica carry out a try, or attach to it where it holds it already."""
+        handle = self.handle
+        if handle is None:
+            return self._lost(order.key, f"replica {self.replica} is {self.state}: {self.detail}")
         for _ in range(UNAVAILABLE_TRIES):
-            handle = self.handle
-            if handle is None:
-                return self._lost(
-                    order.key, f"replica {self.replica} is {self.state}: {self.detail}"
-                )
             try:
                 outcome: CallOutcome = await handle.carry_out.remote(order)
                 return outcome
             except ActorDiedError as error:
-                self._down.set()
+                self._is_down(handle)
                 return self._lost(order.key, f"replica {self.replica} died: {_cause(error)}")
             except ActorUnavailableError:
-                await asyncio.sleep(0.25)
-            except RayTaskError as error:
+                # Asked again, it attaches to the try; a successor would not know it.
+                await asyncio.sleep(UNAVAILABLE_PAUSE_S)
+            except RayError as error:
                 cause = cause_of(error)
                 if isinstance(cause, StaleEpoch):
                     raise cause from None
                 return self._lost(order.key, f"replica {self.replica} failed: {_cause(error)}")
-        self._down.set()
+        self._is_down(handle)
         return self._lost(order.key, f"replica {self.replica} does not answer")
+
+    def _is_down(self, handle: Any) -> None:
+        """What is said of an earlier process must not end its successor."""
+        if handle == self.handle:
+            self._down.set()
 
     async def read_progress(self) -> dict[CallKey, TryProgress]:
         """The tries that are going on in the replica's process, now."""
@@ -139,9 +153,9 @@ class Supervisor:
         )
 
     async def _start(self) -> None:
-        self._down.clear()
         self._set("starting", "starting its process")
         self.handle = await asyncio.to_thread(self._get_or_create)
+        self._down.clear()
         deadline = time.monotonic() + self.config.start_deadline_s
         starting = asyncio.ensure_future(self.handle.start.remote())
         try:
@@ -164,18 +178,15 @@ class Supervisor:
         self._set("ready", "")
 
     def _get_or_create(self) -> Any:
-        try:
-            known = ray.get_actor(self.name, namespace=self.namespace)
-        except ValueError:
-            known = None
+        known = find_actor(self.name, self.namespace)
         if known is not None:
             try:
-                fingerprint: object = ray.get(known.fingerprint.remote(), timeout=10)
+                fingerprint: object = ray.get(known.fingerprint.remote(), timeout=ANSWER_S)
                 if fingerprint == self.fingerprint:
                     return known
             except (RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
                 pass
-            ray.kill(known)
+            end_actor(known, self.name, self.namespace)
         assert self.placement is not None
         return (
             ray.remote(Replica)
@@ -235,7 +246,7 @@ class Supervisor:
         handle, self.handle = self.handle, None
         self._set("dead", self.last_error)
         if handle is not None:
-            await asyncio.to_thread(ray.kill, handle)
+            await asyncio.to_thread(end_actor, handle, self.name, self.namespace)
 
     def _set(self, state: str, detail: str) -> None:
         if (state, detail) != (self.state, self.detail):

@@ -14,15 +14,19 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from actors.crash import CrashSpec, crasher
+from actors.named_actor import end_actor, find_actor
 from actors.remote_error import as_engine_error
 from actors.workbench import TryProgress, TryState, Workbench
 from actors.workspace import Workspace
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.engine import Delta, GenerateRequest
 from familiar.errors import EngineError
+
+WORKBENCH = "workbench"
+_ANSWER_S = 30.0
 
 
 class WorkbenchActor:
@@ -31,7 +35,9 @@ class WorkbenchActor:
     def __init__(self, *, fingerprint: str = "", crash: CrashSpec | None = None) -> None:
         self._fingerprint = fingerprint
         # An actor's constructor is its entry point, so the environment is read here.
-        self._workbench = Workbench(crasher(crash or CrashSpec.from_environment(os.environ)))
+        self._workbench = Workbench(
+            crasher(crash or CrashSpec.from_environment(os.environ), "workbench")
+        )
 
     async def fingerprint(self) -> str:
         """What its builder made it from, to tell whether it is still the right one."""
@@ -74,6 +80,34 @@ class WorkbenchActor:
     async def stop(self) -> None:
         """Cancel what is going on."""
         await self._workbench.cancel_all()
+
+
+def get_workbench(namespace: str, fingerprint: str) -> Any:
+    """The deployment's workbench on this node, the living one when it was made from `fingerprint`.
+    Blocks."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    known = find_actor(WORKBENCH, namespace)
+    # One that does not answer is being restarted by Ray, and is the same afterwards.
+    with contextlib.suppress(RayError, GetTimeoutError):
+        if known and ray.get(known.fingerprint.remote(), timeout=_ANSWER_S) != fingerprint:
+            end_actor(known, WORKBENCH, namespace)
+    here = ray.get_runtime_context().get_node_id()
+    return (
+        ray.remote(WorkbenchActor)
+        .options(
+            name=WORKBENCH,
+            namespace=namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=4096,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+        )
+        .remote(fingerprint=fingerprint)
+    )
 
 
 async def remote_stream(
