@@ -175,12 +175,13 @@ class _Carrier:
             raise self._deadline_error() from None
         self._judge_end()
         raw = self.raw()
+        file = order.output_file or ""
         if order.mode == "text":
             return FinishedDocument(raw)
         if len(raw) > _BIG_TEXT:
-            document = await asyncio.to_thread(finish_document, raw, order.document)
+            document = await asyncio.to_thread(finish_document, raw, order.document, file)
         else:
-            document = finish_document(raw, order.document)
+            document = finish_document(raw, order.document, file)
         assert self._file is not None
         await self._file.finish(streamed=order.document.prefix + raw, wanted=document.text)
         return document

@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from familiar.call import DocumentSpec
+from familiar.contract.contract import parse_contract
+from familiar.contract.document import extract_document
+from familiar.contract.requirements import SlotRequirements
+from familiar.contract.slot import check_slot, repair_slot
 from familiar.errors import WireError
 
 
@@ -22,24 +26,26 @@ class FinishedDocument:
     repairs: tuple[str, ...] = ()
 
 
-def finish_document(raw: str, spec: DocumentSpec) -> FinishedDocument:
-    """Raises WireError when `raw` cannot become what `spec` asks for."""
+def finish_document(raw: str, spec: DocumentSpec, file: str = "") -> FinishedDocument:
+    """The text of `file`. Raises WireError when `raw` cannot become what `spec` asks for."""
     if not raw.strip():
         raise WireError("The model wrote nothing.")
     if spec.kind == "raw":
         return FinishedDocument(raw)
-    if spec.kind == "document":
-        text, repairs = _without_fence(raw)
-        return FinishedDocument(text, repairs)
+    text, repairs = extract_document(raw, file)
     if spec.kind == "html-page":
-        slot, repairs = _without_fence(raw)
-        return FinishedDocument(f"{spec.prefix}{slot}{spec.suffix}", repairs)
-    text, repairs = _without_fence(raw)
+        return _page(text, repairs, spec)
+    if spec.kind == "html-contract":
+        parse_contract(text, pages=())
     return FinishedDocument(text, repairs)
 
 
-def _without_fence(raw: str) -> tuple[str, tuple[str, ...]]:
-    lines = raw.strip().split("\n")
-    if len(lines) > 2 and lines[0].startswith("```") and lines[-1].strip() == "```":
-        return "\n".join(lines[1:-1]) + "\n", ("removed the fence around the document",)
-    return raw, ()
+def _page(text: str, repairs: tuple[str, ...], spec: DocumentSpec) -> FinishedDocument:
+    requirements = SlotRequirements(spec.pricing_table, spec.modal, spec.listing)
+    slot = text.strip()
+    if check_slot(slot, requirements):
+        slot, mended = repair_slot(slot)
+        repairs = (*repairs, *mended)
+        if problems := check_slot(slot, requirements):
+            raise WireError(f"The page is not well-formed: {' '.join(problems[:4])}")
+    return FinishedDocument(f"{spec.prefix}{slot}{spec.suffix}", repairs)

@@ -1,10 +1,11 @@
 """Who runs next, and where: queues, limits and the choice of a replica, as pure bookkeeping.
 
-A call waits in the queue of its alias, ordered by upward rank (how long a chain of calls waits behind it, so
-that the critical path goes first) and then by arrival. It leaves when its alias is below its parallel limit
-and a replica of its pool has a free slot. The replica is the least loaded one that is ready, unless the call
-has a home (a replica whose prefix cache holds its prompt) with a slot free, or must avoid one. Every
-assignment carries its reasons. Adding, assigning and releasing cost O(log n).
+A call waits in the queue of its alias, ordered by upward rank (how long a chain of calls waits
+behind it, so that the critical path goes first) and then by arrival. It leaves when its alias is
+below its parallel limit and a replica of its pool has a free slot. The replica is the least loaded
+one that is ready, unless the call has a home (a replica whose prefix cache holds its prompt) with a
+slot free, or must avoid one. Every assignment carries its reasons. Adding, assigning and releasing
+cost O(log n).
 """
 
 from __future__ import annotations

@@ -124,7 +124,11 @@ class ContractConfig(_Strict):
     page's slot; `none` leaves files as the model wrote them."""
 
     kind: Literal["none", "html-page"] = "none"
-    grammar: bool = Field(True, description="hold the slot to its output grammar while decoding")
+    grammar: bool = Field(
+        False,
+        description="hold slots to their output grammar while decoding: for small models, whose "
+        "pages are then plain but always well-formed; larger ones are checked and repaired",
+    )
 
 
 class BudgetConfig(_Strict):

@@ -20,6 +20,7 @@ from familiar.event import PlannedCall
 from familiar.goal import Goal
 from familiar.prompts.planning import CHARS_PER_TOKEN
 from familiar.prompts.prompt import Prompt, has_prompt, load_prompt
+from familiar.prompts.slot import slot_for
 
 MAX_ABOUT_CHARS = 4_000
 CUT = "\n[… left out …]\n"
@@ -44,20 +45,22 @@ def brief_worker(
 ) -> Brief:
     """What the worker is told, and what becomes of its answer."""
     alias = config.aliases[call.alias]
-    form = load_prompt("worker/text" if call.output_file is None else "worker/file")
-    closing = form.text if call.output_file is None else form.render(file=call.output_file)
     system = alias_prompt(call.alias, alias)
-    user = load_prompt("worker/call").render(
-        task=call.prompt.strip(),
-        about=_about(call, goal),
-        sources=_sources(sources, config, alias),
-    )
+    slot = None
+    if config.contract.kind == "html-page":
+        slot = slot_for(call, config.contract, goal, contract_text)
+    if slot is None:
+        user, prompt = _plain_task(call, config, alias, goal, sources), system
+    else:
+        user, prompt = slot.text, slot.prompt
     return Brief(
-        messages=(Message("system", system.text), Message("user", f"{user.strip()}\n\n{closing}")),
-        prompt_name=system.name,
-        prompt_version=system.version,
+        messages=(Message("system", system.text), Message("user", user)),
+        prompt_name=prompt.name,
+        prompt_version=prompt.version,
         sampling=sampling_of(alias.sampling, attempt=attempt),
-        document=DocumentSpec(kind="raw" if call.output_file is None else "document"),
+        grammar=None if slot is None else slot.grammar,
+        grammar_name=None if slot is None else slot.grammar_name,
+        document=_plain_document(call) if slot is None else slot.document,
     )
 
 
@@ -66,6 +69,27 @@ def alias_prompt(name: str, alias: AliasConfig) -> Prompt:
     if alias.prompt:
         return load_prompt(alias.prompt)
     return load_prompt(f"alias/{name}" if has_prompt(f"alias/{name}") else "alias/worker")
+
+
+def _plain_document(call: PlannedCall) -> DocumentSpec:
+    return DocumentSpec(kind="raw" if call.output_file is None else "document")
+
+
+def _plain_task(
+    call: PlannedCall,
+    config: Config,
+    alias: AliasConfig,
+    goal: Goal,
+    sources: Sequence[Source],
+) -> str:
+    user = load_prompt("worker/call").render(
+        task=call.prompt.strip(),
+        about=_about(call, goal),
+        sources=_sources(sources, config, alias),
+    )
+    form = load_prompt("worker/text" if call.output_file is None else "worker/file")
+    closing = form.text if call.output_file is None else form.render(file=call.output_file)
+    return f"{user.strip()}\n\n{closing}"
 
 
 def _about(call: PlannedCall, goal: Goal) -> str:

@@ -114,7 +114,10 @@ def _loose(
         key = _LOOSE_KEY.match(text, position, body_end)
         if key is None:
             return _refused(window, block, opener, closer, brace)
-        value, position, repair = _loose_value(window, quote, key.end(), body_end)
+        try:
+            value, position, repair = _loose_value(window, quote, key.end(), body_end)
+        except _Unreadable:
+            return _refused(window, block, opener, closer, brace)
         if repair:
             call.repairs.append(Repair(repair, key.end(), key.group(1)))
         call.arguments.append(Argument(key.group(1), "", Written.VALUE, value=value))
@@ -143,12 +146,16 @@ def _loose_value(window: Window, quote: str, position: int, end: int) -> tuple[J
     if quoted < stop and text[quoted] in (quote[0], "'", '"'):
         position = quoted
     raw = text[position:stop]
+    bare = raw.removeprefix(quote).removesuffix(quote)
+    torn = any(residue in bare for residue in (quote[:2], quote[-2:]))
+    if torn or raw.lstrip().startswith(("[", "{")):
+        raise _Unreadable  # half a delimiter, or no string at all: the value's ends are not known
     if raw.startswith(quote):
-        return raw.removeprefix(quote).removesuffix(quote), stop, "missing_string_delimiter"
+        return bare, stop, "missing_string_delimiter"
     trimmed = raw.removesuffix(quote)
     if len(trimmed) > 1 and trimmed[0] == trimmed[-1] and trimmed[0] in "'\"":
         return trimmed[1:-1], stop, "foreign_string_quotes"
-    return raw, stop, "missing_string_delimiter"
+    return trimmed, stop, "missing_string_delimiter"
 
 
 class _Reader:

@@ -14,6 +14,7 @@ from familiar.wire.result import Problem, Repair
 from familiar.wire.syntax import PairSyntax
 from familiar.wire.tokens import Kind, TagTable
 
+_TORN = re.compile(r"<[^<>\n]{0,48}\s?\Z")
 _NAME = re.compile(r"[^\s<>\"'`,;:!?(){}]{1,256}")
 
 
@@ -172,23 +173,55 @@ class _PairReader:
         ):
             position = self.table.tags[cursor].end
             cursor += 1
+            while self._doubled(cursor):
+                call.repairs.append(Repair("doubled_open_tag", position, key))
+                call.needs_offer = True
+                position = self.table.tags[cursor].end
+                cursor += 1
             close = self._close(cursor)
         else:
             close = self.table.next_close[min(cursor, len(self.table))]
-            if close is None or close != cursor:
+            torn = self.text[position : position + 64].lstrip().startswith("<arg")  # half a tag
+            if close is None or close != cursor or torn:
                 raise _Broken("malformed_call", position)
             call.repairs.append(Repair("missing_value_open", position, key))
             call.needs_offer = True
+            # The break between the key's tag and the value's belongs to the tag that is missing.
+            position += self.text.startswith("\n", position)
         if close is None:
             close = self._missing_close(cursor, position)
+            if _TORN.search(self.text[max(position, self._start(close) - 64) : self._start(close)]):
+                raise _Broken("ambiguous_close", position)
             call.repairs.append(Repair("missing_value_close", self._start(close), key))
             call.needs_offer = True
             after, following = self._start(close), close
         else:
             after, following = self.table.tags[close].end, close + 1
-        raw = self.text[position : self._start(close)]
+            close = self._last_of_value(call, cursor - 1, close)
+        stop = self._start(close)
+        if following == close and self.text[position:stop].endswith("\n"):
+            stop -= 1  # the break before the next tag belongs to the closer that is missing
+        raw = self.text[position:stop]
         call.arguments.append(Argument(key, raw, Written.INFER))
         return after, following
+
+    def _last_of_value(self, call: FoundCall, index: int, close: int) -> int:
+        if self.balanced or close <= index:
+            return close
+        last = self.table.last_of_value(index, close)
+        if last is None:
+            raise _Broken("ambiguous_close", self.table.tags[index].start)
+        if last != close:
+            call.repairs.append(Repair("doubled_close_tag", self.table.tags[last].end))
+            call.needs_offer = True
+        return last
+
+    def _doubled(self, cursor: int) -> bool:
+        """Whether a value's opener follows its opener at once and only one is ever closed."""
+        if self.table.kind(cursor) is not Kind.PARAM_OPEN or not self.table.gap_after(cursor - 1):
+            return False
+        close = self.table.next_close[cursor]
+        return close is not None and self.table.unbalanced(cursor, close)
 
     def _close(self, cursor: int) -> int | None:
         if self.balanced:

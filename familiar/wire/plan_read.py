@@ -64,6 +64,9 @@ def read_plan(
     root = _root_pattern(tags, suffix)
     opened = root.search(text, start, end)
     reading = PlanReading(start=start, end=end)
+    if opened is None and suffix and _root_pattern(tags, None).search(text, start, end):
+        message = f"The plan's tags are not this turn's. {_missing(tags, suffix)}"
+        return reading.refuse("plan_stale", start, message)
     if opened is None:
         if wire == "json":
             return _bare_json(text, reading, limits)
@@ -81,7 +84,8 @@ def read_plan(
         return reading.refuse("plan_unclosed", opened.start(), message)
     if closers[-1].start() - opened.end() > limits.max_document_bytes:
         return reading.refuse("plan_too_large", opened.start(), "The plan document is too large.")
-    if root.search(text, closers[-1].end(), end):
+    following = [root.match(text, skip_space(text, mark.end()), end) for mark in closers]
+    if any(following) or root.search(text, closers[-1].end(), end):
         return reading.refuse(
             "plan_repeated", closers[-1].end(), "Send exactly one plan, not several."
         )

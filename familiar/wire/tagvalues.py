@@ -6,11 +6,15 @@ which readings there are. Here each is one rule over a `TagTable`, which knows w
 
 from __future__ import annotations
 
+import re
+
 from familiar.wire.attributes import read_attributes
 from familiar.wire.found import Argument, FoundCall, Written, is_gap
 from familiar.wire.result import Problem, Repair
 from familiar.wire.syntax import TagSyntax
 from familiar.wire.tokens import Kind, TagTable
+
+_TORN = re.compile(r"<[^<>\n]{0,48}\s?\Z")
 
 
 class Broken(Exception):
@@ -45,14 +49,19 @@ class ArgumentReader:
         return True
 
     def read(self, call: FoundCall, index: int) -> tuple[int, int]:
+        while self._doubled(index):
+            call.repairs.append(Repair("doubled_open_tag", self.table.tags[index].start))
+            call.needs_offer = True
+            index += 1
         tag = self.table.tags[index]
         key, written = self._key(call, index)
         if self._shorthand_param(call, index):
             return tag.end, index + 1
         close = self._value_close(call, index)
         if close is not None:
+            last = close if self.balanced else self._last_of_value(call, index, close)
             stop, cursor, after = (
-                self.table.tags[close].start,
+                self.table.tags[last].start,
                 close + 1,
                 self.table.tags[close].end,
             )
@@ -64,10 +73,37 @@ class ArgumentReader:
             after = stop
             call.repairs.append(Repair("missing_value_close", stop, key))
             call.needs_offer = True
+            if _TORN.search(self.text[max(tag.end, stop - 64) : stop]):
+                message = f"An argument of the call to {call.name!r} ends in half a tag."
+                raise Broken("ambiguous_close", stop, message)
+            # The break before the next tag belongs to the closer that is missing.
+            blank = self.text[tag.end : stop].endswith("\n\n")
+            if blank or (self.text[stop - 1] == "\n" and not self._is_framed(tag.end, stop)):
+                stop -= 1
         call.arguments.append(Argument(key, self._value(tag.end, stop, written), written))
         if written is Written.VERBATIM and self._is_framed(tag.end, stop):
             call.arguments[-1].written = Written.FRAMED
         return after, cursor
+
+    def _last_of_value(self, call: FoundCall, index: int, close: int) -> int:
+        """The closer that ends the value; says what was doubled, refuses what is unclear."""
+        last = self.table.last_of_value(index, close)
+        if last is None:
+            offset = self.table.tags[index].start
+            message = f"An argument of the call to {call.name!r} has a closing tag too many."
+            raise Broken("ambiguous_close", offset, message)
+        if last != close:
+            call.repairs.append(Repair("doubled_close_tag", self.table.tags[last].end))
+            call.needs_offer = True
+        return last
+
+    def _doubled(self, index: int) -> bool:
+        """Whether the same opener follows at once and only one of the two is ever closed."""
+        if self.table.kind(index + 1) is not Kind.PARAM_OPEN or not self.table.gap_after(index):
+            return False
+        close = self.table.next_close[index + 1]
+        same = self.table.tags[index].text == self.table.tags[index + 1].text
+        return same and close is not None and self.table.unbalanced(index + 1, close)
 
     def _shorthand_param(self, call: FoundCall, index: int) -> bool:
         return self.syntax.attributes and self.shorthand(call, index)

@@ -104,6 +104,33 @@ class TagTable:
         opened = self._opens[last] - self._opens[first]
         return opened > self._closes[last] - self._closes[first]
 
+    def surplus_close(self, first: int, last: int) -> bool:
+        """Whether tags `first` to `last` (excluded) close more values than they open."""
+        opened = self._opens[last] - self._opens[first]
+        return opened < self._closes[last] - self._closes[first]
+
+    def last_of_value(self, index: int, close: int) -> int | None:
+        """The closer that ends the value between tags `index` and `close`, or none if unclear.
+
+        A value may quote a closer; then it usually goes on in the same line. Where one closer too
+        many stands, a second one in a row is a slip if the value has one line, and the first of
+        them ends it. At the end of a line, or of a longer value, nobody can tell a quoted closer
+        from a value that ended there and was followed by a forgotten opener.
+        """
+        if close == index + 1:
+            return close
+        start, first = self.tags[index].end, close - 1
+        doubled = self.tags[first].kind is Kind.PARAM_CLOSE and self.gap_after(first)
+        if doubled and self.surplus_close(index + 1, close):
+            one_line = "\n" not in self.text[start : self.tags[first].start].strip()
+            return first if one_line else None
+        depth = 0
+        for tag in self.tags[index + 1 : close]:
+            depth += (tag.kind is Kind.PARAM_OPEN) - (tag.kind is Kind.PARAM_CLOSE)
+            if depth < 0 and self.text.startswith("\n", tag.end):
+                return None
+        return close
+
     def closes_between(self, first: int, last: int) -> int:
         """How many value closers stand among tags `first` to `last` (excluded)."""
         return self._closes[last] - self._closes[first]

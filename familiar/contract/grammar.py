@@ -1,0 +1,47 @@
+"""The output grammars of the package: what a model may write into a slot, token by token.
+
+A grammar is put together from the fragments in `grammars/`: `text` is how words, titles and
+sentences look, bounded so that decoding always ends, and the rest is structure. Every visible word
+outside the heads of a table is the model's own choice; tags, ids and handlers are fixed. Notation:
+EBNF as xgrammar reads it, start rule `root`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from familiar.contract.contract import PALETTES
+from familiar.contract.requirements import SlotRequirements
+from familiar.engine import OutputGrammar
+
+
+def page_grammar(requirements: SlotRequirements) -> OutputGrammar:
+    """`html-page`: a heading, one or two sections, and what the page has to hold."""
+    asked = (
+        ("pricing", requirements.pricing_table),
+        ("modal", requirements.modal),
+        ("listing", requirements.listing),
+    )
+    parts = [name for name, wanted in asked if wanted]
+    sections = "section{2,3}" if not parts else "section{1,2}" if len(parts) == 1 else "section"
+    root = f"root ::= heading {' '.join([sections, *parts])}\n"
+    return OutputGrammar("ebnf", root + _fragment("html-page") + _fragment("text"))
+
+
+def contract_grammar() -> OutputGrammar:
+    """`html-contract`: the site's name, tagline, footer line and palette."""
+    palettes = " | ".join(f'"{name}"' for name in PALETTES)
+    rules = f"{_fragment('html-contract')}palette ::= {palettes}\n{_fragment('text')}"
+    return OutputGrammar("ebnf", rules)
+
+
+def markdown_grammar() -> OutputGrammar:
+    """`markdown`: a title, an opening paragraph, two or three headed parts."""
+    return OutputGrammar("ebnf", _fragment("markdown") + _fragment("text"))
+
+
+@cache
+def _fragment(name: str) -> str:
+    file = files("familiar.contract").joinpath("grammars", f"{name}.ebnf")
+    return file.read_text(encoding="utf-8").rstrip("\n") + "\n"

@@ -1,0 +1,104 @@
+"""The task of a call that fills a slot under a contract: a page, the contract itself, a README.
+
+With `contract.grammar` the structure is enforced while decoding, so a small model is only told what
+to write about; without it the prompt says which form is wanted, and the answer is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from familiar.call import DocumentSpec
+from familiar.config.schema import ContractConfig
+from familiar.contract.contract import PALETTES, Contract, label, parse_contract
+from familiar.contract.grammar import contract_grammar, markdown_grammar, page_grammar
+from familiar.contract.requirements import requirements_for
+from familiar.engine import OutputGrammar
+from familiar.event import PlannedCall
+from familiar.goal import Goal
+from familiar.plan.view import CONTRACT_FILE
+from familiar.prompts.prompt import Prompt, load_prompt
+
+MAX_ABOUT_CHARS = 1_200
+MAX_GOAL_CHARS = 1_200
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a call is asked for, and what its answer becomes."""
+
+    text: str
+    prompt: Prompt
+    document: DocumentSpec
+    grammar: OutputGrammar | None
+    grammar_name: str | None
+
+
+def slot_for(
+    call: PlannedCall, contract: ContractConfig, goal: Goal, contract_text: str | None
+) -> Slot | None:
+    """The slot that the call fills, or None when it has none and is an ordinary file or text."""
+    file = call.output_file
+    if file is None:
+        return None
+    if file == CONTRACT_FILE:
+        return _contract_slot(contract, goal)
+    if contract_text is None:
+        return None
+    shared = parse_contract(contract_text, pages=goal.pages)
+    if file.endswith((".html", ".htm")):
+        return _page_slot(call, file, contract, goal, shared)
+    if file.endswith(".md") and contract.grammar:
+        return _readme_slot(call, file, goal, shared)
+    return None
+
+
+def _contract_slot(contract: ContractConfig, goal: Goal) -> Slot:
+    head = goal.text.strip()[:MAX_GOAL_CHARS]
+    document = DocumentSpec(kind="html-contract")
+    if contract.grammar:
+        prompt = load_prompt("slot/html-contract")
+        text = prompt.render(goal=head)
+        return Slot(text, prompt, document, contract_grammar(), "html-contract")
+    prompt = load_prompt("slot/html-contract-free")
+    text = prompt.render(goal=head, palettes=", ".join(PALETTES))
+    return Slot(text, prompt, document, None, None)
+
+
+def _page_slot(
+    call: PlannedCall, file: str, contract: ContractConfig, goal: Goal, shared: Contract
+) -> Slot:
+    about = goal.about(file)[:MAX_ABOUT_CHARS].strip()
+    needed = requirements_for(about, call.prompt)
+    splice = shared.page(file)
+    document = DocumentSpec(
+        kind="html-page",
+        prefix=splice.prefix,
+        suffix=splice.suffix,
+        pricing_table=needed.pricing_table,
+        modal=needed.modal,
+        listing=needed.listing,
+    )
+    task = _without(call.prompt, about)
+    if contract.grammar:
+        prompt = load_prompt("slot/html-page")
+        text = prompt.render(site=shared.site, label=label(file), about=about, task=task)
+        return Slot(text.strip(), prompt, document, page_grammar(needed), "html-page")
+    prompt = load_prompt("slot/html-free")
+    text = prompt.render(site=shared.site, label=label(file), file=file, about=about, task=task)
+    return Slot(text, prompt, document, None, None)
+
+
+def _readme_slot(call: PlannedCall, file: str, goal: Goal, shared: Contract) -> Slot:
+    prompt = load_prompt("slot/markdown")
+    about = goal.about(file)[:MAX_ABOUT_CHARS].strip()
+    text = prompt.render(site=shared.site, about=about, task=_without(call.prompt, about))
+    document = DocumentSpec(kind="document")
+    return Slot(text.strip(), prompt, document, markdown_grammar(), "markdown")
+
+
+def _without(task: str, *said: str) -> str:
+    """The task without lines that are said already."""
+    lines: Sequence[str] = task.strip().splitlines()
+    return "\n".join(line for line in lines if not any(line in text for text in said))
