@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,14 +101,37 @@ async def test_the_temporary_file_ends_as_the_finished_document(
 
 async def test_a_fence_is_removed_from_the_file_and_kept_in_the_raw_text(tmp_path: Path) -> None:
     raw = "```markdown\n# Title\n\nWords.\n```\n"
-    outcome = await carry(
-        {"answer": raw}, order(workspace=tmp_path, document=DocumentSpec("document"))
-    )
+    wanted = order(workspace=tmp_path, document=DocumentSpec("document"))
+    outcome = await carry({"answer": raw}, replace(wanted, output_file="notes.txt"))
     assert outcome.failure is None
     assert outcome.raw == raw
     assert partial_text(tmp_path) == outcome.text
     assert outcome.text.strip() == "# Title\n\nWords."
     assert outcome.repairs
+
+
+@pytest.mark.parametrize(
+    ("slot", "repaired"), [("<h1>Hours</h1>", False), ("<h1>Hours</h1><p>Nine", True)]
+)
+async def test_a_page_is_spliced_between_the_shared_parts(
+    tmp_path: Path, slot: str, repaired: bool
+) -> None:
+    spec = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
+    outcome = await carry({"answer": slot}, order(workspace=tmp_path, document=spec))
+    assert outcome.failure is None, outcome.failure
+    assert outcome.raw == slot
+    assert bool(outcome.repairs) == repaired
+    closing = "</p>" if repaired else ""
+    assert partial_text(tmp_path) == outcome.text == f"<main>\n{slot}{closing}\n</main>\n"
+
+
+async def test_a_slot_cut_by_length_is_mended_when_a_grammar_held_it(tmp_path: Path) -> None:
+    spec = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
+    script = {"answer": "<section><h1>Hours</h1><p>Nine to five and more</p></section>"}
+    wanted = order(workspace=tmp_path, document=spec, grammar=True, max_tokens=14)
+    outcome = await carry(script, wanted)
+    assert (outcome.failure, outcome.finish_reason) == (None, "length")
+    assert outcome.text.endswith("</p></section>\n</main>\n")
 
 
 async def test_text_without_a_place_in_utf8_is_written_all_the_same(tmp_path: Path) -> None:
