@@ -1,0 +1,161 @@
+"""Tokens/s into files through `output_file`, over what the engine gives by itself.
+
+Alternating pairs: the engine alone (its deltas are counted and dropped), then the same generations
+as runs whose calls write files: prompt, route, committed events, workbench, temporary file, hash,
+rename, git. The clock of a run goes from its calls' first start to the last token, which is what a
+stream can lose; publishing comes after the last token.
+
+Twice: 64 scripted streams of 100 tok/s side by side, and vLLM with the embedded model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from typing import Any
+
+import ray
+
+from bench.deployment import Deployment, deployment
+from bench.report import report, spread
+from familiar.engine import GenerateRequest, Message, Sampling
+from familiar.event import CallSucceeded
+
+STREAMS = 64
+RATE = 100
+
+
+def plan(count: int) -> str:
+    calls = [
+        {
+            "id": f"f{index}",
+            "alias": "writer",
+            "prompt": f"Write part {index} of the story.",
+            "depends_on": [],
+            "output_file": f"part-{index}.txt",
+        }
+        for index in range(count)
+    ]
+    return json.dumps({"continue": False, "worker_calls": calls})
+
+
+def settings(pool: dict[str, Any], count: int, tokens: int) -> dict[str, Any]:
+    """A pool to measure, and a scripted one that plans `count` files."""
+    planner = {
+        "engine": "scripted",
+        "model": "scripted",
+        "replicas": [{}],
+        "context_length": 1_000_000,
+        "engine_args": {"script": {"answer": plan(count), "rates": {"tokens_per_delta": 4096}}},
+    }
+    return {
+        "pools": {"planner": planner, "measured": pool},
+        "aliases": {
+            "orchestrator": {"pool": "planner", "sampling": {"max_tokens": 500_000}},
+            "writer": {
+                "pool": "measured",
+                "mode": "output_file",
+                "parallel": count,
+                "sampling": {"max_tokens": tokens, "temperature": 0.8, "seed": 7},
+            },
+        },
+        "orchestrator": {"synthesis": False, "max_calls_per_turn": 128},
+        "cluster": {"num_cpus": 4},
+    }
+
+
+def through_files(target: Deployment, count: int, round_: int) -> float:
+    """Tokens/s of one run, all its files together."""
+    names = " ".join(f"`part-{index}.txt`" for index in range(count))
+    events = target.run(f"Round {round_}: write {names}.")
+    calls = [
+        e.body for e in events if isinstance(e.body, CallSucceeded) and e.body.kind == "worker"
+    ]
+    tokens = sum(call.usage.output_tokens for call in calls)
+    start = min(call.timing.started_at for call in calls)
+    return tokens / (max(call.timing.ended_at for call in calls) - start)
+
+
+def engine_alone(replica: Any, count: int, tokens: int, round_: int) -> float:
+    """Tokens/s of the same generations in the same engine, with the deltas dropped."""
+    requests = [
+        GenerateRequest(
+            request_id=f"alone-{round_}/f{index}/1",
+            messages=(Message("user", f"Write part {index} of the story."),),
+            sampling=Sampling(temperature=0.8, max_tokens=tokens, seed=7),
+        )
+        for index in range(count)
+    ]
+    return float(ray.get(replica.drain.remote(requests)))
+
+
+def measure(
+    name: str, pool: dict[str, Any], *, count: int, tokens: int, rounds: int
+) -> tuple[float, list[float]]:
+    """The median ratio of `rounds` alternating pairs, and all of them."""
+    ratios: list[float] = []
+    with deployment(settings(pool, count, tokens), ready_s=600.0) as target:
+        replica = ray.get_actor("replica:measured:0", namespace="familiar-bench")
+        through_files(target, count, 0)
+        for round_ in range(1, rounds + 1):
+            alone = engine_alone(replica, count, tokens, round_)
+            files = through_files(target, count, round_)
+            ratios.append(files / alone)
+            print(f"{name}: alone {alone:.1f} tok/s, into files {files:.1f} tok/s")
+    print(f"{name}: into files over alone: {spread(ratios)}; goal at least 0.97")
+    return statistics.median(ratios), ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=300, help="tokens of a scripted stream")
+    parser.add_argument("--vllm-streams", type=int, default=4)
+    parser.add_argument("--vllm-tokens", type=int, default=128)
+    parser.add_argument("--skip-vllm", action="store_true")
+    args = parser.parse_args()
+    scripted = {
+        "engine": "scripted",
+        "model": "scripted",
+        "slots": STREAMS,
+        "replicas": [{}],
+        "engine_args": {
+            "script": {"answer": {"tokens": args.tokens}, "rates": {"tokens_per_s": RATE}}
+        },
+    }
+    value, _ = measure(
+        f"{STREAMS} scripted streams",
+        scripted,
+        count=STREAMS,
+        tokens=args.tokens,
+        rounds=args.rounds,
+    )
+    peers = {"scripted": value}
+    if not args.skip_vllm:
+        vllm = {
+            "engine": "vllm",
+            "model": "embedded:smollm2",
+            "slots": args.vllm_streams,
+            "replicas": [{"cores": [0]}],
+            "engine_args": {"enforce_eager": True},
+        }
+        peers["vllm"], _ = measure(
+            "vLLM",
+            vllm,
+            count=args.vllm_streams,
+            tokens=args.vllm_tokens,
+            rounds=args.rounds,
+        )
+    report(
+        "stream",
+        value=min(peers.values()),
+        unit="tokens/s into files over the engine's own",
+        goal=">= 0.97 each",
+        peers=peers,
+        settings=vars(args),
+    )
+
+
+if __name__ == "__main__":
+    main()
