@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from actors.store.queries import Reader
+from familiar.errors import NotFound
 from familiar.event import RunEnded
 from serve_app import history
 from serve_app.client.service import Message
@@ -56,6 +57,12 @@ class DatabaseHistory:
 
     def text(self, run_id: str, digits: str) -> str:
         return history.text(self._reader, run_id, digits)
+
+    def has_session(self, session_id: str) -> bool:
+        try:
+            return bool(self._reader.session_runs(session_id))
+        except NotFound:
+            return False
 
     def stream(self, run_id: str, after: int = 0) -> Iterator[Message]:
         seq = after

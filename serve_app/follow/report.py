@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serve_app.client.service import History
+from serve_app.follow.hints import Hints
 from serve_app.follow.remedy import remedy_of
 from serve_app.follow.timeline import LEGEND, Row, timeline
 from serve_app.models.artifact import ArtifactList
@@ -142,8 +143,8 @@ def gather(history: History, run_id: str) -> Report:
     )
 
 
-def print_report(report: Report, console: Console, *, where: str) -> None:
-    """`where` is the source that answered, for the last lines."""
+def print_report(report: Report, console: Console, hints: Hints) -> None:
+    """Everything, and at the end how to see more of it."""
     print_outcome(report, console)
     _print_answer(report, console)
     _print_files(report, console)
@@ -154,7 +155,7 @@ def print_report(report: Report, console: Console, *, where: str) -> None:
             console.print(Text(f"  {line}"))
     print_timeline(report.rows(), console)
     _print_shares(report, console)
-    _print_next(report, console, where)
+    _print_next(report, console, hints)
 
 
 def print_outcome(report: Report, console: Console) -> None:
@@ -252,17 +253,20 @@ def _print_shares(report: Report, console: Console) -> None:
     console.print(table)
 
 
-def _print_next(report: Report, console: Console, where: str) -> None:
+def _print_next(report: Report, console: Console, hints: Hints) -> None:
     run = report.run
     workspace = Path(run.workspace)
     lines = [
         ("workspace", str(workspace)),
         ("its history", f"git -C {workspace} log --stat"),
-        ("the log", f"familiar log {run.run_id}"),
-        ("this again", f"familiar show {run.run_id}"),
-        ("go on", f"familiar run --session {run.session_id} 'what should change'"),
-        ("read from", where),
+        ("its log", hints.command(f"log {run.run_id}")),
+        ("its calls", hints.command(f"calls {run.run_id}")),
+        ("this again", hints.command(f"show {run.run_id}")),
+        ("go on", hints.command(f"run --session {run.session_id} 'what to change'")),
+        ("read from", hints.where),
     ]
+    if (log_file := workspace.parent / "orchestra.log").is_file():
+        lines.insert(2, ("log file", str(log_file)))
     console.print()
     console.print(Text("where to look next", "bold"))
     for name, what in lines:

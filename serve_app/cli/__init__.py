@@ -1,0 +1,10 @@
+"""The command `familiar`: one file a group of commands, all that is heavy imported where used."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The console script."""
+    from serve_app.cli.app import app
+
+    app(prog_name="familiar")

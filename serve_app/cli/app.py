@@ -1,0 +1,51 @@
+"""The commands of `familiar`, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import familiar
+from serve_app.cli import config, deployment, reading
+from serve_app.cli.doctor import doctor
+from serve_app.cli.exit_code import HELP
+from serve_app.cli.run import run
+from serve_app.cli.serve import serve
+
+app = typer.Typer(
+    name="familiar",
+    help="One goal, many small model calls on your own GPUs, and a recorded reason for each.",
+    epilog=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"familiar {familiar.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which it is.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("serve", epilog=HELP)(serve)
+app.command("run", epilog=HELP)(run)
+app.command("ls", epilog=HELP)(reading.ls)
+app.command("show", epilog=HELP)(reading.show)
+app.command("log", epilog=HELP)(reading.log)
+app.command("calls", epilog=HELP)(reading.calls)
+app.command("cancel", epilog=HELP)(deployment.cancel)
+app.command("pools", epilog=HELP)(deployment.pools)
+app.command("doctor", epilog=HELP)(doctor)
+app.add_typer(config.app, name="config")

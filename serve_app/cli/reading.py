@@ -1,0 +1,180 @@
+"""`familiar ls`, `show`, `log` and `calls`: what happened, from a service or from the database."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from familiar.errors import InputError
+from serve_app.cli.exit_code import code_of_outcome
+from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
+from serve_app.cli.output import explained, out, print_json
+from serve_app.cli.source import find_history
+
+if TYPE_CHECKING:
+    from serve_app.client.service import History
+    from serve_app.follow.hints import Hints
+
+_STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
+_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+
+
+@explained
+def ls(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
+    status: Annotated[
+        str | None, typer.Option("--status", help=f"Only {', '.join(_STATUSES)}.")
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs, newest first."""
+    if status is not None and status not in _STATUSES:
+        raise InputError(
+            f"{status} is no status.",
+            field="--status",
+            remedy=f"It is one of {', '.join(_STATUSES)}.",
+        )
+    from rich.table import Table
+    from rich.text import Text
+
+    page = find_history(config, overrides, url, key).runs(limit, status=status)
+    if as_json:
+        print_json(page.model_dump(mode="json"))
+        return
+    console = out()
+    if not page.runs:
+        console.print("There are no runs.")
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("session", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("submitted", no_wrap=True)
+    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="ellipsis", no_wrap=True)
+    for run in page.runs:
+        table.add_row(
+            run.run_id,
+            run.session_id,
+            Text(run.status, _STYLES.get(run.status, "cyan")),
+            datetime.fromtimestamp(run.submitted_at).strftime("%Y-%m-%d %H:%M:%S"),
+            f"{(run.ended_at or time.time()) - run.submitted_at:.1f}s",
+            Text(run.reason or ""),
+        )
+    console.print(table)
+
+
+@explained
+def show(
+    run: Run,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch it live until it has ended.")
+    ] = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Show a run: its outcome, files, who planned each turn, calls, tokens, where to look next.
+
+    With --follow the exit code is that of the run.
+    """
+    from serve_app.client.run_name import resolve_run
+    from serve_app.follow.follow import follow as follow_run
+    from serve_app.follow.report import gather, print_report
+
+    history = find_history(config, overrides, url, key)
+    run_id = resolve_run(history, run)
+    if follow:
+        end = follow_run(history, run_id, out(), as_json=as_json)
+        if not as_json:
+            print_report(gather(history, run_id), out(), hints_of(history, config, url))
+        raise typer.Exit(code_of_outcome(end.outcome))
+    report = gather(history, run_id)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print_report(report, out(), hints_of(history, config, url))
+
+
+@explained
+def log(
+    run: Run,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until it has ended.")] = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Print a run's lines of orchestra.log, one an event; with --json the events themselves."""
+    from actors.store.log_line import LogLines
+    from familiar.event import Event
+    from serve_app.client.run_name import resolve_run
+    from serve_app.client.service import events_so_far
+    from serve_app.follow.follow import write_json_line
+
+    history = find_history(config, overrides, url, key)
+    run_id = resolve_run(history, run)
+    lines = LogLines()
+    messages = history.stream(run_id) if follow else events_so_far(history, run_id)
+    for message in messages:
+        if not isinstance(message, Event):
+            continue
+        if as_json:
+            write_json_line(message)
+        else:
+            print(lines.render(message), flush=follow)
+
+
+@explained
+def calls(
+    run: Run,
+    call: Annotated[
+        str | None,
+        typer.Argument(metavar="[CALL]", help="One call, with its prompt and its answer."),
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Show when each call was queued, started, got its first token and ended, and on what."""
+    from serve_app.client.run_name import resolve_run
+    from serve_app.follow.call_table import print_call, print_calls
+    from serve_app.follow.report import print_timeline
+    from serve_app.follow.timeline import timeline
+
+    history = find_history(config, overrides, url, key)
+    run_id = resolve_run(history, run)
+    if call is not None:
+        detail = history.call(run_id, call)
+        if as_json:
+            print_json(detail.model_dump(mode="json"))
+        else:
+            print_call(detail, out())
+        return
+    found = history.calls(run_id)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    zero = history.run(run_id).submitted_at
+    print_calls(found.calls, out(), zero)
+    print_timeline(timeline(found.calls, zero), out())
+
+
+def hints_of(history: History, config: str | None, url: str | None) -> Hints:
+    """With what options the same source is found again."""
+    from serve_app.follow.hints import Hints
+
+    options = f" --url {url}" if url else f" --config {config}" if config else ""
+    return Hints(options=options, where=history.where)

@@ -1,0 +1,154 @@
+"""`familiar run`: a goal to a service, or, where none answers, to a deployment of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from familiar.errors import InputError
+from serve_app.cli.exit_code import ExitCode, code_of_outcome
+from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Url, read_config
+from serve_app.cli.output import err, explained, out, print_json
+from serve_app.cli.source import find_service, serving
+
+if TYPE_CHECKING:
+    from familiar.config.schema import Config
+    from familiar.service import SubmitRun
+    from serve_app.client.http import HttpService
+    from serve_app.follow.hints import Hints
+
+
+@explained
+def run(
+    goal: Annotated[
+        str | None, typer.Argument(metavar="[GOAL]", help="What should be made, in words.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", "-f", metavar="FILE", help="A file with the goal; - is stdin."),
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", help="Go on in this session: its workspace and its stack."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", help="The same key and goal always mean the same run."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch it until it ends; the exit code is the run's.")
+    ] = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Submit a goal.
+
+    A service at --url, or at the address of the configuration, takes it; without --follow the
+    command then ends with 0 as soon as the run is recorded. Where no service answers, a deployment
+    of --config is started for this run, waited for, and taken down at the end.
+    """
+    from familiar.service import SubmitRun
+    from serve_app.follow.hints import Hints
+    from serve_app.goal_file import read_goal_text
+
+    order = SubmitRun(read_goal_text(goal, file), session, idempotency_key)
+    settings = read_config(config, overrides) if config is not None else None
+    if url is None and settings is not None:
+        service = serving(settings, key)
+        if service is None:
+            _run_alone(settings, order, follow, as_json, Hints("", f" --config {config}"))
+            return
+    else:
+        service = find_service(settings, url, key)
+    options = f" --url {url}" if url else f" --config {config}" if config else ""
+    _run_there(service, order, follow, as_json, Hints(service.where, options))
+
+
+def _run_there(
+    service: HttpService, order: SubmitRun, follow: bool, as_json: bool, hints: Hints
+) -> None:
+    """At a service that runs anyway: an interrupt stops the watching, not the run."""
+    accepted = service.submit(order)
+    if as_json:
+        document = {"kind": "accepted", **accepted.model_dump(mode="json"), "url": service.where}
+        print_json(document, line=follow)
+    elif not follow:
+        again = "" if accepted.created else ", which was there already"
+        out().print(f"run {accepted.run_id} in session {accepted.session_id}{again}")
+        out().print(f"  watch it: {hints.command(f'show {accepted.run_id} --follow')}")
+    if not follow:
+        return
+    from serve_app.follow.follow import follow as follow_run
+    from serve_app.follow.report import gather, print_report
+
+    try:
+        end = follow_run(service, accepted.run_id, out(), as_json=as_json)
+    except KeyboardInterrupt:
+        console = err()
+        console.print(f"{accepted.run_id} goes on.")
+        console.print(f"  watch it:  {hints.command(f'show {accepted.run_id} --follow')}")
+        console.print(f"  cancel it: {hints.command(f'cancel {accepted.run_id}')}")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if not as_json:
+        print_report(gather(service, accepted.run_id), out(), hints)
+    raise typer.Exit(code_of_outcome(end.outcome))
+
+
+def _run_alone(config: Config, order: SubmitRun, follow: bool, as_json: bool, hints: Hints) -> None:
+    """On a private Ray that ends with this command."""
+    from serve_app.doctor.check import refuse_if_missing
+    from serve_app.doctor.deployment import look_at_deployment
+    from serve_app.follow.hints import Hints
+    from serve_app.follow.report import print_report
+    from serve_app.follow.work import work_on
+    from serve_app.host import hosting
+    from serve_app.interrupt import catch_interrupts
+    from serve_app.phases import Phases
+
+    _check_goal(order, config)
+    phases = Phases(err())
+    with catch_interrupts(phases.say) as interrupts:
+        try:
+            checks = look_at_deployment(config, os.environ)
+            # Neither is used here: the goal goes to the orchestrator directly.
+            refuse_if_missing(c for c in checks if not c.name.startswith(("port", "keys")))
+            with hosting(config, phases, interrupts, http=False) as host:
+                from serve_app.client.actor import ActorService
+
+                service = ActorService(host.orchestrator, config.store.url)
+                work = work_on(
+                    service, order, out(), interrupts, show=follow, as_json=as_json and follow
+                )
+                if as_json and not follow:
+                    print_json(work.report.as_json())
+                elif not as_json:
+                    print_report(work.report, out(), Hints(service.where, hints.options))
+                service.close()
+        except KeyboardInterrupt:
+            raise typer.Exit(interrupts.exit_code) from None
+    raise typer.Exit(code_of_outcome(work.report.run.status))
+
+
+def _check_goal(order: SubmitRun, config: Config) -> None:
+    """Refuse before minutes go into a start what the orchestrator would refuse anyway."""
+    from familiar.goal import read_goal
+
+    read_goal(order.goal, max_bytes=config.api.max_goal_bytes, files=order.files)
+    if order.session_id is not None:
+        from serve_app.client.database import DatabaseHistory
+
+        history = DatabaseHistory(config.store.url)
+        try:
+            if not history.has_session(order.session_id):
+                raise InputError(
+                    f"There is no session {order.session_id} in {history.where}.",
+                    field="--session",
+                    remedy="`familiar ls` shows the sessions.",
+                )
+        finally:
+            history.close()

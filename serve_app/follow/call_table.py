@@ -1,0 +1,121 @@
+"""The calls of a run as a table, and one call with everything that went in and came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serve_app.models.call import CallDetail, CallSummary, TrySummary
+
+_STYLES = {"succeeded": "green", "published": "green", "failed": "red", "skipped": "dim red"}
+
+
+def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> None:
+    """One line a try; times are seconds since `zero`, the submission."""
+    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+    for name in ("call", "kind", "alias", "status", "replica", "devices"):
+        table.add_column(name, no_wrap=True)
+    for name in ("queued", "started", "1st token", "ended", "in", "cached", "out", "tok/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("file or failure", overflow="fold")
+    for call in calls:
+        status = Text(call.status, _STYLES.get(call.status, "cyan"))
+        if not call.tries:
+            why = call.output_file or ""
+            if call.skipped_because:
+                why = f"skipped: {', '.join(call.skipped_because)} failed"
+            empty = [""] * 10
+            table.add_row(call.call_id, call.kind, call.alias or "", status, *empty, Text(why))
+        for tried in call.tries:
+            last = tried is call.tries[-1]
+            table.add_row(
+                call.call_id if tried.attempt == 1 else f"  try {tried.attempt}",
+                call.kind,
+                tried.alias or call.alias or "",
+                status if last else Text(tried.status, _STYLES.get(tried.status, "cyan")),
+                tried.replica or "",
+                "; ".join(tried.devices),
+                *(
+                    "" if at is None else f"{at - zero:.2f}"
+                    for at in (
+                        tried.queued_at,
+                        tried.started_at,
+                        tried.first_token_at,
+                        tried.ended_at,
+                    )
+                ),
+                str(tried.prompt_tokens),
+                str(tried.cached_tokens),
+                str(tried.output_tokens),
+                _rate(tried),
+                Text(_failure(tried) or call.output_file or "", "red" if _failure(tried) else ""),
+            )
+    console.print(table)
+
+
+def print_call(call: CallDetail, console: Console) -> None:
+    """All texts of a call, whole."""
+    console.print(Text.assemble((call.call_id, "bold"), f" ({call.kind}), {call.status}"))
+    facts = [
+        ("turn", str(call.turn or "")),
+        ("alias", call.alias or ""),
+        ("file", call.output_file or ""),
+        ("after", ", ".join(call.depends_on)),
+        ("task", call.task or ""),
+        ("skipped", ", ".join(call.skipped_because)),
+    ]
+    for tried in call.tries:
+        facts += [
+            (
+                f"try {tried.attempt}",
+                f"{tried.status} on {tried.replica} {'; '.join(tried.devices)}",
+            ),
+            ("  queued", _moment(tried.queued_at)),
+            ("  started", _moment(tried.started_at)),
+            ("  1st token", _moment(tried.first_token_at)),
+            ("  ended", _moment(tried.ended_at)),
+            ("  tokens", f"{tried.prompt_tokens} in, {tried.output_tokens} out"),
+            ("  cached", str(tried.cached_tokens or "")),
+            ("  finish", tried.finish_reason or ""),
+            ("  repairs", ", ".join(tried.repairs)),
+            ("  failure", _failure(tried)),
+            ("  evidence", str(tried.failure_evidence or "")),
+            ("  partial", tried.partial or ""),
+            ("  prompt of", f"{tried.prompt_name}@{tried.prompt_version}"),
+        ]
+    for name, said in facts:
+        if said:
+            console.print(Text(f"  {name:<14}{said}"), soft_wrap=True)
+    for tried in call.tries:
+        for name, text in (
+            ("prompt", tried.prompt),
+            ("grammar", tried.grammar),
+            ("raw", tried.raw),
+            ("content", tried.content if tried.content != tried.raw else None),
+        ):
+            if text:
+                console.print(Text(f"\n--- {name} of try {tried.attempt}", "bold"))
+                console.print(Text(text), soft_wrap=True)
+
+
+def _rate(tried: TrySummary) -> str:
+    if tried.first_token_at is None or tried.ended_at is None or not tried.output_tokens:
+        return ""
+    seconds = tried.ended_at - tried.first_token_at
+    return f"{tried.output_tokens / seconds:.1f}" if seconds > 0 else ""
+
+
+def _failure(tried: TrySummary) -> str:
+    if tried.failure_class is None:
+        return ""
+    return f"{tried.failure_class}: {tried.failure_message or ''}"
+
+
+def _moment(at: float | None) -> str:
+    if at is None:
+        return ""
+    return datetime.fromtimestamp(at).isoformat(sep=" ", timespec="milliseconds")

@@ -1,0 +1,170 @@
+"""Bring a whole deployment up for as long as a block runs, and leave nothing behind after it.
+
+Without an address a private local Ray is started and belongs to this process; with one, the
+deployment goes into the Ray that is there. What was running before stays; what this process
+started ends with the block: by itself, by an error, or by a signal at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from familiar.config.schema import Config
+from familiar.errors import FamiliarError
+from familiar.service import namespace_of
+from serve_app.interrupt import Interrupts
+from serve_app.phases import Phases
+
+# Beyond the engines' own deadline, for placement and for one restart of the orchestrator.
+READY_MARGIN_S = 120.0
+CLOSE_S = 10.0
+TELL_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A deployment that is up. `ray_directory` is that of a private Ray; `started` says whether
+    this process brought the deployment up. The type of the orchestrator's handle is Ray's."""
+
+    config: Config
+    orchestrator: Any = field(repr=False)
+    url: str | None
+    ray_directory: Path | None
+    started: bool
+
+
+@contextlib.contextmanager
+def hosting(
+    config: Config,
+    phases: Phases,
+    interrupts: Interrupts,
+    *,
+    address: str | None = None,
+    http: bool = True,
+) -> Iterator[Host]:
+    """Start what is not there yet, wait until runs can be worked on, and end it after the block.
+
+    `http` also starts the API at `api.host` and `api.port`. Raises `FamiliarError`.
+    """
+    undo = contextlib.ExitStack()
+    try:
+        directory = _ray(config, phases, interrupts, undo, address)
+        host = _deploy(config, phases, interrupts, undo, directory, http=http)
+        with phases.phase("engines", "loading until every pool has a ready replica"):
+            _wait(config, host.orchestrator, phases, interrupts)
+        yield host
+    finally:
+        with interrupts.shielded(), phases.phase("shutdown", "ending what was started"):
+            undo.close()
+
+
+def _ray(
+    config: Config,
+    phases: Phases,
+    interrupts: Interrupts,
+    undo: contextlib.ExitStack,
+    address: str | None,
+) -> Path | None:
+    """Start or connect; the directory of the private Ray, if it is one."""
+    doing = "starting a private one" if address is None else f"connecting to {address}"
+    with phases.phase("Ray", doing):
+        from cluster.local import connect, start_local
+
+        namespace = namespace_of(config.deployment)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        directory: Path | None = None
+        if address is not None:
+            import ray
+
+            undo.callback(ray.shutdown)
+            connect(address, namespace=namespace)
+        else:
+            cluster = start_local(config.cluster, namespace=namespace)
+            undo.callback(cluster.stop)
+            directory = cluster.temp_dir
+        interrupts.install()
+    return directory
+
+
+def _deploy(
+    config: Config,
+    phases: Phases,
+    interrupts: Interrupts,
+    undo: contextlib.ExitStack,
+    directory: Path | None,
+    *,
+    http: bool,
+) -> Host:
+    with phases.phase("service", "starting the orchestrator" + " and the API" * http):
+        from actors.deploy import ensure_deployment, find_orchestrator
+
+        started = find_orchestrator(config.deployment) is None
+        if started and directory is None:
+            undo.callback(_take_down, config)
+        # Engines begin to load now and go on loading while Serve starts.
+        orchestrator = ensure_deployment(config)
+        if directory is not None:
+            undo.callback(_close, orchestrator)
+        if http:
+            _serve(config, undo, own_ray=directory is not None)
+            interrupts.install()
+    return Host(config, orchestrator, url_of(config) if http else None, directory, started)
+
+
+def _serve(config: Config, undo: contextlib.ExitStack, *, own_ray: bool) -> None:
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    from ray import serve
+
+    from serve_app.serving import APPLICATION, deploy
+
+    if not own_ray and APPLICATION not in serve.status().applications:
+        undo.callback(serve.delete, APPLICATION)
+    deploy(config)
+
+
+def _wait(config: Config, orchestrator: Any, phases: Phases, interrupts: Interrupts) -> None:
+    from actors.deploy import wait_ready
+
+    told: tuple[tuple[str, ...], float] = ((), 0.0)
+
+    def report(reasons: tuple[str, ...]) -> None:
+        nonlocal told
+        interrupts.check()
+        now = time.monotonic()
+        if reasons != told[0] or now - told[1] >= TELL_EVERY_S:
+            told = (reasons, now)
+            for reason in reasons:
+                phases.note(reason)
+
+    longest = max(pool.start_deadline_s for pool in config.pools.values())
+    wait_ready(orchestrator, timeout_s=longest + READY_MARGIN_S, report=report)
+
+
+def _close(orchestrator: Any) -> None:
+    """Let it finish what it is writing. Its Ray ends right after, so a failure changes nothing."""
+    import ray
+    from ray.exceptions import RayError
+
+    with contextlib.suppress(RayError):
+        ray.get(orchestrator.close.remote(), timeout=CLOSE_S)
+
+
+def _take_down(config: Config) -> None:
+    from actors.deploy import take_down
+
+    with contextlib.suppress(FamiliarError):
+        take_down(config)
+
+
+def url_of(config: Config) -> str:
+    """Where this machine reaches the API of `config`."""
+    host = config.api.host
+    if host in ("0.0.0.0", "::", ""):
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.api.port}"
