@@ -34,9 +34,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from cluster import guard
 from cluster.ports import check_port_free
@@ -52,7 +55,7 @@ HEALTH_CHECK: Mapping[str, int] = {
 }
 """Ray system settings: three checks missed in a row, 2 s apart with 2 s each to answer: ~8 s."""
 
-START_TRIES = 3
+START_TIMEOUT_S = 300.0
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -127,34 +130,29 @@ def start_local(
     if dashboard_port is not None:
         check_port_free("127.0.0.1", dashboard_port, purpose="Ray's dashboard")
     _refuse_second_ray()
-    for left in reversed(range(START_TRIES)):
-        directory = make_directory(temp_root)
-        watcher = _start_guard(directory)
-        variables = {
-            guard.MARKER: str(directory),
-            "PYTHONPATH": _python_path(import_paths),
-            _LOOPBACK_SWITCH: "0",
-        }
-        try:
-            with _environment(variables):
-                address, dashboard_url = _init(
-                    settings, directory, namespace, dashboard_port, log_to_driver
-                )
-        except BaseException as error:
-            LocalCluster("", directory, namespace, None, watcher).stop()
-            if not isinstance(error, Exception):
-                raise
-            # Ray gives its node 30 s, which a cold or busy machine can miss.
-            if left and "timed out" in str(error):
-                continue
+    directory = make_directory(temp_root)
+    watcher = _start_guard(directory)
+    variables = {
+        guard.MARKER: str(directory),
+        "PYTHONPATH": _python_path(import_paths),
+        _LOOPBACK_SWITCH: "0",
+    }
+    try:
+        with _environment(variables), _patience():
+            address, dashboard_url = _init(
+                settings, directory, namespace, dashboard_port, log_to_driver
+            )
+    except BaseException as error:
+        LocalCluster("", directory, namespace, None, watcher).stop()
+        if isinstance(error, Exception):
             raise ClusterError(
                 f"A local Ray did not start: {error}",
                 remedy="Is there memory, disk under /tmp and a free CPU? `familiar doctor` looks.",
             ) from error
-        cluster = LocalCluster(address, directory, namespace, dashboard_url, watcher)
-        atexit.register(cluster.stop)
-        return cluster
-    raise AssertionError("unreachable: the last try returns or raises")
+        raise
+    cluster = LocalCluster(address, directory, namespace, dashboard_url, watcher)
+    atexit.register(cluster.stop)
+    return cluster
 
 
 def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> None:
@@ -244,6 +242,34 @@ def _init(
         )
     url = context.dashboard_url
     return ray.get_runtime_context().gcs_address, f"http://{url}" if url else None
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Let a node take `START_TIMEOUT_S` to come up while its raylet lives; Ray gives up after 30 s.
+
+    Two agents have to import half of Ray first, about 4 s of CPU, which takes longer than that on a
+    small machine where engines load at the same time.
+    """
+    services = importlib.import_module("ray._private.services")
+    usual = services.get_node
+    deadline = time.monotonic() + START_TIMEOUT_S
+
+    def patient(gcs_address: str, node_id: str) -> object:
+        while True:
+            try:
+                return usual(gcs_address, node_id)
+            except RuntimeError:
+                children = psutil.Process().children()
+                if time.monotonic() > deadline or not any(c.name() == "raylet" for c in children):
+                    raise
+            time.sleep(0.1)
+
+    vars(services)["get_node"] = patient
+    try:
+        yield
+    finally:
+        vars(services)["get_node"] = usual
 
 
 @contextlib.contextmanager
