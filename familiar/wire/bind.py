@@ -48,9 +48,14 @@ def bind(
         for problem in block.problems:
             bound.problems.append(_cut_off(problem.offset) if cut and block.keep_text else problem)
         repairs = list(block.repairs)
-        for found in block.calls:
-            _bind_call(bound, found, repairs, tools, cut, limits)
+        room = limits.max_calls - len(bound.calls)
+        for found in block.calls[:room]:
+            _bind_call(bound, found, repairs, tools, cut)
             repairs = []
+        if len(block.calls) > room:
+            message = f"The answer holds more than {limits.max_calls} calls; the rest was left out."
+            bound.problems.append(Problem("too_many_calls", block.start, message))
+            break
     _settle_unoffered(bound, tools)
     return bound
 
@@ -69,15 +74,9 @@ def _bind_call(
     block_repairs: list[Repair],
     tools: OfferedTools,
     cut: bool,
-    limits: Limits,
 ) -> None:
     if cut and not found.closed:
         bound.problems.append(_cut_off(found.start))
-        return
-    if len(bound.calls) >= limits.max_calls:
-        bound.problems.append(
-            Problem("too_many_calls", found.start, "The answer holds too many calls.")
-        )
         return
     repairs = [*block_repairs, *found.repairs]
     name = found.name or _inferred_name(found, tools, repairs)

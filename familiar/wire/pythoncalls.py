@@ -16,7 +16,9 @@ from familiar.wire.tokens import TooManyTags
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _NAME = re.compile(r"[A-Za-z_][\w.\-]{0,255}")
 _NUMBER = re.compile(r"[+-]?(?:\d{1,64}(?:\.\d{0,64})?|\.\d{1,64})(?:[eE][+-]?\d{1,4})?")
-_LIST = re.compile(r"(?:^|(?<=\n))[ \t]{0,16}\[(?=\s{0,64}[A-Za-z_][\w.\-]{0,255}\()")
+_LIST = r"[ \t]{0,16}\[(?=\s{0,64}[A-Za-z_][\w.\-]{0,255}\()"
+# Two patterns, as one with an alternative in front could not skip to the next line break.
+_FIRST_LIST, _LATER_LIST = re.compile(r"\s{0,16}" + _LIST), re.compile(r"\n" + _LIST)
 _STRING_STOP = {"'": re.compile(r"['\\]"), '"': re.compile(r'["\\]')}
 _ESCAPES = {
     "n": "\n",
@@ -152,12 +154,14 @@ class LiteralReader:
 
 def scan_python(window: Window, syntax: PythonSyntax) -> list[Block]:
     """Blocks of Python-like calls: between the syntax's tags, or a list that starts a line."""
-    opening = re.compile(re.escape(syntax.open)) if syntax.open else _LIST
+    opening = re.compile(re.escape(syntax.open)) if syntax.open else _LATER_LIST
     opener = Ahead(opening, window.text, window.end)
+    first = None if syntax.open else _FIRST_LIST.match(window.text, window.start, window.end)
     reader = LiteralReader(window.text, window.end, window.limits.max_depth)
     blocks: list[Block] = []
     position, seen, budget = window.start, 0, 4 * (window.end - window.start) + 4096
-    while (match := opener.at(position)) is not None:
+    while (match := first or opener.at(position)) is not None:
+        first = None
         seen += 1
         block = Block(match.start(), match.end())
         try:

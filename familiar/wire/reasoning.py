@@ -71,14 +71,10 @@ def _close(text: str, split: Split, start: int, close: int, dialect: Dialect) ->
 def _answer_from(text: str, split: Split, position: int, closer: str) -> None:
     """The answer begins behind the mark, its repetitions, and the white space that follows."""
     split.closed = True
-    while True:
-        while position < len(text) and text[position].isspace():
-            position += 1
-        if not text.startswith(closer, position):
-            break
+    repeated = re.compile(rf"\s*+(?:{re.escape(closer)}\s*+)*+").match(text, position)
+    split.start = repeated.end() if repeated else position
+    if text[position : split.start].strip():
         split.repairs.append(Repair("stray_reasoning_close", position))
-        position += len(closer)
-    split.start = position
 
 
 def _everywhere(text: str, dialect: Dialect, split: Split, in_reasoning: bool) -> None:

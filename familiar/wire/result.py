@@ -25,7 +25,7 @@ class Limits:
     """
 
     max_bytes: int = 8 * 1024 * 1024
-    max_tags: int = 20_000
+    max_tags: int = 8_192
     max_broken: int = 64
     max_calls: int = 256
     max_depth: int = 64

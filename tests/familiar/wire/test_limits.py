@@ -65,7 +65,11 @@ def test_nesting_is_capped() -> None:
 
 def test_the_number_of_calls_is_capped() -> None:
     limits = Limits(max_calls=3)
-    text = '<tool_call>{"name": "f", "arguments": {}}</tool_call>' * 5
-    parsed = parse_output(text, dialect="hermes_json", limits=limits)
-    assert len(parsed.calls) == 3
-    assert {problem.name for problem in parsed.problems} == {"too_many_calls"}
+    one = '{"name": "f", "arguments": {}}'
+    for text in (
+        f"<tool_call>{one}</tool_call>" * 5,
+        f"<tool_call>[{', '.join([one] * 5)}]</tool_call>",
+    ):
+        parsed = parse_output(text, dialect="hermes_json", limits=limits)
+        assert len(parsed.calls) == 3
+        assert [problem.name for problem in parsed.problems] == ["too_many_calls"]
