@@ -47,15 +47,18 @@ def hosting(
     *,
     address: str | None = None,
     http: bool = True,
+    keep: bool = False,
 ) -> Iterator[Host]:
     """Start what is not there yet, wait until runs can be worked on, and end it after the block.
 
-    `http` also starts the API at `api.host` and `api.port`. Raises `FamiliarError`.
+    `http` also starts the API at `api.host` and `api.port`. With `keep`, a deployment that runs
+    already is used as it is, even if it was started from other code or another configuration;
+    else it is brought up to date. Raises `FamiliarError`.
     """
     undo = contextlib.ExitStack()
     try:
         directory = _ray(config, phases, interrupts, undo, address)
-        host = _deploy(config, phases, interrupts, undo, directory, http=http)
+        host = _deploy(config, phases, interrupts, undo, directory, http=http, keep=keep)
         with phases.phase("engines", "loading until every pool has a ready replica"):
             _wait(config, host.orchestrator, phases, interrupts)
         yield host
@@ -100,21 +103,22 @@ def _deploy(
     directory: Path | None,
     *,
     http: bool,
+    keep: bool,
 ) -> Host:
     with phases.phase("service", "starting the orchestrator" + " and the API" * http):
         from actors.deploy import ensure_deployment, find_orchestrator
 
-        started = find_orchestrator(config.deployment) is None
-        if started and directory is None:
+        known = find_orchestrator(config.deployment)
+        if known is None and directory is None:
             undo.callback(_take_down, config)
         # Engines begin to load now and go on loading while Serve starts.
-        orchestrator = ensure_deployment(config)
+        orchestrator = known if keep and known is not None else ensure_deployment(config)
         if directory is not None:
             undo.callback(_close, orchestrator)
         if http:
             _serve(config, undo, own_ray=directory is not None)
             interrupts.install()
-    return Host(config, orchestrator, url_of(config) if http else None, directory, started)
+    return Host(config, orchestrator, url_of(config) if http else None, directory, known is None)
 
 
 def _serve(config: Config, undo: contextlib.ExitStack, *, own_ray: bool) -> None:
