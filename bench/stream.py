@@ -11,14 +11,18 @@ Twice: 64 scripted streams of 100 tok/s side by side, and vLLM with the embedded
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
+import time
 from typing import Any
 
 import ray
 
+from actors.engines.build import build_engine
 from bench.deployment import Deployment, deployment
 from bench.report import report, spread
+from familiar.config.schema import PoolConfig
 from familiar.engine import GenerateRequest, Message, Sampling
 from familiar.event import CallSucceeded
 
@@ -77,17 +81,26 @@ def through_files(target: Deployment, count: int, round_: int) -> float:
     return tokens / (max(call.timing.ended_at for call in calls) - start)
 
 
-def engine_alone(replica: Any, count: int, tokens: int, round_: int) -> float:
-    """Tokens/s of the same generations in the same engine, with the deltas dropped."""
-    requests = [
-        GenerateRequest(
+class EngineAlone:
+    """The same engine in a process of its own, idle while the deployment's works."""
+
+    async def start(self, pool: PoolConfig) -> None:
+        self._engine = build_engine(pool, pool.replicas[0], replica_id="alone:0")
+        await self._engine.start()
+
+    async def drain(self, count: int, tokens: int, round_: int) -> float:
+        """Tokens/s of `count` generations side by side, their deltas dropped."""
+        start = time.perf_counter()
+        drawn = await asyncio.gather(*(self._one(index, tokens, round_) for index in range(count)))
+        return sum(drawn) / (time.perf_counter() - start)
+
+    async def _one(self, index: int, tokens: int, round_: int) -> int:
+        request = GenerateRequest(
             request_id=f"alone-{round_}/f{index}/1",
             messages=(Message("user", f"Write part {index} of the story."),),
             sampling=Sampling(temperature=0.8, max_tokens=tokens, seed=7),
         )
-        for index in range(count)
-    ]
-    return float(ray.get(replica.drain.remote(requests)))
+        return sum([delta.tokens async for delta in self._engine.generate(request)])
 
 
 def measure(
@@ -96,10 +109,11 @@ def measure(
     """The median ratio of `rounds` alternating pairs, and all of them."""
     ratios: list[float] = []
     with deployment(settings(pool, count, tokens), ready_s=600.0) as target:
-        replica = ray.get_actor("replica:measured:0", namespace="familiar-bench")
+        alone_engine = ray.remote(EngineAlone).options(num_cpus=0, max_concurrency=256).remote()
+        ray.get(alone_engine.start.remote(target.config.pools["measured"]))
         through_files(target, count, 0)
         for round_ in range(1, rounds + 1):
-            alone = engine_alone(replica, count, tokens, round_)
+            alone = ray.get(alone_engine.drain.remote(count, tokens, round_))
             files = through_files(target, count, round_)
             ratios.append(files / alone)
             print(f"{name}: alone {alone:.1f} tok/s, into files {files:.1f} tok/s")

@@ -12,6 +12,7 @@ from typing import Literal
 
 from familiar.engine import FinishReason, GenerateRequest
 from familiar.errors import FailureClass
+from familiar.pickling import by_position
 
 CallKind = Literal["plan", "worker", "synthesis"]
 CallMode = Literal["text", "output_file"]
@@ -19,6 +20,7 @@ DocumentKind = Literal["raw", "document", "html-page", "html-contract"]
 JsonScalar = str | int | float | bool | None
 
 
+@by_position
 @dataclass(frozen=True, slots=True, order=True)
 class CallKey:
     """One try of one call."""
@@ -31,6 +33,7 @@ class CallKey:
         return f"{self.run_id}/{self.call_id}/{self.attempt}"
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """Seconds. `first_token_s` and `total_s` count from the start on the replica, `stall_s` between
@@ -41,6 +44,7 @@ class Deadlines:
     total_s: float
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class DocumentSpec:
     """What to make of the raw text before it becomes the file.
@@ -58,6 +62,7 @@ class DocumentSpec:
     listing: bool = False
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class CallOrder:
     """What a workbench is asked to carry out."""
@@ -74,6 +79,7 @@ class CallOrder:
     max_bytes: int = 16 * 1024 * 1024
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds since the Unix epoch by the workbench's clock; `longest_gap_s` between two deltas."""
@@ -84,6 +90,7 @@ class Timing:
     longest_gap_s: float = 0.0
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one try."""
@@ -93,6 +100,7 @@ class Usage:
     cached_tokens: int = 0
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a try failed: a class that recovery acts on, a sentence, and the evidence for both."""
@@ -102,6 +110,7 @@ class Failure:
     evidence: dict[str, JsonScalar] = field(default_factory=dict)
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
     """What came of a try.
@@ -122,6 +131,7 @@ class CallOutcome:
     partial: str | None = None
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Publication:
     """A finished file on its way into the workspace's history. Safe to repeat at any point.
@@ -139,6 +149,7 @@ class Publication:
     alias: str
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Published:
     """Where a publication ended: the commit that holds the file (40 hex digits) and its size."""

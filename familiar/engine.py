@@ -11,9 +11,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from familiar.pickling import by_position
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message, as it is rendered by the model's own chat template."""
@@ -22,6 +25,7 @@ class Message:
     content: str
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are drawn. `max_tokens` bounds the answer; `seed` makes an engine repeatable."""
@@ -35,6 +39,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class OutputGrammar:
     """What the decoded text may be. `kind` names the notation of `text`: a JSON schema, an EBNF
@@ -44,6 +49,7 @@ class OutputGrammar:
     text: str
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One generation. `request_id` is unique for a try: `run/call/attempt`."""
@@ -54,6 +60,7 @@ class GenerateRequest:
     grammar: OutputGrammar | None = None
 
 
+@by_position
 @dataclass(frozen=True, slots=True)
 class Delta:
     """A piece of the answer.
