@@ -73,6 +73,8 @@ class PartialFile:
         await asyncio.shield(self._flight)
 
     def _write(self, text: str, last: bool) -> None:
+        if self._made and self._fd is None:
+            return  # closed after its last write; opening it anew would empty it
         try:
             if self._fd is None:
                 self._fd = self._workspace.open_new(self.path)
