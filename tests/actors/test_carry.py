@@ -367,7 +367,7 @@ async def test_a_full_disk_fails_the_call_and_keeps_what_fitted(small_disk: Path
 async def test_a_file_whose_last_write_failed_is_not_emptied(small_disk: Path) -> None:
     """The disk gets full with the very last batch, when the file is closed already."""
     (small_disk / "hog").write_bytes(b"x" * 200_000)
-    text = "word " * 12_000  # one batch, more than the 15 blocks that are left
+    text = "word " * 13_000  # one batch, more than the 15 blocks that are left
     outcome = await carry_out(
         order(workspace=small_disk), stream(Delta(text, 1, "stop")), Workspace(small_disk)
     )
