@@ -21,12 +21,11 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatcher import Dispatcher
-from actors.fingerprint import code_hash, replica_fingerprint
+from actors.fingerprint import replica_fingerprint
 from actors.named_actor import end_actor, find_actor
-from actors.remote_error import cause_of
 from actors.supervisor import REPLICA_PREFIX, Supervisor
-from actors.workbench_actor import WORKBENCH, get_workbench
-from actors.workspace import Workspace
+from actors.workbench_actor import WORKBENCH
+from actors.workbench_client import WorkbenchClient
 from cluster.assignment import replicas_of
 from cluster.placement import Placement, reserve
 from familiar.call import (
@@ -40,13 +39,11 @@ from familiar.call import (
     Usage,
 )
 from familiar.config.schema import Config
-from familiar.errors import CallError, ClusterError, FailureClass, StaleEpoch
+from familiar.errors import ClusterError, FailureClass
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
 
 PLACE_PAUSE_S = 5.0
 RELEASE_PAUSE_S = 0.2
-PUBLISH_TRIES = 12
-PUBLISH_PAUSE_S = 0.25
 ASK_TIMEOUT_S = 10.0
 
 log = logging.getLogger("familiar.pools")
@@ -60,14 +57,12 @@ class Pools:
         self._epoch = epoch
         self._dispatcher = dispatcher
         self._namespace = namespace_of(config.deployment)
-        self._workbench: Any = None
         self._root = str(Path(config.workspace.root).expanduser())
-        self._mark = ""
+        self._workbench = WorkbenchClient(self._namespace, self._root, epoch)
         self._remote: set[str] = set()
         self._settled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._held: dict[CallKey, str] = {}
         self._committed: defaultdict[str, list[CallKey]] = defaultdict(list)
-        self._workspaces: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._place_error: str = ""
         self._alias_of: dict[CallKey, str] = {}
@@ -87,8 +82,8 @@ class Pools:
 
     async def open(self) -> None:
         """Find or start the workbench, fence off older orchestrators, adopt what is still held."""
-        self._workbench = await asyncio.to_thread(self._get_workbench)
-        await self._ask_held(WORKBENCH, self._workbench)
+        await self._workbench.open()
+        await self._ask_held(WORKBENCH, self._workbench.handle)
         await asyncio.to_thread(self._end_unnamed)
         known = await asyncio.to_thread(self._known_replicas)
         await asyncio.gather(*(self._ask_held(name, handle) for name, handle in known.items()))
@@ -109,7 +104,7 @@ class Pools:
         self._alias_of[order.key] = order.alias
         try:
             if order.workspace and order.output_file is not None:
-                await self._ensure_workspace(order.workspace)
+                await self._workbench.ensure_workspace(order.workspace)
             if self._held.get(order.key) == WORKBENCH or replica in self._remote:
                 return await self._carry_beside(replica, order)
             supervisor = self._supervisors.get(replica)
@@ -126,19 +121,13 @@ class Pools:
     async def _carry_beside(self, replica: str, order: CallOrder) -> CallOutcome:
         supervisor = self._supervisors.get(replica)
         handle = None if supervisor is None else supervisor.handle
-        try:
-            outcome: CallOutcome = await self._workbench.carry_out.remote(order, replica, handle)
-            return outcome
-        except (RayActorError, RayTaskError) as error:
-            cause = cause_of(error)
-            if isinstance(cause, StaleEpoch):
-                raise cause from None
+        outcome = await self._workbench.carry_out(order, replica, handle)
+        if outcome is None:
             await self._abort(replica, order.key)
             return _failed(
-                order.key,
-                FailureClass.WORKBENCH_LOST,
-                f"the workbench that carried it out is gone: {type(cause).__name__}",
+                order.key, FailureClass.WORKBENCH_LOST, "the workbench that carried it out is gone"
             )
+        return outcome
 
     async def holder(self, key: CallKey, replica: str) -> str | None:
         """Who holds a try of an earlier orchestrator. When nobody does, `replica` can begin it
@@ -162,14 +151,14 @@ class Pools:
                     await supervisor.handle.abort.remote(str(key))
 
     def forget(self, replica: str, key: CallKey) -> None:
-        self._held.pop(key, None)
-        self._committed[WORKBENCH if replica in self._remote else replica].append(key)
+        usual = WORKBENCH if replica in self._remote else replica
+        self._committed[self._held.pop(key, usual)].append(key)
 
     async def cancel(self, replica: str, key: CallKey) -> None:
         supervisor = self._supervisors.get(replica)
-        handles = [self._workbench, supervisor.handle if supervisor else None]
+        handles = [self._workbench.handle, supervisor.handle if supervisor else None]
         for handle in filter(None, handles):
-            with contextlib.suppress(RayActorError, RayTaskError, TimeoutError):
+            with contextlib.suppress(RayError, TimeoutError):
                 async with asyncio.timeout(ASK_TIMEOUT_S):
                     await handle.cancel.remote(key)
 
@@ -177,39 +166,7 @@ class Pools:
 
     async def publish(self, publication: Publication) -> Published:
         """Publish through a workbench that may be restarting. Raises `CallError`, `StaleEpoch`."""
-        last: BaseException | None = None
-        for round_ in range(PUBLISH_TRIES):
-            try:
-                published: Published = await self._workbench.publish.remote(publication)
-                return published
-            except (RayActorError, RayTaskError) as error:
-                last = cause_of(error)
-                if isinstance(last, StaleEpoch):
-                    raise last from None
-                log.warning("publishing %s for %s: %s", publication.path, publication.key, last)
-            await asyncio.sleep(PUBLISH_PAUSE_S * 2 ** min(round_, 5))
-        raise CallError(
-            f"{publication.path} of {publication.key} could not be published: {last}",
-            failure_class=FailureClass.WORKSPACE_FAILED,
-            evidence={"path": publication.path, "tries": PUBLISH_TRIES},
-            remedy="The database keeps the text; make room or mend the repository and run again.",
-        )
-
-    async def _ensure_workspace(self, root: str) -> None:
-        making = self._workspaces.get(root)
-        if making is None or (making.done() and making.exception() is not None):
-            making = asyncio.ensure_future(self._make_workspace(root))
-            self._workspaces[root] = making
-        await asyncio.shield(making)
-
-    async def _make_workspace(self, root: str) -> None:
-        for round_ in range(PUBLISH_TRIES):
-            try:
-                await self._workbench.create_workspace.remote(root)
-                return
-            except RayActorError:
-                await asyncio.sleep(PUBLISH_PAUSE_S * 2 ** min(round_, 4))
-        raise ClusterError("The workbench beside the workspace does not come up.")
+        return await self._workbench.publish(publication)
 
     # What people and the scheduler see.
 
@@ -263,7 +220,7 @@ class Pools:
             s.replica: s.read_progress() for s in self._supervisors.values() if s.state == "ready"
         }
         if self._remote:
-            asked[WORKBENCH] = self._workbench.progress.remote()
+            asked[WORKBENCH] = self._workbench.handle.progress.remote()
         answers = await asyncio.gather(*asked.values(), return_exceptions=True)
         return tuple(
             CallProgress(
@@ -300,7 +257,7 @@ class Pools:
         beside = wish == "node"
         if wish == "auto" and handle is not None:
             with contextlib.suppress(RayActorError, RayTaskError):
-                beside = not await handle.sees.remote(self._root, self._mark)
+                beside = not await handle.sees.remote(self._root, self._workbench.mark)
         (self._remote.add if beside else self._remote.discard)(view.replica)
         if supervisor.state == "ready":
             self._settled[view.replica].set()
@@ -341,17 +298,12 @@ class Pools:
             batches, self._committed = self._committed, defaultdict(list)
             for name, keys in batches.items():
                 handle = (
-                    self._workbench
+                    self._workbench.handle
                     if name == WORKBENCH
                     else getattr(self._supervisors.get(name), "handle", None)
                 )
                 if handle is not None:
                     handle.release.remote(keys)
-
-    def _get_workbench(self) -> Any:
-        Path(self._root).mkdir(parents=True, exist_ok=True)
-        self._mark = Workspace(self._root).mark()
-        return get_workbench(self._namespace, code_hash())
 
     def _known_replicas(self) -> dict[str, Any]:
         found = {

@@ -2,8 +2,8 @@
 
 Two pools: `near` carries its calls out in two replicas' own processes, `far` through the workbench
 beside the workspace. Every run of `GOAL` has the same plan, made by a scripted model: files and
-texts over both pools, with dependencies between them. `invocations` is the engines' own account of
-what they were asked to generate.
+texts over both pools, with dependencies between them. `SLOW_GOAL` has two long texts instead.
+`invocations` is the engines' own account of what they were asked to generate.
 """
 
 from __future__ import annotations
@@ -58,6 +58,17 @@ PLAN: dict[str, Any] = {
 FILES = ("one.md", "two.md", "three.md", "four.md")
 GOAL = "Write `one.md`, `two.md`, `three.md` and `four.md`."
 
+SLOW = "take-your-time"
+SLOW_GOAL = f"Talk for some seconds, {SLOW}."
+SLOW_PLAN: dict[str, Any] = {
+    "continue": False,
+    "worker_calls": [
+        {"id": "talk", "alias": "naughty", "prompt": f"Talk, {SLOW}."},
+        {"id": "listen", "alias": "grandpa", "prompt": f"Listen, {SLOW}."},
+    ],
+}
+"""Two calls that stream for some seconds, one in its replica and one over the workbench."""
+
 WORDS = "# $call of $run, try $attempt\n\n" + " ".join(f"word{n}" for n in range(24)) + "\n"
 
 
@@ -67,10 +78,17 @@ def script(folder: Path, **changes: object) -> dict[str, Any]:
         "rates": {"ttft_s": 0.05, "tokens_per_s": 60, "jitter": 0.5},
         "rules": [
             {
+                "when": {"call": "plan-*", "contains": SLOW},
+                "answer": json.dumps(SLOW_PLAN),
+                "rates": {"tokens_per_s": 400},
+            },
+            {
                 "when": {"call": "plan-*"},
                 "answer": json.dumps(PLAN),
                 "rates": {"tokens_per_s": 400},
-            }
+            },
+            {"when": {"call": "synthesis-*"}, "answer": "Done."},
+            {"when": {"contains": SLOW}, "rates": {"tokens_per_s": 10}},
         ],
         "answer": {"template": WORDS},
         "invocations": str(folder / "invocations"),
@@ -196,6 +214,14 @@ class Deployment:
     def replicas(self) -> dict[str, ReplicaView]:
         pools = self.ask(self.orchestrator.pools.remote)
         return {replica.replica: replica for pool in pools for replica in pool.replicas}
+
+    def arm(self, step: str) -> Path:
+        """Have the next process that reaches `step` (see `actors.crash`) die there. The file that
+        says so is returned; FAMILIAR_CRASH must have named it when Ray was started."""
+        armed, draft = self.folder / "armed", self.folder / "draft"
+        draft.write_text(step)
+        draft.rename(armed)
+        return armed
 
     def wait_replaced(self, name: str, pid: int) -> None:
         """Wait until another process than `pid` serves as the actor `name`."""

@@ -77,10 +77,12 @@ class Kill:
 # -- killing -------------------------------------------------------------------------------------
 
 
-def strike(deployment: Deployment, victim: str, seed: str) -> Kill:
+def strike(deployment: Deployment, victim: str, number: int) -> Kill:
     """Start runs, kill the victim at a drawn boundary, and wait for its successor."""
+    seed = f"{victim}-{number}"
     draw = random.Random(seed)
-    boundary = draw.choice([*STEPS[victim], "event"])
+    boundaries = ["event", *STEPS[victim]]
+    boundary = boundaries[number % len(boundaries)]
     if boundary == "event":
         return kill_after_event(deployment, victim, draw, seed)
     nth = draw.randint(1, STEPS[victim][boundary])
@@ -89,10 +91,7 @@ def strike(deployment: Deployment, victim: str, seed: str) -> Kill:
 
 def let_it_die(deployment: Deployment, victim: str, step: str, seed: str) -> Kill:
     pids = {deployment.pid(name): name for name in processes(deployment, victim)}
-    armed = deployment.folder / "armed"
-    draft = deployment.folder / "draft"
-    draft.write_text(f"{victim}/{step}")
-    draft.rename(armed)
+    armed = deployment.arm(f"{victim}/{step}")
     runs = submit(deployment)
     wait_for(lambda: not armed.exists(), f"the crash of {victim} at {step}")
     (died,) = [pid for pid in pids if Path(f"{armed}.{pid}").exists()]
@@ -230,7 +229,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(
     deployment: Deployment, victim: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = time.monotonic()
-    kills = [strike(deployment, victim, f"{victim}-{number}") for number in range(KILLS)]
+    kills = [strike(deployment, victim, number) for number in range(KILLS)]
     runs = [run_id for each in kills for run_id in each.runs]
     deployment.wait_ended(runs)
     histories = {run_id: deployment.history(run_id) for run_id in runs}

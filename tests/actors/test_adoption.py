@@ -1,0 +1,226 @@
+"""What outlives an orchestrator is adopted, what nobody holds is begun again, the late are refused.
+
+One deployment serves the whole module; before each test it is brought back to how it began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, RayActorError
+
+from actors.remote_error import cause_of
+from actors.store.store import Store
+from familiar import event as ev
+from familiar.config.schema import Config
+from familiar.errors import StaleEpoch
+from familiar.service import SubmitRun
+from tests.actors.deployment import (
+    SLOW_GOAL,
+    Deployment,
+    deployed,
+    kill,
+    local_ray,
+    scripted_config,
+    wait_for,
+)
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("adoption")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAMILIAR_CRASH", str(folder / "armed"))
+        with local_ray(), deployed(scripted_config(folder), folder) as made:
+            yield made
+
+
+@pytest.fixture
+def deployment(lasting: Deployment) -> Deployment:
+    lasting.redeploy(scripted_config(lasting.folder))
+    return lasting
+
+
+def wait_streaming(deployment: Deployment, run_id: str) -> None:
+    """Until both calls of a slow run have some tokens."""
+
+    def flowing() -> bool:
+        progress = deployment.ask(lambda: deployment.orchestrator.progress.remote(run_id))
+        return {each.call for each in progress if each.tokens > 2} == {"talk", "listen"}
+
+    wait_for(flowing, f"the streams of {run_id}")
+
+
+def bodies(deployment: Deployment, run_id: str) -> dict[str, list[Any]]:
+    """The run's events by type."""
+    found: dict[str, list[Any]] = {}
+    for event in deployment.history(run_id):
+        found.setdefault(event.body.type, []).append(event.body)
+    return found
+
+
+def calls_made(deployment: Deployment, run_id: str) -> list[tuple[str, int]]:
+    """Every (call, attempt) that an engine was asked for."""
+    return sorted((i.call, i.attempt) for i in deployment.invocations() if i.run == run_id)
+
+
+def known_runs(deployment: Deployment) -> set[str]:
+    return {row.run_id for row in deployment.reader.list_runs(limit=100)}
+
+
+ONCE = [("listen", 1), ("plan-1", 1), ("synthesis-1", 1), ("talk", 1)]
+
+
+def test_streams_outlive_the_orchestrator_and_are_adopted_from_whoever_holds_them(
+    deployment: Deployment,
+) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    kill(deployment.pid("orchestrator"))
+    deployment.wait_ended([run_id])
+
+    events = bodies(deployment, run_id)
+    replica = {body.call: body.replica for body in events["call.dispatched"]}
+    adopted = {body.call: body.holder for body in events["call.adopted"]}
+    assert adopted == {"talk": replica["talk"], "listen": "workbench"}
+    assert events["run.ended"][0].outcome == "succeeded"
+    assert calls_made(deployment, run_id) == ONCE
+
+
+def test_an_answer_that_came_while_there_was_no_orchestrator_is_kept_for_the_next_one(
+    deployment: Deployment,
+) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    ray.kill(deployment.orchestrator, no_restart=True)
+    held = {"talk", "listen"}
+
+    def ended() -> bool:
+        names = [f"replica:near:{index}" for index in range(2)] + ["workbench"]
+        answers = ray.get([deployment.actor(name).held.remote() for name in names])
+        states = {key.call_id: state for answer in answers for key, state in answer}
+        return {call for call, state in states.items() if state == "ended"} >= held
+
+    wait_for(ended, "the end of the streams")
+    deployment.redeploy(deployment.config)
+    deployment.wait_ended([run_id])
+
+    events = bodies(deployment, run_id)
+    assert {body.call for body in events["call.adopted"]} == held
+    assert calls_made(deployment, run_id) == ONCE
+
+
+def test_a_run_that_was_committed_and_not_answered_for_is_found_by_its_key(
+    deployment: Deployment,
+) -> None:
+    before = known_runs(deployment)
+    request = SubmitRun(SLOW_GOAL, idempotency_key="the-key")
+    armed = deployment.arm("orchestrator/commit:1")
+    with pytest.raises(RayActorError):
+        ray.get(deployment.orchestrator.submit.remote(request))
+    assert not armed.exists(), "the crash did not happen"
+
+    receipt = deployment.ask(lambda: deployment.orchestrator.submit.remote(request))
+    assert not receipt.created
+    assert known_runs(deployment) - before == {receipt.run_id}
+    deployment.wait_ended([receipt.run_id])
+    assert deployment.reader.run(receipt.run_id).status == "succeeded"
+
+
+def test_the_engine_is_freed_of_a_stream_whose_workbench_died(deployment: Deployment) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    kill(deployment.pid("workbench"))
+    tried = partial(calls_made, deployment, run_id)
+    wait_for(lambda: ("listen", 2) in tried(), "the second try", pause_s=0.05)
+    status = ray.get(deployment.actor("replica:far:0").status.remote())
+    assert status.stats.running == 1, "the first try still runs"
+    deployment.wait_ended([run_id])
+    assert deployment.reader.run(run_id).status == "succeeded"
+    assert tried() == sorted([*ONCE, ("listen", 2)])
+
+
+def changed(config: Config) -> Config:
+    """Another model in `far`, and one replica less in `near`."""
+    pools = dict(config.pools)
+    pools["far"] = pools["far"].model_copy(update={"model": "another"})
+    pools["near"] = pools["near"].model_copy(update={"replicas": pools["near"].replicas[:1]})
+    return config.model_copy(update={"pools": pools})
+
+
+def test_a_redeploy_replaces_what_changed_and_nothing_else_while_runs_go_on(
+    deployment: Deployment,
+) -> None:
+    names = ["replica:near:0", "replica:far:0", "workbench", "orchestrator"]
+    before = {name: deployment.pid(name) for name in names}
+    runs = [deployment.submit(SLOW_GOAL) for _ in range(3)]
+    for run_id in runs:
+        wait_streaming(deployment, run_id)
+
+    deployment.redeploy(changed(deployment.config))
+    after = {name: deployment.pid(name) for name in names}
+    assert {name for name in names if before[name] == after[name]} == {
+        "replica:near:0",
+        "workbench",
+    }
+    with pytest.raises(ValueError, match=r"replica:near:1"):
+        deployment.actor("replica:near:1")
+    assert set(deployment.replicas()) == {"near:0", "far:0"}
+
+    deployment.wait_ended(runs)
+    for run_id in runs:
+        events = deployment.history(run_id)
+        assert deployment.reader.run(run_id).status == "succeeded"
+        assert events[0].epoch < events[-1].epoch
+        sent = [e.body for e in events if isinstance(e.body, ev.CallDispatched)]
+        kept = {body.call for body in sent if body.replica == "near:0" and body.attempt == 1}
+        made = calls_made(deployment, run_id)
+        assert all((call, 2) not in made for call in kept)
+
+
+def test_an_orchestrator_that_was_superseded_harms_nothing_and_stays_away(
+    deployment: Deployment,
+) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    epoch = deployment.history(run_id)[-1].epoch
+    store = Store.open(deployment.config.store.url, create=False)
+    newer = store.take_epoch()
+    store.close()
+    before, last = known_runs(deployment), deployment.reader.last_seq(run_id)
+
+    with pytest.raises(RayActorError):
+        ray.get(deployment.orchestrator.submit.remote(SubmitRun(SLOW_GOAL)))
+    wait_for(lambda: is_dead(deployment.orchestrator), "the end of the old orchestrator")
+    assert known_runs(deployment) == before
+    assert deployment.reader.last_seq(run_id) == last
+
+    deployment.redeploy(deployment.config)
+    deployment.wait_ended([run_id])
+    events = deployment.history(run_id)
+    assert {event.epoch for event in events} == {epoch, newer + 1}
+    assert calls_made(deployment, run_id) == ONCE
+    for holder in ("workbench", "replica:near:0"):
+        with pytest.raises(Exception, match="epoch") as refused:
+            ray.get(deployment.actor(holder).held.remote(epoch))
+        assert isinstance(cause_of(refused.value), StaleEpoch)
+
+
+def is_dead(actor: Any) -> bool:
+    with contextlib.suppress(RayActorError):
+        ray.get(actor.pid.remote())
+        return False
+    try:
+        ray.get(actor.pid.remote())
+    except ActorDiedError:
+        return True
+    except RayActorError:
+        return False
+    return False
