@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from rich.console import Console
 
+PIPE_WIDTH = 160
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def out() -> Console:
-    """For results."""
+    """For results. What is no terminal has no width, so tables are not cut for it."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(highlight=False, width=width)
 
 
 def err() -> Console:

@@ -15,46 +15,39 @@ _STYLES = {"succeeded": "green", "published": "green", "failed": "red", "skipped
 
 
 def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> None:
-    """One line a try; times are seconds since `zero`, the submission."""
+    """One line a try; times are seconds since `zero`, the submission. Failures follow in words."""
     table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    for name in ("call", "kind", "alias", "status", "replica", "devices"):
+    for name in ("call", "alias", "status"):
         table.add_column(name, no_wrap=True)
     for name in ("queued", "started", "1st token", "ended", "in", "cached", "out", "tok/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("file or failure", overflow="fold")
+    table.add_column("replica and devices", overflow="fold")
     for call in calls:
         status = Text(call.status, _STYLES.get(call.status, "cyan"))
         if not call.tries:
-            why = call.output_file or ""
-            if call.skipped_because:
-                why = f"skipped: {', '.join(call.skipped_because)} failed"
-            empty = [""] * 10
-            table.add_row(call.call_id, call.kind, call.alias or "", status, *empty, Text(why))
+            table.add_row(call.call_id, call.alias or "", status)
         for tried in call.tries:
             last = tried is call.tries[-1]
             table.add_row(
-                call.call_id if tried.attempt == 1 else f"  try {tried.attempt}",
-                call.kind,
+                call.call_id if tried.attempt == 1 else f"{call.call_id}/{tried.attempt}",
                 tried.alias or call.alias or "",
                 status if last else Text(tried.status, _STYLES.get(tried.status, "cyan")),
-                tried.replica or "",
-                "; ".join(tried.devices),
-                *(
-                    "" if at is None else f"{at - zero:.2f}"
-                    for at in (
-                        tried.queued_at,
-                        tried.started_at,
-                        tried.first_token_at,
-                        tried.ended_at,
-                    )
-                ),
-                str(tried.prompt_tokens),
-                str(tried.cached_tokens),
-                str(tried.output_tokens),
+                *(_since(at, zero) for at in _moments(tried)),
+                str(tried.prompt_tokens or ""),
+                str(tried.cached_tokens or ""),
+                str(tried.output_tokens or ""),
                 _rate(tried),
-                Text(_failure(tried) or call.output_file or "", "red" if _failure(tried) else ""),
+                f"{tried.replica or ''} {'; '.join(tried.devices)}",
             )
     console.print(table)
+    for call in calls:
+        for tried in call.tries:
+            if said := _failure(tried):
+                name = f"{call.call_id}/{tried.attempt}"
+                console.print(Text(f"{name} failed, {said}", "red"), soft_wrap=True)
+        if call.skipped_because:
+            why = ", ".join(call.skipped_because)
+            console.print(Text(f"{call.call_id} was skipped, because {why} failed", "red"))
 
 
 def print_call(call: CallDetail, console: Console) -> None:
@@ -100,6 +93,14 @@ def print_call(call: CallDetail, console: Console) -> None:
             if text:
                 console.print(Text(f"\n--- {name} of try {tried.attempt}", "bold"))
                 console.print(Text(text), soft_wrap=True)
+
+
+def _moments(tried: TrySummary) -> tuple[float | None, ...]:
+    return (tried.queued_at, tried.started_at, tried.first_token_at, tried.ended_at)
+
+
+def _since(at: float | None, zero: float) -> str:
+    return "" if at is None else f"{max(at - zero, 0.0):.2f}"
 
 
 def _rate(tried: TrySummary) -> str:

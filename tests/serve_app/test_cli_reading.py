@@ -1,0 +1,163 @@
+"""`ls`, `show`, `log`, `calls`, `pools`, `cancel`: the same words from a service and a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.serve_app.api.bakery import ANSWER, BODIES, LAST_SEQ, PAGE, RAW
+from tests.serve_app.command import familiar
+from tests.serve_app.served import Served
+
+
+@pytest.fixture(params=["service", "database"])
+def source(request: pytest.FixtureRequest, service: Served, config_file: Path) -> tuple[str, str]:
+    """The options that name where to read: nothing answers at the configuration's own port."""
+    if request.param == "service":
+        return ("--url", service.url)
+    return ("--config", str(config_file))
+
+
+def test_runs_are_listed_newest_first(service: Served, source: tuple[str, str]) -> None:
+    first, second = service.bake(), service.bake(3)
+    shown = familiar("ls", *source)
+    assert shown.code == 0
+    assert shown.out.index(second) < shown.out.index(first)
+    assert "succeeded" in shown.out
+    only = familiar("ls", "--status", "running", "--json", *source).document
+    assert [run["run_id"] for run in only["runs"]] == [second]
+
+
+def test_without_runs_that_is_what_is_said(service: Served, source: tuple[str, str]) -> None:
+    assert familiar("ls", *source).out == "There are no runs.\n"
+    last = familiar("show", "@last", *source)
+    assert last.code == 2
+    assert "There is no run" in last.err
+
+
+def test_show_tells_the_whole_run(service: Served, source: tuple[str, str]) -> None:
+    run_id = service.bake()
+    shown = familiar("show", run_id, *source)
+    assert shown.code == 0
+    for said in (
+        "succeeded after",
+        ANSWER,
+        "index.html",
+        "turn 1: the model, 2 worker call(s)",
+        "page-index/2",
+        "smol:1",
+        f"log {run_id} {' '.join(source)}",
+    ):
+        assert said in shown.out
+    document = familiar("show", run_id, "--json", *source).document
+    assert document["run"]["status"] == "succeeded"
+    assert [artifact["path"] for artifact in document["artifacts"]] == ["index.html"]
+    assert document["missing"] == []
+
+
+def test_log_has_a_line_an_event_and_events_as_json(
+    service: Served, source: tuple[str, str]
+) -> None:
+    run_id = service.bake()
+    lines = familiar("log", run_id, *source).out.splitlines()
+    assert len(lines) == LAST_SEQ
+    assert "role=naughty" in lines[5]
+    events = familiar("log", run_id, "--json", *source).lines
+    assert [event["seq"] for event in events] == list(range(1, LAST_SEQ + 1))
+    assert events[-1]["type"] == "run.ended"
+
+
+def test_log_of_an_open_run_ends_where_the_run_stands(
+    service: Served, source: tuple[str, str]
+) -> None:
+    run_id = service.bake(upto=4)
+    assert len(familiar("log", run_id, *source).out.splitlines()) == 5
+
+
+def test_calls_have_their_times_and_their_failure(service: Served, source: tuple[str, str]) -> None:
+    run_id = service.bake()
+    shown = familiar("calls", run_id, *source).out
+    for said in ("queued", "started", "1st token", "ended", "backend_stalled", "core:0"):
+        assert said in shown
+    document = familiar("calls", run_id, "--json", *source).document
+    tries = {call["call_id"]: call["tries"] for call in document["calls"]}
+    assert [tried["failure_class"] for tried in tries["page-index"]] == ["backend_stalled", None]
+    assert tries["review"] == []
+
+
+def test_one_call_has_all_its_texts(service: Served, source: tuple[str, str]) -> None:
+    run_id = service.bake()
+    shown = familiar("calls", run_id, "page-index", *source)
+    assert RAW in shown.out
+    assert PAGE in shown.out
+    assert ".familiar/r/page-index.1.part" in shown.out
+    unknown = familiar("calls", run_id, "page-nowhere", *source)
+    assert unknown.code == 2
+    assert "page-nowhere" in unknown.err
+
+
+def test_a_run_may_be_abbreviated(service: Served, source: tuple[str, str]) -> None:
+    first, second = service.bake(), service.bake(3)
+    assert familiar("show", "@last", "--json", *source).document["run"]["run_id"] == second
+    short = next(first[:n] for n in range(3, len(first) + 1) if not second.startswith(first[:n]))
+    for name in (short, short.removeprefix("r-"), first):
+        assert familiar("show", name, "--json", *source).document["run"]["run_id"] == first
+    both = familiar("show", "r-", *source)
+    assert both.code == 2
+    assert first in both.err
+    assert second in both.err
+    nobody = familiar("show", "zzzz", "--json", *source)
+    assert nobody.code == 2
+    assert nobody.document["error"]["type"] == "NotFound"
+
+
+def test_follow_shows_what_is_still_to_come(service: Served, source: tuple[str, str]) -> None:
+    since = len(BODIES) - 3
+    run_id = service.bake(since)
+    service.loop.call_later(
+        0.5, lambda: service.loop.create_task(service.backend.record(run_id, *BODIES[since:]))
+    )
+    shown = familiar("show", run_id, "--follow", "--json", *source)
+    assert shown.code == 0
+    events = [line["seq"] for line in shown.lines if line["kind"] == "event"]
+    assert events == list(range(1, LAST_SEQ + 1))
+    assert shown.lines[-1] == {
+        "kind": "end",
+        "run_id": run_id,
+        "seq": LAST_SEQ,
+        "outcome": "succeeded",
+        "reason": "Every file that the goal named is there.",
+        "failure_class": None,
+    }
+
+
+def test_pools_and_cancel_need_a_service(service: Served, config_file: Path) -> None:
+    run_id = service.bake(3)
+    assert "pool smol: scripted script" in familiar("pools", "--url", service.url).out
+    cancelled = familiar("cancel", run_id, "--reason", "enough", "--url", service.url, "--json")
+    assert cancelled.document == {"run_id": run_id, "status": "cancelled"}
+    for words in (("pools",), ("cancel", run_id)):
+        alone = familiar(*words, "--config", str(config_file))
+        assert alone.code == 4
+        assert "familiar serve" in alone.err
+
+
+def test_a_configuration_whose_api_answers_is_read_over_it(
+    service: Served, config_file: Path
+) -> None:
+    run_id = service.bake(3)
+    port = service.url.rpartition(":")[2]
+    options = ("--config", str(config_file), "--set", f"api.port={port}")
+    assert familiar("cancel", run_id, *options).code == 0
+    # Another deployment has the port: nothing is sent there.
+    other = (*options, "--set", "pools.smol.model=other")
+    assert familiar("pools", *other).code == 4
+    assert familiar("ls", "--json", *other).document["runs"][0]["run_id"] == run_id
+
+
+def test_nobody_there_is_its_own_exit_code(tmp_path: Path) -> None:
+    nobody = familiar("ls", "--url", "http://127.0.0.1:1")
+    assert nobody.code == 4
+    assert "No familiar service answers at http://127.0.0.1:1." in nobody.err
+    assert familiar("ls", "--url", "not a url").code == 2
