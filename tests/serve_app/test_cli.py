@@ -1,0 +1,184 @@
+"""The command as a whole: what it imports, what it promises, `doctor` and `config check`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve_app.cli.exit_code import HELP, ExitCode, code_of_outcome
+from tests.serve_app.command import familiar
+
+COMMANDS = ("serve", "run", "ls", "show", "log", "calls", "cancel", "pools", "doctor")
+HEAVY = ("ray", "torch", "vllm", "sqlalchemy", "fastapi", "httpx")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), *((c, "--help") for c in COMMANDS)])
+def test_help_imports_nothing_that_is_slow(words: tuple[str, ...]) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = {['familiar', *words]!r}\n"
+        "from serve_app.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'{code} {heavy}' if code or heavy else 0)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_reading_a_database_needs_no_ray(config_file: Path) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['familiar', 'ls', '--config', {str(config_file)!r}]\n"
+        "from serve_app.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'ray' not in sys.modules and 'torch' not in sys.modules\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout, ended.stderr) == ("There are no runs.\n", "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_documents_its_exit_codes(command: str) -> None:
+    shown = familiar(command, "--help")
+    assert shown.code == 0
+    assert " ".join(HELP.split()[:6]) in " ".join(shown.out.split())
+    assert "--json" in shown.out
+
+
+def test_what_a_run_ended_as_is_the_exit_code() -> None:
+    assert code_of_outcome("succeeded") == ExitCode.OK
+    assert code_of_outcome("failed") == ExitCode.FAILED
+    assert code_of_outcome("cancelled") == ExitCode.CANCELLED
+
+
+def test_a_word_too_many_is_bad_usage() -> None:
+    assert familiar("ls", "what").code == 2
+    assert familiar("dance").code == 2
+    assert familiar("ls", "--status", "sleeping").code == 2
+
+
+def test_a_reader_that_has_enough_is_no_error(config_file: Path) -> None:
+    ended = subprocess.run(
+        f"{sys.executable} -m serve_app.cli config check {config_file} --json | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("{", "")
+
+
+@pytest.mark.parametrize("name", ["embedded", "four-gpu"])
+def test_config_check_says_what_a_shipped_configuration_is(repository: Path, name: str) -> None:
+    file = str(repository / "configs" / f"{name}.yaml")
+    shown = familiar("config", "check", file)
+    assert shown.code == 0
+    assert "is valid" in shown.out
+    document = familiar("config", "check", file, "--json").document
+    assert document["valid"] is True
+    assert "orchestrator" in document["config"]["aliases"]
+
+
+def test_config_check_names_the_typo_and_the_remedy(config_file: Path) -> None:
+    config_file.write_text(config_file.read_text().replace('"aliases"', '"alias"'))
+    refused = familiar("config", "check", str(config_file))
+    assert refused.code == 2
+    assert "did you mean aliases?" in refused.err
+    missing = familiar("config", "check", "nowhere.yaml", "--json")
+    assert missing.code == 2
+    assert "nowhere.yaml" in missing.document["error"]["message"]
+
+
+def test_an_override_that_is_none_is_refused(config_file: Path) -> None:
+    refused = familiar("config", "check", str(config_file), "--set", "api.port")
+    assert refused.code == 2
+    assert "KEY=VALUE" in refused.err
+
+
+def states(*options: str) -> dict[str, str]:
+    found = familiar("doctor", "--json", *options)
+    document = found.document
+    assert found.code == (0 if document["ready"] else 4)
+    return {check["name"]: check["state"] for check in document["checks"]}
+
+
+def test_doctor_looks_at_the_machine() -> None:
+    found = states()
+    for name in ("python", "ray", "git", "openat2", "memory", "room in /tmp"):
+        assert found[name] in ("ok", "note")
+
+
+def test_doctor_finds_nothing_missing_for_what_can_run(config_file: Path) -> None:
+    found = states("--config", str(config_file))
+    assert found["pool smol"] == found["store"] == found["workspace"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("override", "check"),
+    [
+        ("pools.smol.engine=vllm", "pool smol"),
+        ("pools.smol.engine_args={script: nowhere.yaml}", "pool smol"),
+        ("pools.smol.api_key_env=NOBODYS_KEY", "pool smol"),
+        ("pools.smol.replicas=[{cores: [4096]}]", "cores"),
+        ("pools.smol.replicas=[{gpus: [77]}]", "GPUs"),
+        ("workspace.repository=/", "workspace"),
+        ("store.url=sqlite:////usr", "store"),
+        ("api.keys=[env:NOBODYS_KEY]", "keys"),
+    ],
+)
+def test_doctor_says_what_is_missing_and_what_to_do(
+    config_file: Path, override: str, check: str
+) -> None:
+    more = ["--set", "pools.smol.model=/nowhere/weights"] if "vllm" in override else []
+    if "api_key_env" in override:
+        more = [
+            *("--set", "pools.smol.engine=openai"),
+            *("--set", "pools.smol.replicas=[{url: 'http://127.0.0.1:1'}]"),
+        ]
+    if "keys" in override:
+        more = ["--set", "api.auth=bearer"]
+    found = familiar("doctor", "--config", str(config_file), "--set", override, *more, "--json")
+    assert found.code == 4
+    lacking = [
+        entry
+        for entry in found.document["checks"]
+        if entry["state"] == "missing" and entry["name"] == check
+    ]
+    assert lacking
+    assert all(entry["remedy"] for entry in lacking)
+
+
+def test_doctor_tells_a_database_that_is_read_only(config_file: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    (config_file.parent / "familiar.db").chmod(0o400)
+    assert states("--config", str(config_file))["store"] == "missing"
+
+
+def test_doctor_tells_who_has_the_port(config_file: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        options = ("--config", str(config_file), "--set", f"api.port={port}")
+        assert states(*options)[f"port {port}"] == "missing"
+        refused = familiar("serve", *options)
+    assert refused.code == 4
+    assert f"port is taken by process {os.getpid()}" in refused.err
+
+
+def test_serve_needs_a_configuration() -> None:
+    refused = familiar("serve", "--json")
+    assert refused.code == 2
+    assert refused.document["error"]["field"] == "--config"

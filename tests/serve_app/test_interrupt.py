@@ -1,0 +1,64 @@
+"""Ctrl-C and SIGTERM: one way out, remembered where it is swallowed, harmless to a clean-up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from serve_app.interrupt import catch_interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_interrupt_with_the_exit_code_of_a_shell(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with catch_interrupts(lambda text: None) as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert interrupts.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_an_interrupt_that_was_swallowed_is_raised_at_the_next_look() -> None:
+    with catch_interrupts(lambda text: None) as interrupts:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.wait(30)
+        with interrupts.shielded():
+            interrupts.check()
+
+
+def test_a_clean_up_is_not_broken_by_the_next_signal() -> None:
+    told: list[str] = []
+    with catch_interrupts(told.append) as interrupts, interrupts.shielded():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+    assert told == ["Ending already; once more to end at once."]
+    assert interrupts.received is None
+
+
+def test_a_clean_up_that_hangs_ends_at_the_one_after() -> None:
+    program = (
+        "import time\n"
+        "from serve_app.interrupt import catch_interrupts\n"
+        "with catch_interrupts(lambda text: print(text, flush=True)) as interrupts:\n"
+        "    with interrupts.shielded():\n"
+        "        print('cleaning', flush=True)\n"
+        "        while True:\n            time.sleep(1)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "cleaning\n"
+    process.send_signal(signal.SIGINT)
+    assert "once more" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    process.stdout.close()
