@@ -4,10 +4,10 @@ The engine core runs in a child process; this side renders the chat template, st
 counts. Every environment variable that vLLM reads is set once, in `start`, from the constructor's
 arguments, because a replica's process belongs to one engine.
 
-On CPU hosts three choices are made unless `engine_args` says otherwise. The worker shares the
+On CPU hosts four choices are made unless `engine_args` says otherwise. The worker shares the
 engine-core process (`vllm_executor`): one import of vLLM less, a third of the start-up. Without
 bfloat16 instructions weights are float32: slower for a single stream, twice as fast for several.
-Execution is eager, so that nothing is compiled at start.
+Execution is eager, so that nothing is compiled at start. The KV cache has a fixed size, 1 GiB.
 
 It never retries and never shortens a prompt: a prompt that does not fit is an error with numbers.
 An answer is cut at the end of the context, with finish reason `length`.
@@ -53,6 +53,10 @@ FINISH: dict[str, FinishReason] = {
     "repetition": "stop",
 }
 STOP_S = 5.0
+CPU_KV_CACHE_BYTES = 1 << 30
+"""vLLM would take most of the host's memory, and run the model once to see how much it can."""
+CPU_BLOCK_TOKENS = 32
+"""Prompts share whole blocks; vLLM's 128 on CPUs is longer than most of what they share."""
 
 
 class VllmEngine:
@@ -237,6 +241,8 @@ class VllmEngine:
             import torch
 
             arguments["enforce_eager"] = True
+            arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
+            arguments["block_size"] = CPU_BLOCK_TOKENS
             if not torch.cpu._is_avx512_bf16_supported():
                 arguments["dtype"] = "float32"
         arguments |= self._engine_args

@@ -13,10 +13,10 @@ only be defined where vLLM is installed.
 from __future__ import annotations
 
 import os
-import select
-import threading
 
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+from actors.engines.parent import end_with
 
 CORES_VARIABLE = "FAMILIAR_ENGINE_CORES"
 
@@ -25,7 +25,7 @@ class BoundExecutor(UniProcExecutor):
     """One worker, in the engine-core process, on the cores that the replica was given."""
 
     def _init_executor(self) -> None:
-        _end_with(os.getppid())
+        end_with(os.getppid())
         cores = os.environ.get(CORES_VARIABLE, "")
         if cores:
             import torch
@@ -34,16 +34,3 @@ class BoundExecutor(UniProcExecutor):
             os.sched_setaffinity(0, chosen)
             torch.set_num_threads(len(chosen))
         super()._init_executor()
-
-
-def _end_with(parent: int) -> None:
-    """End this process as soon as `parent` has ended, however it ended."""
-
-    def wait() -> None:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.poll()
-        os._exit(1)
-
-    handle = os.pidfd_open(parent)
-    threading.Thread(target=wait, name="end-with-replica", daemon=True).start()

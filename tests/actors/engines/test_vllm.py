@@ -1,0 +1,237 @@
+"""The vLLM engine, the real one: SmolLM2 on one CPU core, one engine for the whole module."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+
+import html5lib
+import pytest
+import pytest_asyncio
+
+from actors.engines.vllm import VllmEngine, _cores_of
+from actors.engines.weights import prepare
+from familiar.contract.contract import Contract, parse_contract
+from familiar.contract.grammar import contract_grammar, page_grammar
+from familiar.contract.requirements import SlotRequirements
+from familiar.contract.slot import check_slot
+from familiar.engine import Delta, GenerateRequest, Message, OutputGrammar, Sampling
+from familiar.errors import EngineError, FailureClass
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+CONTEXT = 1024
+SYSTEM = Message("system", "You write the text of web sites. " + "Be short and friendly. " * 20)
+ENGINE_ARGS = {"kv_cache_memory_bytes": 256 << 20, "max_num_seqs": 4}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def engine() -> AsyncIterator[VllmEngine]:
+    await asyncio.to_thread(prepare)
+    core = min(os.sched_getaffinity(0))
+    made = VllmEngine(
+        "embedded:smollm2",
+        context_length=CONTEXT,
+        engine_args=ENGINE_ARGS,
+        cores=(core,),
+        replica_id="smollm2:0",
+    )
+    before = await made.health()
+    assert not before.ok
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def ask(
+    request_id: str, prompt: str, *, max_tokens: int = 24, grammar: OutputGrammar | None = None
+) -> GenerateRequest:
+    sampling = Sampling(temperature=0.6, repetition_penalty=1.1, max_tokens=max_tokens, seed=7)
+    return GenerateRequest(request_id, (SYSTEM, Message("user", prompt)), sampling, grammar)
+
+
+async def read(engine: VllmEngine, request: GenerateRequest) -> list[Delta]:
+    return [delta async for delta in engine.generate(request)]
+
+
+def text_of(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+async def test_an_answer_is_streamed_and_counted(engine: VllmEngine) -> None:
+    before = engine.stats()
+    deltas = await read(engine, ask("run/stream/1", "Say something nice about teeth."))
+    assert (await engine.health()).ok
+    assert len(deltas) > 3
+    assert text_of(deltas).strip()
+    assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+    assert deltas[-1].finish_reason in {"stop", "length"}
+    assert 0 < sum(delta.tokens for delta in deltas) <= 24
+    after = engine.stats()
+    assert after.output_tokens - before.output_tokens == sum(delta.tokens for delta in deltas)
+    assert after.prompt_tokens - before.prompt_tokens == deltas[-1].prompt_tokens > 50
+    assert after.tokens_per_s > 0
+    assert (after.running, after.waiting) == (0, 0)
+
+
+async def test_the_same_seed_gives_the_same_answer(engine: VllmEngine) -> None:
+    first, second = [
+        text_of(await read(engine, ask(f"run/seed/{n}", "Name a colour."))) for n in (1, 2)
+    ]
+    assert first == second
+
+
+async def test_a_shared_beginning_comes_from_the_prefix_cache(engine: VllmEngine) -> None:
+    await read(engine, ask("run/prefix/1", "Name a fruit.", max_tokens=2))
+    before = engine.stats().cached_tokens
+    deltas = await read(engine, ask("run/prefix/2", "Name an animal.", max_tokens=2))
+    assert 64 <= deltas[-1].cached_tokens < deltas[-1].prompt_tokens
+    assert engine.stats().cached_tokens - before == deltas[-1].cached_tokens
+
+
+async def test_pages_under_the_grammar_end_and_parse(engine: VllmEngine) -> None:
+    """The contract and two pages, made side by side as a run makes them."""
+    asked = ask(
+        "run/contract/1", "Name the site of a dentist.", max_tokens=200, grammar=contract_grammar()
+    )
+    deltas = await read(engine, asked)
+    assert deltas[-1].finish_reason == "stop"
+    contract = parse_contract(text_of(deltas), pages=("services.html", "info.html"))
+    needs = {
+        "services.html": SlotRequirements(pricing_table=True),
+        "info.html": SlotRequirements(modal=True),
+    }
+    slots = await asyncio.gather(
+        *(
+            read(
+                engine,
+                ask(f"run/{file}/1", f"Write {file}.", max_tokens=600, grammar=page_grammar(need)),
+            )
+            for file, need in needs.items()
+        )
+    )
+    pages = []
+    for (file, need), slot in zip(needs.items(), slots, strict=True):
+        assert slot[-1].finish_reason == "stop"
+        assert check_slot(text_of(slot), need) == []
+        pages.append(_parse(contract, file, text_of(slot)))
+    assert pages[0] != pages[1]
+    assert "<dialog" in pages[1]
+    assert "<table" in pages[0]
+
+
+def _parse(contract: Contract, file: str, slot: str) -> str:
+    splice = contract.page(file)
+    page = f"{splice.prefix}{slot}{splice.suffix}"
+    html5lib.HTMLParser(strict=True).parse(page)
+    return page
+
+
+async def test_json_is_held_to_its_schema_without_padding(engine: VllmEngine) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "continue": {"type": "boolean"},
+            "alias": {"type": "string", "enum": ["naughty", "grandpa"]},
+            "prompt": {"type": "string", "minLength": 4, "maxLength": 40},
+        },
+        "required": ["continue", "alias", "prompt"],
+        "additionalProperties": False,
+    }
+    grammar = OutputGrammar("json", json.dumps(schema))
+    text = text_of(
+        await read(engine, ask("run/json/1", "Plan the work.", max_tokens=120, grammar=grammar))
+    )
+    answer = json.loads(text)
+    assert set(answer) == {"continue", "alias", "prompt"}
+    assert answer["alias"] in {"naughty", "grandpa"}
+    assert "\n" not in text
+    pattern = OutputGrammar("regex", "[0-9]{3}-[0-9]{4}")
+    number = text_of(
+        await read(
+            engine, ask("run/regex/1", "Give a phone number.", max_tokens=20, grammar=pattern)
+        )
+    )
+    assert len(number) == 8
+    assert number[3] == "-"
+
+
+async def test_a_grammar_that_is_none_is_refused_and_harms_nobody(engine: VllmEngine) -> None:
+    for grammar in (OutputGrammar("ebnf", "root ::= ((("), OutputGrammar("json", "{{")):
+        with pytest.raises(EngineError) as refused:
+            await read(engine, ask("run/bad/1", "Hello.", grammar=grammar))
+        assert refused.value.failure_class is FailureClass.BACKEND_REFUSED
+        assert "run/bad/1" in str(refused.value)
+    assert (await engine.health()).ok
+    assert text_of(await read(engine, ask("run/good/1", "Hello.")))
+
+
+async def test_a_prompt_that_does_not_fit_is_told_with_numbers(engine: VllmEngine) -> None:
+    with pytest.raises(EngineError) as refused:
+        await read(engine, ask("run/long/1", "tooth " * 3000))
+    error = refused.value
+    assert error.failure_class is FailureClass.CONTEXT_OVERFLOW
+    assert error.evidence["context_length"] == CONTEXT
+    assert isinstance(error.evidence["prompt_tokens"], int)
+    assert error.evidence["prompt_tokens"] > 3000
+    assert str(error.evidence["prompt_tokens"]) in str(error)
+
+
+async def test_an_answer_ends_where_the_context_ends(engine: VllmEngine) -> None:
+    endless = OutputGrammar("ebnf", "root ::= [a-z ]+")
+    request = ask("run/full/1", "tooth " * 800, max_tokens=5000, grammar=endless)
+    deltas = await read(engine, request)
+    assert deltas[-1].finish_reason == "length"
+    assert deltas[-1].prompt_tokens + sum(delta.tokens for delta in deltas) == CONTEXT
+
+
+@pytest.mark.parametrize("way", ["close", "abort"])
+async def test_a_request_that_is_given_up_frees_the_engine(engine: VllmEngine, way: str) -> None:
+    endless = OutputGrammar("ebnf", "root ::= [a-z ]+")
+    stream = engine.generate(ask(f"run/{way}/1", "Tell a story.", max_tokens=900, grammar=endless))
+    first = await anext(stream)
+    assert first.finish_reason is None
+    assert engine.stats().running == 1
+    if way == "close":
+        await stream.aclose()
+    else:
+        await engine.abort(f"run/{way}/1")
+        rest = [delta async for delta in stream]
+        assert rest[-1].finish_reason == "abort"
+    assert (engine.stats().running, engine.stats().waiting) == (0, 0)
+    # While the next one runs, the engine core itself counts only that one.
+    follower = engine.generate(ask(f"run/{way}/2", "Name a colour.", grammar=endless))
+    counted = set()
+    async for _ in follower:
+        counted.add(engine._readings.running)
+    assert max(counted) == 1
+
+
+async def test_aborting_what_is_unknown_is_fine(engine: VllmEngine) -> None:
+    await engine.abort("run/nobody/1")
+    assert (await engine.health()).ok
+
+
+async def test_a_dead_engine_core_fails_calls_and_health(engine: VllmEngine) -> None:
+    """The last test of the module: it kills the engine core."""
+    assert engine._llm is not None
+    [core] = _cores_of(engine._llm)
+    endless = OutputGrammar("ebnf", "root ::= [a-z ]+")
+    stream = engine.generate(ask("run/dead/1", "Tell.", max_tokens=900, grammar=endless))
+    await anext(stream)
+    os.kill(core.pid, 9)
+    with pytest.raises(EngineError) as broken:
+        async for _ in stream:
+            pass
+    assert broken.value.failure_class is FailureClass.BACKEND_UNREACHABLE
+    health = await engine.health()
+    assert not health.ok
+    assert "died" in health.reason
+    with pytest.raises(EngineError):
+        await read(engine, ask("run/dead/2", "Hello."))
+    await engine.stop()
+    await engine.stop()
+    assert not core.is_alive()
+    assert "not started" in (await engine.health()).reason
