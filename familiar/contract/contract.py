@@ -28,7 +28,7 @@ PALETTES: dict[str, tuple[str, str, str]] = {
 """Accent, background and heading colours; accent on background has a contrast of at least 4.5."""
 
 MAX_BYTES = 16 * 1024
-MAX_LINE = 400
+MAX_LINE = 1200
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,44 +1,36 @@
 """The slot of a page: checked for every engine, mended for those that cannot be held to a grammar.
 
 A mend only ever touches tags: it takes the main part out of a whole document, drops what belongs to
-the contract, drops closing tags that close nothing, and closes what was left open. Text is never
-changed. What still does not hold what the page needs is a problem, and the call is asked again.
+the contract, drops closing tags that close nothing, and closes what was left open. Words are never
+changed; a `<` or `&` that begins nothing is written as a reference, a control character goes. What
+still does not hold what the page needs is a problem, and the call is asked again.
 """
 
 from __future__ import annotations
 
+from familiar.contract.content import (
+    ends_before,
+    misplaced,
+    misplaced_words,
+    miswritten,
+    plain,
+)
 from familiar.contract.markup import VOID, Tag, tags
 from familiar.contract.requirements import SlotRequirements
 
 _SHARED = ("header", "nav", "footer", "head", "script", "style")
 _FRAME = ("html", "body", "main")
-_ALLOWED = frozenset(
-    (
-        "a abbr address article aside b blockquote br button caption cite code col colgroup dd "
-        "details dialog div dl dt em figcaption figure form h1 h2 h3 h4 h5 h6 hr i img input label "
-        "legend li mark ol option p pre q s section select small span strong sub summary sup table "
-        "tbody td textarea tfoot th thead time tr u ul"
-    ).split()
-)
 MAX_OPEN = 64
+MAX_PROBLEMS = 8
 
 
 def check_slot(text: str, requirements: SlotRequirements) -> list[str]:
     """Everything that keeps `text` from being the slot of a page, as sentences."""
-    problems: list[str] = []
-    seen: set[str] = set()
-    open_tags: list[str] = []
-    for tag in tags(text):
-        seen.add(tag.name)
-        if tag.kind == "other" or tag.name not in _ALLOWED:
-            problems.append(f"{text[tag.start : tag.end][:40]} does not belong into a page's slot.")
-        elif tag.kind == "open" and tag.name not in VOID:
-            open_tags.append(tag.name)
-        elif tag.kind == "close" and (not open_tags or open_tags.pop() != tag.name):
-            problems.append(f"</{tag.name}> closes nothing that is open.")
-        if len(problems) > 8 or len(open_tags) > MAX_OPEN:
-            break
-    problems += [f"<{name}> is not closed." for name in open_tags[:8]]
+    problems, seen = _structure(text)
+    if plain(text) != text:
+        problems.append(
+            "A control character, or an & that is not written as &amp;, is in the text."
+        )
     if requirements.pricing_table and "table" not in seen:
         problems.append("The page needs a table with prices.")
     if requirements.modal and "dialog" not in seen:
@@ -48,17 +40,59 @@ def check_slot(text: str, requirements: SlotRequirements) -> list[str]:
     return problems
 
 
+def _structure(text: str) -> tuple[list[str], set[str]]:
+    """What is wrong with tags and their places, and the names of the elements that are there."""
+    problems: list[str] = []
+    seen: set[str] = set()
+    open_tags: list[str] = []
+    at = 0
+    for tag in tags(text):
+        found = [misplaced_words(text[at : tag.start], open_tags)]
+        at = tag.end
+        seen.add(tag.name)
+        if tag.kind == "other":
+            found.append(f"{text[tag.start : tag.end][:40]} does not belong into a page's slot.")
+        elif tag.kind == "open":
+            found += [misplaced(tag.name, open_tags), miswritten(text, tag)]
+            if tag.name not in VOID:
+                open_tags.append(tag.name)
+        elif not open_tags or open_tags.pop() != tag.name:
+            found.append(f"</{tag.name}> closes nothing that is open.")
+        else:
+            found.append(miswritten(text, tag))
+        problems += [problem for problem in found if problem]
+        if len(problems) > MAX_PROBLEMS or len(open_tags) > MAX_OPEN:
+            break
+    else:
+        if problem := misplaced_words(text[at:], open_tags):
+            problems.append(problem)
+    return problems + [f"<{name}> is not closed." for name in open_tags[:MAX_PROBLEMS]], seen
+
+
 def repair_slot(text: str) -> tuple[str, tuple[str, ...]]:
     """The slot in `text`, and what was done to its tags, by name."""
     repairs: list[str] = []
-    body = _main_part(text)
-    if body != text:
+    written = _written(text)
+    if written != text:
+        repairs.append("wrote < and & that begin nothing as references")
+    body = _main_part(written)
+    if body != written:
         repairs.append("took the main part out of a whole document")
     text, dropped = _without_shared(body)
     if dropped:
         repairs.append(f"dropped what the contract holds ({', '.join(dropped)})")
     text, mended = _balanced(text)
     return text.strip(), (*repairs, *mended)
+
+
+def _written(text: str) -> str:
+    """Every `<` is now a tag's, so that nothing that is dropped later can make a new one."""
+    out: list[str] = []
+    at = 0
+    for tag in tags(text):
+        out += (text[at : tag.start].replace("<", "&lt;"), text[tag.start : tag.end])
+        at = tag.end
+    return plain("".join(out) + text[at:].replace("<", "&lt;"))
 
 
 def _main_part(text: str) -> str:
@@ -102,8 +136,12 @@ def _balanced(text: str) -> tuple[str, list[str]]:
     for tag in tags(text):
         out.append(text[at : tag.start])
         at = tag.end
-        if tag.kind == "open" and tag.name not in VOID and not _closes_itself(text, tag):
-            open_tags.append(tag.name)
+        if tag.kind == "open":
+            for _ in range(ends_before(tag.name, open_tags[-MAX_OPEN:])):
+                out.append(f"</{open_tags.pop()}>")
+                closed += 1
+            if tag.name not in VOID and not _closes_itself(text, tag):
+                open_tags.append(tag.name)
         elif tag.kind == "close":
             if tag.name not in open_tags[-MAX_OPEN:]:
                 dropped += 1

@@ -1,0 +1,121 @@
+"""A slot is checked in every case; a repair touches tags and never words."""
+
+from __future__ import annotations
+
+import html
+
+import html5lib
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from familiar.contract.contract import parse_contract
+from familiar.contract.requirements import SlotRequirements
+from familiar.contract.slot import check_slot, repair_slot
+from tests.familiar.contract.markup_soup import NAMES, soup
+
+ANY = SlotRequirements()
+GOOD = "<h1>Teeth</h1>\n<section>\n<h2>Care</h2>\n<p>Brush them.</p>\n</section>"
+CONTRACT = parse_contract(
+    "<header><p>Site</p><p>Line</p></header><footer><p>Bye</p></footer>", pages=("index.html",)
+)
+
+
+def parses(slot: str) -> None:
+    splice = CONTRACT.page("index.html")
+    html5lib.HTMLParser(strict=True).parse(splice.prefix + slot + splice.suffix)
+
+
+def words(markup: str) -> list[str]:
+    tree = html5lib.parseFragment(markup, namespaceHTMLElements=False)
+    return "".join(tree.itertext()).split()
+
+
+def test_a_good_slot_has_no_problems_and_is_not_touched() -> None:
+    assert check_slot(GOOD, ANY) == []
+    assert repair_slot(GOOD) == (GOOD, ())
+
+
+@pytest.mark.parametrize(
+    ("slot", "named"),
+    [
+        ("<p>cut", "<p>"),
+        ("<p>a</p></section>", "section"),
+        ("<section><p>a</section></p>", "</section>"),
+        ("<script>alert(1)</script>", "script"),
+        ("<header>own</header>", "header"),
+        ("<!DOCTYPE html><p>a</p>", "DOCTYPE"),
+    ],
+)
+def test_a_problem_is_named(slot: str, named: str) -> None:
+    problems = check_slot(slot, ANY)
+    assert any(named in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("needs", "named"),
+    [
+        (SlotRequirements(pricing_table=True), "table"),
+        (SlotRequirements(modal=True), "dialog"),
+        (SlotRequirements(listing=True), "list"),
+    ],
+)
+def test_what_the_page_needs_is_asked_for(needs: SlotRequirements, named: str) -> None:
+    [problem] = check_slot(GOOD, needs)
+    assert named in problem
+
+
+def test_a_whole_document_gives_up_its_main_part() -> None:
+    document = (
+        "<!DOCTYPE html><html><head><title>T</title><style>p{}</style></head><body>"
+        f"<header><p>Own header</p></header><main>{GOOD}</main><footer>Own</footer></body></html>"
+    )
+    slot, repairs = repair_slot(document)
+    assert slot == GOOD
+    assert repairs
+    body_only = f"<html><body><nav>links</nav>{GOOD}<footer>Own</footer></body></html>"
+    slot, repairs = repair_slot(body_only)
+    assert slot == GOOD
+    assert any("contract" in repair for repair in repairs)
+
+
+def test_what_was_left_open_is_closed() -> None:
+    slot, repairs = repair_slot("<h1>Teeth</h1><section><p>Brush them")
+    assert slot == "<h1>Teeth</h1><section><p>Brush them</p></section>"
+    assert any("closed 2" in repair for repair in repairs)
+
+
+@given(soup(NAMES))
+@settings(max_examples=300, deadline=None)
+def test_what_passes_the_check_after_a_repair_is_well_formed(text: str) -> None:
+    slot, _ = repair_slot(text)
+    if slot and not check_slot(slot, ANY):
+        parses(slot)
+
+
+@given(soup())
+@settings(deadline=None)
+def test_a_repair_is_done_once(text: str) -> None:
+    slot, _ = repair_slot(text)
+    assert repair_slot(slot)[0] == slot
+
+
+@given(
+    st.lists(
+        st.sampled_from(["<p>", "</p>", "<b>", "</b>", "<section>", "</section>", "one ", "two "])
+    )
+)
+def test_a_repair_keeps_every_word_in_its_order(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    slot, _ = repair_slot(text)
+    assert [
+        w for w in html.unescape(slot).replace("<", " <").replace(">", "> ").split() if "<" not in w
+    ] == [p.strip() for p in pieces if "<" not in p]
+
+
+@pytest.mark.parametrize("piece", ["<", "<p", '<p a="', "<section>", "</p>", "<!--", "<script>"])
+def test_a_megabyte_of_one_thing_is_read_to_its_end(piece: str) -> None:
+    """A second look at what was read already would make this run for hours."""
+    text = piece * (1_000_000 // len(piece))
+    slot, _ = repair_slot(text)
+    assert check_slot(slot, SlotRequirements(listing=True))
