@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -76,7 +77,7 @@ class Repository:
                 f"The workspace {self.root} cannot be made: {error.strerror}."
             ) from error
         if not (self.root / ".git").exists():
-            await self._git("init", "--quiet", "--template=", "--initial-branch=main")
+            await self._init()
         named = await self._git("rev-parse", "--git-path", "info/exclude")
         exclude = self.root / os.fsdecode(named).strip()
         line = f"/{PRIVATE}/"
@@ -90,6 +91,15 @@ class Repository:
             raise WorkspaceError(
                 f"{exclude} cannot be written: {error.strerror}.", path=str(exclude)
             ) from error
+
+    async def _init(self) -> None:
+        """A new repository appears whole or not at all, also when this process dies over it."""
+        made = self.root / PRIVATE / f"new-{os.urandom(4).hex()}"
+        await self._git("init", "--quiet", "--template=", "--initial-branch=main", str(made))
+        # It fails where there is a repository by now, and that one is taken as it is.
+        with contextlib.suppress(OSError):
+            (made / ".git").rename(self.root / ".git")
+        await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
     async def commit(self, change: FileCommit) -> str:
         """Commit one file and return the commit's hash. Safe to repeat. Raises WorkspaceError."""

@@ -103,20 +103,28 @@ class Pools:
         """The outcome of a try; a replica that is gone, or unknown, gives a failure."""
         self._alias_of[order.key] = order.alias
         try:
-            if order.workspace and order.output_file is not None:
-                await self._workbench.ensure_workspace(order.workspace)
-            if self._held.get(order.key) == WORKBENCH or replica in self._remote:
-                return await self._carry_beside(replica, order)
-            supervisor = self._supervisors.get(replica)
-            if supervisor is None:
-                return _failed(
-                    order.key,
-                    FailureClass.BACKEND_UNREACHABLE,
-                    f"replica {replica} is not in the configuration any more",
-                )
-            return await supervisor.carry_out(order)
+            outcome = await self._carry(replica, order)
         finally:
             self._alias_of.pop(order.key, None)
+        supervisor = self._supervisors.get(replica)
+        failure = outcome.failure
+        if supervisor and failure and failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
+            await supervisor.look()
+        return outcome
+
+    async def _carry(self, replica: str, order: CallOrder) -> CallOutcome:
+        if order.workspace and order.output_file is not None:
+            await self._workbench.ensure_workspace(order.workspace)
+        if self._held.get(order.key) == WORKBENCH or replica in self._remote:
+            return await self._carry_beside(replica, order)
+        supervisor = self._supervisors.get(replica)
+        if supervisor is None:
+            return _failed(
+                order.key,
+                FailureClass.BACKEND_UNREACHABLE,
+                f"replica {replica} is not in the configuration any more",
+            )
+        return await supervisor.carry_out(order)
 
     async def _carry_beside(self, replica: str, order: CallOrder) -> CallOutcome:
         supervisor = self._supervisors.get(replica)

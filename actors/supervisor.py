@@ -129,10 +129,27 @@ class Supervisor:
         self._is_down(handle)
         return self._lost(order.key, f"replica {self.replica} does not answer")
 
+    async def look(self) -> None:
+        """A call failed as if the replica were gone: see whether it is, before more is sent to it
+        and fails the same way."""
+        handle = self.handle
+        if handle is None or self.state != "ready":
+            return
+        try:
+            await self._poll()
+        except ActorDiedError:
+            self._is_down(handle)
+        except (RayActorError, TimeoutError):
+            self._set("unhealthy", "it does not answer")
+        else:
+            if self.status is not None and not self.status.healthy:
+                self._set("unhealthy", self.status.detail)
+
     def _is_down(self, handle: Any) -> None:
         """What is said of an earlier process must not end its successor."""
         if handle == self.handle:
             self._down.set()
+            self._set("dead", "its process is gone")
 
     async def read_progress(self) -> dict[CallKey, TryProgress]:
         """The tries that are going on in the replica's process, now."""
@@ -223,6 +240,8 @@ class Supervisor:
             if self.status is not None and not self.status.healthy:
                 self.last_error = self.status.detail
                 return
+            if not silent:
+                self._set("ready", "")
 
     async def _silent(self, before: int) -> int:
         """How many health checks in a row had no answer; raises `TimeoutError` at the limit,
@@ -230,7 +249,7 @@ class Supervisor:
         answer."""
         try:
             await self._poll()
-        except TimeoutError:
+        except (ActorUnavailableError, TimeoutError):
             if before + 1 >= SILENT_CHECKS:
                 raise TimeoutError(
                     f"it did not answer {SILENT_CHECKS} health checks in a row"

@@ -18,7 +18,7 @@ from actors.remote_error import cause_of
 from actors.store.store import Store
 from familiar import event as ev
 from familiar.config.schema import Config
-from familiar.errors import StaleEpoch
+from familiar.errors import FailureClass, StaleEpoch
 from familiar.service import SubmitRun
 from tests.actors.deployment import (
     SLOW_GOAL,
@@ -145,6 +145,20 @@ def test_the_engine_is_freed_of_a_stream_whose_workbench_died(deployment: Deploy
     deployment.wait_ended([run_id])
     assert deployment.reader.run(run_id).status == "succeeded"
     assert tried() == sorted([*ONCE, ("listen", 2)])
+
+
+def test_a_call_waits_for_the_successor_of_its_pools_only_replica(deployment: Deployment) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    kill(deployment.pid("replica:far:0"))
+    deployment.wait_ended([run_id])
+
+    events = bodies(deployment, run_id)
+    sent = [body.attempt for body in events["call.dispatched"] if body.call == "listen"]
+    assert sent == [1, 2], "tries were spent on a replica that was gone"
+    (failed,) = events["call.failed"]
+    assert failed.failure.failure_class is FailureClass.BACKEND_UNREACHABLE
+    assert events["run.ended"][0].outcome == "succeeded"
 
 
 def changed(config: Config) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,11 +45,44 @@ async def test_a_new_workspace_gets_a_repository_and_commits_with_trailers(tmp_p
         "Familiar-Call: page-1",
         "Familiar-Attempt: 1",
     ]
-    (root / ".familiar").mkdir()
+    assert list((root / ".familiar").iterdir()) == []
     (root / ".familiar" / "x.part").write_text("partial")
     assert git(root, "status", "--porcelain") == ""
     exclude = (root / ".git/info/exclude").read_text().splitlines()
     assert exclude.count("/.familiar/") == 1
+
+
+DIES_IN_INIT = """#!/bin/sh
+for word; do
+    if [ "$word" = init ] && [ ! -e "$MARKER" ]; then
+        touch "$MARKER"
+        for last; do :; done
+        case "$last" in -*) last=. ;; esac
+        mkdir -p "$last/.git"
+        exit 1
+    fi
+done
+exec REAL "$@"
+"""
+
+
+async def test_a_repository_that_was_not_finished_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "git").write_text(DIES_IN_INIT.replace("REAL", shutil.which("git") or "git"))
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("MARKER", str(tmp_path / "marker"))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    root = tmp_path / "ws"
+    with pytest.raises(WorkspaceError, match="git init failed"):
+        await Repository(root).create()
+    assert (tmp_path / "marker").exists()
+    await Repository(root).create()
+    commit = await Repository(root).commit(change(root, "a.txt", "one"))
+    assert git(root, "rev-parse", "HEAD") == commit
+    assert git(root, "status", "--porcelain") == ""
 
 
 async def test_repeating_finds_the_commit_and_makes_no_second(tmp_path: Path) -> None:
