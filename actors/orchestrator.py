@@ -83,9 +83,8 @@ class Orchestrator:
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Ask an open run to end; returns its status. Raises `NotFound`."""
         await self._started
-        performer = self._performers.get(run_id)
-        if performer is not None:
-            await self.record(run_id, [RunCancelRequested(reason=reason)], {})
+        if run_id in self._performers:
+            await self._commit([Draft(run_id, RunCancelRequested(reason=reason), time.time())])
             return "cancelling"
         return await self._intake.status(run_id)
 
@@ -143,7 +142,7 @@ class Orchestrator:
 
     # What performers need (`actors.services.Services`).
 
-    async def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
+    def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
         if run_id in self._ending:
             return
         if any(isinstance(body, RunEnded) for body in bodies):
@@ -151,7 +150,7 @@ class Orchestrator:
         at = time.time()
         drafts = [Draft(run_id, body, at) for body in bodies]
         drafts[0] = Draft(run_id, bodies[0], at, dict(texts))
-        await self._commit(drafts)
+        self._submit(drafts).add_done_callback(self._recorded)
 
     def devices(self, replica: str) -> tuple[str, ...]:
         return self._pools.devices(replica)
@@ -220,13 +219,24 @@ class Orchestrator:
         return machine
 
     async def _commit(self, drafts: Sequence[Draft]) -> None:
+        try:
+            await self._submit(drafts)
+        except StaleEpoch:
+            await self._give_way()
+
+    def _submit(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Event]]:
         assert self._recorder is not None
         for draft in drafts:
             self.texts.keep(draft.texts)
-        try:
-            await self._recorder.record(drafts)
-        except StaleEpoch:
-            await self._give_way()
+        return self._recorder.submit(drafts)
+
+    def _recorded(self, done: asyncio.Future[list[Event]]) -> None:
+        """What the owner of a decision would have to hear: it could not be written, for good."""
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StaleEpoch):
+            self._leaving = asyncio.get_running_loop().create_task(self._give_way())
+        elif error is not None:
+            self.log.error("an event was not recorded: %s", error)
 
     async def _give_way(self) -> NoReturn:
         """End for good: were Ray to start this actor again, it would take the epoch back."""

@@ -56,6 +56,7 @@ class Performer:
         self._briefer = Briefer(config, goal, services.texts)
         self._tries: dict[CallKey, _Try] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._ranks: dict[str, int] = {}
         self._recovering = False
 
@@ -73,7 +74,13 @@ class Performer:
     def committed(self, event: ev.Event) -> None:
         """Fold a committed event of this run and start what it makes due."""
         self.perform(self.machine.apply(event))
-        if isinstance(event.body, ev.RunSubmitted):
+        body = event.body
+        if isinstance(body, ev.CallSucceeded | ev.CallFailed):
+            replica = self.machine.state.calls[body.call].replica
+            if replica is not None:
+                key = CallKey(self.run_id, body.call, body.attempt)
+                self._services.committed_outcome(replica, key)
+        elif isinstance(body, ev.RunSubmitted):
             self._spawn(self._watch_wall())
         if self.machine.state.ended is not None:
             self.stop()
@@ -83,33 +90,38 @@ class Performer:
         for command in commands:
             if isinstance(command, cmd.Record):
                 bodies.append(command.body)
+            elif isinstance(command, cmd.Stop):
+                self._spawn(self._stop(command), into=self._stopping)
             else:
                 self._spawn(self._guarded(command, self._recovering))
         if bodies:
-            self._spawn(self._record_all(bodies))
+            self._record_all(bodies)
 
     def stop(self) -> None:
         """Drop what is still waited for; what runs elsewhere has been told to stop."""
         for task in self._tasks:
             task.cancel()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(
+        self, work: Coroutine[None, None, None], *, into: set[asyncio.Task[None]] | None = None
+    ) -> None:
+        tasks = self._tasks if into is None else into
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     # Recording.
 
-    async def _record_all(self, bodies: list[ev.Body]) -> None:
+    def _record_all(self, bodies: list[ev.Body]) -> None:
         texts = {}
         for body in bodies:
             if isinstance(body, ev.SynthesisMade) and body.source == "rules":
                 texts[body.text.sha256] = listing(self.machine.state)
-        await self._services.record(self.run_id, bodies, texts)
+        self._services.record(self.run_id, bodies, texts)
 
-    async def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
+    def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
         if self.machine.state.ended is None:
-            await self._services.record(self.run_id, [body], texts or {})
+            self._services.record(self.run_id, [body], texts or {})
 
     # Commands.
 
@@ -125,11 +137,9 @@ class Performer:
             message = str(error) if isinstance(error, FamiliarError) else repr(error)
             if isinstance(command, cmd.Dispatch | cmd.Carry | cmd.Publish):
                 evidence = dict(error.evidence) if isinstance(error, CallError) else {}
-                await self._fail(command, known, message, evidence)
+                self._fail(command, known, message, evidence)
             else:
-                await self._record(
-                    ev.RunEnded(outcome="failed", reason=message, failure_class=known)
-                )
+                self._record(ev.RunEnded(outcome="failed", reason=message, failure_class=known))
 
     async def _perform(self, command: cmd.Command, recovering: bool) -> None:
         match command:
@@ -141,13 +151,14 @@ class Performer:
                 await self._judge(command)
             case cmd.PlanByRules():
                 view = view_turn(self.config, self.machine.state, self.goal)
-                await self._record(plan_by_rules(view, "the model has no valid plan"))
+                self._record(plan_by_rules(view, "the model has no valid plan"))
             case cmd.Publish():
                 await self._publish(command)
-            case cmd.Stop():
-                key = CallKey(self.run_id, command.call, command.attempt)
-                await self._services.stop(command.replica, key)
-                self._services.dispatcher.release(key)
+
+    async def _stop(self, command: cmd.Stop) -> None:
+        key = CallKey(self.run_id, command.call, command.attempt)
+        await self._services.stop(command.replica, key)
+        self._services.dispatcher.release(key)
 
     async def _dispatch(self, command: cmd.Dispatch) -> None:
         call = self.machine.state.calls[command.call]
@@ -187,7 +198,7 @@ class Performer:
             output_file=call.planned.output_file,
             reasons=slot.reasons,
         )
-        await self._record(body, {prompt.sha256: brief.prompt_json})
+        self._record(body, {prompt.sha256: brief.prompt_json})
 
     async def _carry(self, command: cmd.Carry, recovering: bool) -> None:
         call = self.machine.state.calls[command.call]
@@ -197,17 +208,14 @@ class Performer:
             self._services.dispatcher.occupy(key, call.planned.alias, replica)
             holder = await self._services.holder(key, replica)
             if holder is not None:
-                await self._record(
-                    ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder)
-                )
+                self._record(ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder))
         order = await self._order(call, key)
         outcome = await self._services.carry_out(replica, order)
         self._tries.pop(key, None)
         self._services.dispatcher.release(key)
-        await self._close(call, outcome)
-        self._services.committed_outcome(replica, key)
+        self._close(call, outcome)
 
-    async def _close(self, call: CallState, outcome: CallOutcome) -> None:
+    def _close(self, call: CallState, outcome: CallOutcome) -> None:
         """Commit what came of a try."""
         timing = ev.TimingRecord(
             started_at=outcome.timing.started_at,
@@ -252,7 +260,7 @@ class Performer:
                 finish_reason=outcome.finish_reason,
                 repairs=outcome.repairs,
             )
-        await self._record(body, texts)
+        self._record(body, texts)
 
     async def _judge(self, command: cmd.JudgePlan) -> None:
         call = self.machine.state.calls[command.call]
@@ -260,7 +268,7 @@ class Performer:
         answer = await self._services.texts.get(call.raw.sha256)
         view = view_turn(self.config, self.machine.state, self.goal)
         body = await asyncio.to_thread(judge_plan, answer, view, command.attempt)
-        await self._record(body)
+        self._record(body)
 
     async def _publish(self, command: cmd.Publish) -> None:
         call = self.machine.state.calls[command.call]
@@ -277,7 +285,7 @@ class Performer:
             alias=call.planned.alias,
         )
         published = await self._services.publish(publication)
-        await self._record(
+        self._record(
             ev.FilePublished(
                 call=call.id,
                 attempt=command.attempt,
@@ -288,7 +296,7 @@ class Performer:
             )
         )
 
-    async def _fail(
+    def _fail(
         self,
         command: cmd.Dispatch | cmd.Carry | cmd.Publish,
         failure_class: FailureClass,
@@ -300,14 +308,14 @@ class Performer:
         failure = ev.FailureRecord.model_validate(
             {"failure_class": failure_class, "message": message, "evidence": evidence}
         )
-        await self._record(
+        self._record(
             ev.CallFailed(call=call.id, attempt=command.attempt, kind=call.kind, failure=failure)
         )
 
     async def _watch_wall(self) -> None:
         ends = self.machine.state.submitted_at + self.config.budgets.wall_s
         await asyncio.sleep(max(0.0, ends - time.time()))
-        await self._record(self.machine.over_wall())
+        self._record(self.machine.over_wall())
 
     # What a call needs.
 

@@ -25,8 +25,8 @@ class Services(Protocol):
     texts: Texts
     log: logging.Logger
 
-    async def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
-        """Commit events; returns when they are committed and folded. Raises `StoreError`."""
+    def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
+        """Have events committed, in this order; they come back to the performer's `committed`."""
 
     def devices(self, replica: str) -> tuple[str, ...]: ...
 
