@@ -118,15 +118,18 @@ def _deploy(
         if http:
             _serve(config, undo, own_ray=directory is not None)
             interrupts.install()
+            # The API's replica may have replaced it, if its code is newer than this process's.
+            orchestrator = find_orchestrator(config.deployment) or orchestrator
     return Host(config, orchestrator, url_of(config) if http else None, directory, known is None)
 
 
 def _serve(config: Config, undo: contextlib.ExitStack, *, own_ray: bool) -> None:
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     from ray import serve
 
     from serve_app.serving import APPLICATION, deploy
 
+    # Importing Serve sets up its logger; what it tells here stands in the phases already.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     if not own_ray and APPLICATION not in serve.status().applications:
         undo.callback(serve.delete, APPLICATION)
     deploy(config)

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.text import Text
 
 from familiar.errors import FamiliarError
 from familiar.service import SubmitRun
@@ -42,8 +41,6 @@ def work_on(
     interrupt cancels the run: nothing is left that a later start would go on with unasked."""
     accepted = service.submit(order)
     try:
-        if show and not as_json:
-            console.print(Text(f"run {accepted.run_id} in session {accepted.session_id}"))
         if show:
             follow(service, accepted.run_id, console, as_json=as_json)
         else:

@@ -62,3 +62,23 @@ def test_a_clean_up_that_hangs_ends_at_the_one_after() -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     process.stdout.close()
+
+
+def test_a_main_thread_that_is_deaf_does_not_keep_the_process() -> None:
+    # Inside C, as Ray is while it starts: locking a mutex twice does not return for a signal.
+    program = (
+        "import ctypes\n"
+        "from serve_app.interrupt import catch_interrupts\n"
+        "mutex, libc = ctypes.create_string_buffer(256), ctypes.CDLL(None)\n"
+        "with catch_interrupts(lambda text: print(text, flush=True)):\n"
+        "    print('starting', flush=True)\n"
+        "    for _ in range(2):\n        libc.pthread_mutex_lock(mutex)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert "Ending at once" in process.stdout.read()
+    process.stdout.close()
