@@ -1,0 +1,67 @@
+"""`familiar serve`, and `familiar run` with a deployment of its own, with scripted engines."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.serve_app.command import familiar
+from tests.serve_app.scripted import BROKEN, GOAL, program, write_config
+
+pytestmark = pytest.mark.ray
+CLI = ("-m", "serve_app.cli")
+
+
+def test_a_run_alone_fails_with_its_reason_and_its_code(tmp_path: Path) -> None:
+    config = write_config(tmp_path, BROKEN)
+    with program(*CLI, "run", GOAL, "--config", str(config)) as alone:
+        assert alone.end() == 1, alone.said
+        assert alone.left() == []
+    assert "two failed, backend_refused" in alone.said
+    assert "no such model" in alone.said
+    assert "What to do:" in alone.said
+    # The database tells the same afterwards, without any service.
+    shown = familiar("show", "@last", "--config", str(config), "--json").document
+    assert shown["run"]["status"] == "failed"
+    assert shown["missing"] == ["two.md"]
+
+
+def test_a_service_takes_goals_until_it_is_told_to_end(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    options = ("--config", str(config))
+    with program(*CLI, "serve", *options, "--json") as service:
+        url = json.loads(service.wait_for('{"url"'))["url"]
+        ended = familiar("run", GOAL, *options, "--follow", "--json")
+        assert ended.code == 0
+        assert ended.lines[0]["url"] == url
+        assert ended.lines[-1]["outcome"] == "succeeded"
+        session = ended.lines[0]["session_id"]
+        again = familiar("run", GOAL, "--url", url, "--session", session, "--follow")
+        assert again.code == 0, again.err
+        assert "smol:0" in familiar("pools", "--url", url).out
+        replicas = familiar("pools", *options, "--json").document["pools"][0]["replicas"]
+        assert {replica["state"] for replica in replicas} == {"ready"}
+        assert service.end(signal.SIGTERM) == 143, service.said
+        assert service.left() == []
+    assert len(familiar("ls", *options, "--json").document["runs"]) == 2
+
+
+def test_a_followed_run_goes_on_when_the_watching_is_interrupted(tmp_path: Path) -> None:
+    slow = {"when": {"call": "two"}, "rates": {"ttft_s": 600}}
+    config = write_config(tmp_path, slow)
+    options = ("--config", str(config))
+    with program(*CLI, "serve", *options) as service:
+        service.wait_for("familiar serves at")
+        with program(*CLI, "run", GOAL, *options, "--follow") as watching:
+            watching.wait_for("one.md is there")
+            assert watching.end(signal.SIGINT) == 130, watching.said
+        assert "goes on" in watching.said
+        run = familiar("ls", *options, "--json").document["runs"][0]
+        assert run["status"] == "running"
+        assert familiar("cancel", run["run_id"], *options).code == 0
+        assert familiar("show", "@last", *options, "--follow").code == 3
+        assert service.end(signal.SIGINT) == 130
+        assert service.left() == []
