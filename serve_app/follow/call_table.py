@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,17 +12,22 @@ from rich.text import Text
 
 from serve_app.models.call import CallDetail, CallSummary, TrySummary
 
+_ROOM_FOR_TIMES = 105
 _STYLES = {"succeeded": "green", "published": "green", "failed": "red", "skipped": "dim red"}
 
 
 def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> None:
-    """One line a try; times are seconds since `zero`, the submission. Failures follow in words."""
+    """One line a try; times are seconds since `zero`, the submission. Failures follow in words.
+
+    A narrow terminal has the times in the timeline only: a time that is cut off would be wrong.
+    """
+    wide = console.width >= _ROOM_FOR_TIMES
+    times = ("queued", "started", "1st token", "ended") if wide else ()
     table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    for name in ("call", "alias", "status"):
+    for name in ("call", "alias", "status", "on"):
         table.add_column(name, no_wrap=True)
-    for name in ("queued", "started", "1st token", "ended", "in", "cached", "out", "tok/s"):
+    for name in (*times, "in", "cached", "out", "tok/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("replica and devices", overflow="fold")
     for call in calls:
         status = Text(call.status, _STYLES.get(call.status, "cyan"))
         if not call.tries:
@@ -32,12 +38,12 @@ def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> 
                 call.call_id if tried.attempt == 1 else f"{call.call_id}/{tried.attempt}",
                 tried.alias or call.alias or "",
                 status if last else Text(tried.status, _STYLES.get(tried.status, "cyan")),
-                *(_since(at, zero) for at in _moments(tried)),
+                f"{tried.replica or ''} {'; '.join(tried.devices)}",
+                *(_since(at, zero) for at in (_moments(tried) if wide else ())),
                 str(tried.prompt_tokens or ""),
                 str(tried.cached_tokens or ""),
                 str(tried.output_tokens or ""),
                 _rate(tried),
-                f"{tried.replica or ''} {'; '.join(tried.devices)}",
             )
     console.print(table)
     for call in calls:
@@ -85,7 +91,7 @@ def print_call(call: CallDetail, console: Console) -> None:
             console.print(Text(f"  {name:<14}{said}"), soft_wrap=True)
     for tried in call.tries:
         for name, text in (
-            ("prompt", tried.prompt),
+            ("prompt", _conversation(tried.prompt)),
             ("grammar", tried.grammar),
             ("raw", tried.raw),
             ("content", tried.content if tried.content != tried.raw else None),
@@ -93,6 +99,15 @@ def print_call(call: CallDetail, console: Console) -> None:
             if text:
                 console.print(Text(f"\n--- {name} of try {tried.attempt}", "bold"))
                 console.print(Text(text), soft_wrap=True)
+
+
+def _conversation(prompt: str | None) -> str | None:
+    """A recorded list of messages as one reads it; anything else as it is."""
+    try:
+        messages = json.loads(prompt or "")
+        return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)
+    except (ValueError, TypeError, KeyError):
+        return prompt
 
 
 def _moments(tried: TrySummary) -> tuple[float | None, ...]:
