@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import logging
 import os
 import shutil
@@ -34,14 +33,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from cluster import guard
+from cluster.lean_node import SYSTEM_SETTINGS, lean_node, on_loopback
 from cluster.ports import check_port_free
 from cluster.private_directory import make_directory
 from familiar.config.schema import ClusterConfig
@@ -55,7 +52,6 @@ HEALTH_CHECK: Mapping[str, int] = {
 }
 """Ray system settings: three checks missed in a row, 2 s apart with 2 s each to answer: ~8 s."""
 
-START_TIMEOUT_S = 300.0
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -79,7 +75,7 @@ class LocalCluster:
             found["RAY_API_SERVER_ADDRESS"] = self.dashboard_url
         return found
 
-    def stop(self) -> None:
+    def stop(self, *, keep_directory: bool = False) -> None:
         """Shut Ray down and leave no process and no directory. Safe to call again."""
         if self._guard.poll() is not None:
             return
@@ -97,7 +93,8 @@ class LocalCluster:
                 f"Processes {sorted(left)} of the local Ray in {self.temp_dir} do not end.",
                 remedy="They ignore SIGKILL, so they wait for a device or a disk; look there.",
             )
-        shutil.rmtree(self.temp_dir, ignore_errors=True)
+        if not keep_directory:
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
 
     def __enter__(self) -> LocalCluster:
         return self
@@ -138,15 +135,16 @@ def start_local(
         _LOOPBACK_SWITCH: "0",
     }
     try:
-        with _environment(variables), _patience():
+        with _environment(variables):
             address, dashboard_url = _init(
                 settings, directory, namespace, dashboard_port, log_to_driver
             )
     except BaseException as error:
-        LocalCluster("", directory, namespace, None, watcher).stop()
+        kept = isinstance(error, Exception)
+        LocalCluster("", directory, namespace, None, watcher).stop(keep_directory=kept)
         if isinstance(error, Exception):
             raise ClusterError(
-                f"A local Ray did not start: {error}",
+                f"A local Ray did not start: {error} Its logs are in {directory}.",
                 remedy="Is there memory, disk under /tmp and a free CPU? `familiar doctor` looks.",
             ) from error
         raise
@@ -175,7 +173,7 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
     from ray.exceptions import AuthenticationError
 
     try:
-        with _loopback() if host in _LOOPBACK_HOSTS else contextlib.nullcontext():
+        with on_loopback() if host in _LOOPBACK_HOSTS else contextlib.nullcontext():
             ray.init(
                 address=address,
                 namespace=namespace,
@@ -224,7 +222,7 @@ def _init(
 ) -> tuple[str, str | None]:
     import ray
 
-    with _loopback():
+    with lean_node(log_monitor=log_to_driver, api_server=dashboard_port is not None):
         context = ray.init(
             address="local",
             namespace=namespace,
@@ -238,54 +236,10 @@ def _init(
             log_to_driver=log_to_driver,
             logging_level=logging.ERROR,
             _temp_dir=str(directory),
-            _system_config=dict(HEALTH_CHECK),
+            _system_config={**HEALTH_CHECK, **SYSTEM_SETTINGS},
         )
     url = context.dashboard_url
     return ray.get_runtime_context().gcs_address, f"http://{url}" if url else None
-
-
-@contextlib.contextmanager
-def _patience() -> Iterator[None]:
-    """Let a node take `START_TIMEOUT_S` to come up while its raylet lives; Ray gives up after 30 s.
-
-    Two agents have to import half of Ray first, about 4 s of CPU, which takes longer than that on a
-    small machine where engines load at the same time.
-    """
-    services = importlib.import_module("ray._private.services")
-    usual = services.get_node
-    deadline = time.monotonic() + START_TIMEOUT_S
-
-    def patient(gcs_address: str, node_id: str) -> object:
-        while True:
-            try:
-                return usual(gcs_address, node_id)
-            except RuntimeError:
-                children = psutil.Process().children()
-                if time.monotonic() > deadline or not any(c.name() == "raylet" for c in children):
-                    raise
-            time.sleep(0.1)
-
-    vars(services)["get_node"] = patient
-    try:
-        yield
-    finally:
-        vars(services)["get_node"] = usual
-
-
-@contextlib.contextmanager
-def _loopback() -> Iterator[None]:
-    """Let Ray use 127.0.0.1 as it is; otherwise it puts this host's network address in its place.
-
-    Children get the same from the environment. This process may have imported Ray long ago, and Ray
-    reads the variable once, at its import.
-    """
-    constants = importlib.import_module("ray._private.ray_constants")
-    usual = vars(constants)["ENABLE_RAY_CLUSTER"]
-    vars(constants)["ENABLE_RAY_CLUSTER"] = False
-    try:
-        yield
-    finally:
-        vars(constants)["ENABLE_RAY_CLUSTER"] = usual
 
 
 def _python_path(import_paths: Sequence[Path]) -> str:

@@ -70,6 +70,24 @@ def belonging_to(root: Path) -> set[int]:
     return found
 
 
+def wait_for_agents(owner_pid: int) -> Iterator[psutil.Process]:
+    """The raylet's two agents, each as soon as it is there."""
+    seen: set[int] = set()
+    deadline = time.monotonic() + 60
+    while len(seen) < 2 and time.monotonic() < deadline:
+        for process in psutil.Process(owner_pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                script = " ".join(process.cmdline()[1:4])
+                if (
+                    process.pid not in seen
+                    and script
+                    and ("dashboard/agent.py" in script or "runtime_env/agent/main.py" in script)
+                ):
+                    seen.add(process.pid)
+                    yield process
+        time.sleep(0.01)
+
+
 def alive(pids: set[int]) -> Iterator[psutil.Process]:
     """Those that have not ended meanwhile."""
     for pid in pids:
@@ -117,6 +135,26 @@ def test_ctrl_c_while_ray_starts_leaves_nothing(root: Path, repository: Path) ->
     process.wait()
     wait_until(lambda: not belonging_to(root))
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_a_node_comes_up_while_its_agents_are_held_still(root: Path, repository: Path) -> None:
+    process = owner(root, repository)
+    assert process.stdout is not None
+    held: list[psutil.Process] = []
+    for agent in wait_for_agents(process.pid):
+        agent.suspend()
+        held.append(agent)
+    try:
+        assert len(held) == 2
+        assert process.stdout.readline() == "ready\n"
+        assert {agent.status() for agent in held} == {psutil.STATUS_STOPPED}
+    finally:
+        for agent in held:
+            agent.resume()
+        process.terminate()
+        process.wait()
+    wait_until(lambda: not belonging_to(root))
 
 
 @pytest.mark.ray
