@@ -21,7 +21,7 @@ from familiar.brief import Brief
 from familiar.call import CallKey, CallMode, CallOrder, CallOutcome, Deadlines, Publication
 from familiar.config.schema import AliasConfig, Config
 from familiar.engine import GenerateRequest
-from familiar.errors import CallError, FailureClass, FamiliarError, StoreError
+from familiar.errors import CallError, FailureClass, FamiliarError, StaleEpoch
 from familiar.goal import Goal
 from familiar.plan.judge import judge_plan
 from familiar.plan.rank import upward_ranks
@@ -129,7 +129,7 @@ class Performer:
         """The run boundary: whatever goes wrong becomes an event with a class and a sentence."""
         try:
             await self._perform(command, recovering)
-        except (asyncio.CancelledError, StoreError):
+        except (asyncio.CancelledError, StaleEpoch):
             raise
         except Exception as error:
             self._services.log.exception("run %s: %s", self.run_id, command)

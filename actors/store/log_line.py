@@ -12,8 +12,8 @@ the dispatch, or looked up when the dispatch was before this process.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from familiar import event as e
 
@@ -137,7 +137,9 @@ class LogLines:
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    milliseconds = round(at * 1000)
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
+    return f"{whole}.{milliseconds % 1000:03d}Z"
 
 
 def _ref(ref: e.TextRef) -> str:
