@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from serve_app.phases import Phases
 READY_MARGIN_S = 120.0
 CLOSE_S = 10.0
 TELL_EVERY_S = 10.0
+DIGITS = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,10 @@ def _wait(config: Config, orchestrator: Any, phases: Phases, interrupts: Interru
         nonlocal told
         interrupts.check()
         now = time.monotonic()
-        if reasons != told[0] or now - told[1] >= TELL_EVERY_S:
-            told = (reasons, now)
+        # The seconds in a reason go up each time; only other words are news.
+        news = tuple(DIGITS.sub("", reason) for reason in reasons)
+        if news != told[0] or now - told[1] >= TELL_EVERY_S:
+            told = (news, now)
             for reason in reasons:
                 phases.note(reason)
 

@@ -1,0 +1,187 @@
+"""Bad plans are refused before they run, each with its code; valid ones pass unchanged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from familiar.event import PlanAccepted, PlannedCall, PlanRejected
+from familiar.plan.judge import judge_plan
+from familiar.plan.lint import lint
+from familiar.plan.read import ReadPlan, read_plan
+from familiar.plan.view import CONTRACT_FILE, EarlierCall, TurnView
+from tests.familiar.plan.views import view
+
+
+def call(
+    name: str, *, file: str | None = None, after: tuple[str, ...] = (), **other: str
+) -> dict[str, object]:
+    found: dict[str, object] = {
+        "id": name,
+        "alias": "naughty",
+        "prompt": f"write {name}",
+        "depends_on": list(after),
+        **other,
+    }
+    return found if file is None else {**found, "output_file": file}
+
+
+def answer(*calls: dict[str, object], more: bool = True) -> str:
+    return json.dumps({"continue": more, "worker_calls": list(calls)})
+
+
+def codes(text: str, seen: TurnView | None = None) -> set[str]:
+    body = judge_plan(text, seen or view(shares_parts=False), attempt=1)
+    return {p.code for p in body.problems} if isinstance(body, PlanRejected) else set()
+
+
+README = call("readme", file="README.md")
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        ("unknown_alias", [call("a", file="README.md", alias="nobody")]),
+        ("duplicate_id", [README, call("readme", file="index.html")]),
+        ("bad_id", [call("Not An Id", file="README.md")]),
+        ("bad_id", [call("plan-1", file="README.md")]),
+        ("unknown_dependency", [call("a", file="README.md", after=("ghost",))]),
+        ("self_dependency", [call("a", file="README.md", after=("a",))]),
+        (
+            "dependency_cycle",
+            [
+                call("a", file="README.md", after=("b",)),
+                call("b", after=("c",)),
+                call("c", after=("a",)),
+            ],
+        ),
+        ("path_collision", [README, call("again", file="README.md")]),
+        ("empty_prompt", [call("a", file="README.md", prompt="  ")]),
+        ("no_progress", [call("a")]),
+        ("no_progress", []),
+        ("too_many_calls", [call(f"c{n}") for n in range(9)]),
+    ],
+)
+def test_each_rule_refuses_what_it_is_for(code: str, calls: list[dict[str, object]]) -> None:
+    assert code in codes(answer(*calls))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../out.html",
+        "/etc/passwd",
+        "a/../../b",
+        "~/x",
+        ".git/config",
+        ".familiar/x",
+        "a//b",
+        "a\\b",
+        "a\nb",
+        "",
+        "x" * 300,
+    ],
+)
+def test_a_path_out_of_the_workspace_is_refused(path: str) -> None:
+    assert "path_escape" in codes(answer(README, call("a", file=path)))
+
+
+def test_a_last_plan_that_leaves_files_out_is_refused_and_says_which() -> None:
+    body = judge_plan(answer(README, more=False), view(shares_parts=False), attempt=1)
+    assert isinstance(body, PlanRejected)
+    assert "about.html" in body.problems[0].message
+
+
+def test_an_id_of_an_earlier_turn_is_taken() -> None:
+    earlier = (EarlierCall("readme", "naughty", "failed", "README.md", "too long"),)
+    assert "duplicate_id" in codes(
+        answer(README), view(shares_parts=False, earlier=earlier, turn=2)
+    )
+
+
+class TestContract:
+    def test_pages_that_share_parts_need_the_call_that_writes_them(self) -> None:
+        assert "contract_missing" in codes(answer(call("index", file="index.html")), view())
+
+    def test_a_page_that_forgot_to_wait_for_the_contract_is_mended_on_the_record(self) -> None:
+        text = answer(call("shared", file=CONTRACT_FILE), call("index", file="index.html"))
+        body = judge_plan(text, view(), attempt=1)
+        assert isinstance(body, PlanAccepted)
+        assert body.calls[1].depends_on == ("shared",)
+        assert [mend.code for mend in body.mends] == ["contract_dependency"]
+
+    def test_an_existing_contract_is_not_asked_for_again(self) -> None:
+        seen = view(made=(CONTRACT_FILE,))
+        assert codes(answer(call("index", file="index.html")), seen) == set()
+
+
+def test_a_valid_plan_passes_unchanged() -> None:
+    calls = [
+        call("shared", file=CONTRACT_FILE),
+        call("index", file="index.html", after=("shared",)),
+        call("about", file="about.html", after=("shared",)),
+        README,
+    ]
+    body = judge_plan(answer(*calls, more=False), view(), attempt=1)
+    assert isinstance(body, PlanAccepted)
+    assert body.mends == ()
+    assert [c.model_dump(exclude_none=True, exclude={"needs"}) for c in body.calls] == [
+        {**c, "depends_on": tuple(c["depends_on"])}  # type: ignore[arg-type]
+        for c in calls
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        "[]",
+        "{}",
+        '{"continue": "yes", "worker_calls": []}',
+        '{"continue": true, "worker_calls": [1]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_plan_is_a_problem_and_never_an_exception(text: str) -> None:
+    assert codes(text) == {"plan_malformed"}
+
+
+def test_an_answer_beyond_the_bound_is_not_even_parsed() -> None:
+    assert codes('"' + "x" * 600_000 + '"') == {"plan_too_large"}
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_judged(text: str) -> None:
+    assert isinstance(judge_plan(text, view(), attempt=1), PlanAccepted | PlanRejected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=4)), max_size=8))
+def test_every_plan_that_passes_can_be_run_to_its_end(
+    shape: list[tuple[int, list[int]]],
+) -> None:
+    calls = tuple(
+        PlannedCall(
+            id=f"c{i}", alias="naughty", prompt="p", depends_on=tuple({f"c{d}" for d in deps})
+        )
+        for i, deps in shape
+    )
+    seen = view(files=(), shares_parts=False)
+    if lint(ReadPlan(continue_=False, calls=calls), seen).problems:
+        return
+    done: set[str] = set()
+    left = list(calls)
+    while left:
+        ready = [c for c in left if done.issuperset(c.depends_on)]
+        assert ready, f"stuck: {left}"
+        done.update(c.id for c in ready)
+        left = [c for c in left if c.id not in done]
+
+
+def test_reading_keeps_order_and_drops_repeated_dependencies() -> None:
+    plan = read_plan(answer(call("a", after=("x", "y", "x"))))
+    assert isinstance(plan, ReadPlan)
+    assert plan.calls[0].depends_on == ("x", "y")

@@ -1,0 +1,46 @@
+"""What a goal says by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from familiar.errors import InputError
+from familiar.goal import read_goal
+
+LIMIT = 1_000_000
+
+
+def test_files_are_found_in_the_order_in_which_they_are_first_named() -> None:
+    text = "Write index.html and `data/prices.xyz`, then index.html again and notes.md."
+    assert read_goal(text, max_bytes=LIMIT).files == ("index.html", "data/prices.xyz", "notes.md")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Use Node.js and Vue.js.",
+        "See https://example.org/page.html for more.",
+        "Write to ../../etc/passwd.txt",
+        "mail a@b.html",
+    ],
+)
+def test_what_only_looks_like_a_file_is_none(text: str) -> None:
+    assert read_goal(text, max_bytes=LIMIT).files == ()
+
+
+def test_what_the_goal_says_of_a_file_is_the_blocks_that_name_it() -> None:
+    goal = read_goal("# Site\n\n- `a.html`: one\n  and more\n- `b.html`: two\n", max_bytes=LIMIT)
+    assert goal.about("a.html") == "- `a.html`: one\n  and more"
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t "])
+def test_an_empty_goal_is_refused_with_what_to_do(text: str) -> None:
+    with pytest.raises(InputError, match="empty") as caught:
+        read_goal(text, max_bytes=LIMIT)
+    assert caught.value.field == "goal"
+    assert caught.value.remedy
+
+
+def test_a_goal_of_ten_megabytes_is_refused_by_its_size() -> None:
+    with pytest.raises(InputError, match="10000000 bytes"):
+        read_goal("x" * 10_000_000, max_bytes=LIMIT)
