@@ -100,7 +100,13 @@ def test_one_call_has_all_its_texts(service: Served, source: tuple[str, str]) ->
 def test_a_run_may_be_abbreviated(service: Served, source: tuple[str, str]) -> None:
     first, second = service.bake(), service.bake(3)
     assert familiar("show", "@last", "--json", *source).document["run"]["run_id"] == second
-    short = next(first[:n] for n in range(3, len(first) + 1) if not second.startswith(first[:n]))
+    listed = familiar("ls", "--json", "--limit", "100", *source).document["runs"]
+    others = [run["run_id"] for run in listed if run["run_id"] != first]
+    short = next(
+        first[:n]
+        for n in range(3, len(first) + 1)
+        if not any(other.startswith(first[:n]) for other in others)
+    )
     for name in (short, short.removeprefix("r-"), first):
         assert familiar("show", name, "--json", *source).document["run"]["run_id"] == first
     both = familiar("show", "r-", *source)
