@@ -17,14 +17,14 @@ from familiar.engine import OutputGrammar
 
 
 def page_grammar(requirements: SlotRequirements) -> OutputGrammar:
-    """`html-page`: a heading, one or two sections, and what the page has to hold."""
+    """`html-page`: a heading, a section or two, and what the page has to hold."""
     asked = (
         ("pricing", requirements.pricing_table),
         ("modal", requirements.modal),
         ("listing", requirements.listing),
     )
     parts = [name for name, wanted in asked if wanted]
-    sections = "section{2,3}" if not parts else "section{1,2}" if len(parts) == 1 else "section"
+    sections = "section" if parts else "section{2}"
     root = f"root ::= heading {' '.join([sections, *parts])}\n"
     return OutputGrammar("ebnf", root + _fragment("html-page") + _fragment("text"))
 
