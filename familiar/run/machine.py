@@ -100,7 +100,6 @@ class RunMachine:
         self._record(ev.TurnStarted(turn=1))
 
     def _on_cancel_requested(self, body: ev.RunCancelRequested) -> None:
-        self.state.cancel_requested = True
         self._record(
             ev.RunEnded(
                 outcome="cancelled",

@@ -94,7 +94,6 @@ class RunState:
     model_calls: int = 0
     output_tokens: int = 0
     synthesis_version: int = 0
-    cancel_requested: bool = False
     ended: RunEnded | None = None
     due: dict[str, Command] = field(default_factory=dict)
 
