@@ -1,11 +1,18 @@
 """Refuse a body that is too large before it is read.
 
-A declared length above the limit is refused at once; a body that does not declare one (chunked) is
-counted as it comes and refused at the first byte too many, so a request can never hold more than
-the limit in memory.
+Nothing above the limit is ever held in memory: a body that declares a greater length is refused by
+its header, and one that declares none (chunked) is counted as it comes and refused at the first
+byte too many.
+
+A refusal has to arrive. A client that is still sending when the connection closes gets a reset, and
+with it may lose the answer that explains it; so the rest of the body is taken and thrown away
+first, up to `DISCARD_BYTES` and `DISCARD_S`. Who sends more than that is cut off.
 """
 
 from __future__ import annotations
+
+import asyncio
+import contextlib
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -16,6 +23,8 @@ from serve_app.problems import problem, respond
 # JSON may write one byte of a goal as six (\u0001); the rest is room for the other fields.
 _ESCAPE = 6
 _OTHER_FIELDS = 64 * 1024
+DISCARD_BYTES = 64 * 1024 * 1024
+DISCARD_S = 10.0
 
 
 def body_limit(max_goal_bytes: int) -> int:
@@ -37,7 +46,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > self._limit:
-            # The rest of the body is not waited for, so the connection cannot be used again.
+            await _discard(receive)
             found = problem(413, self._say(int(declared)), instance=scope["path"])
             await respond(found, {"Connection": "close"})(scope, receive, send)
             return
@@ -48,6 +57,8 @@ class BodyLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self._limit:
+                if message.get("more_body"):
+                    await _discard(receive)
                 raise HTTPException(413, self._say(taken), headers={"Connection": "close"})
             return message
 
@@ -58,3 +69,15 @@ class BodyLimit:
             f"The body has {size} bytes or more and the limit is {self._limit} "
             f"(for goals of {self._max_goal_bytes})."
         )
+
+
+async def _discard(receive: Receive) -> None:
+    """Take what the client still sends and drop it, within the bounds of the module."""
+    taken = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_S):
+            while taken < DISCARD_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
