@@ -95,6 +95,16 @@ class AliasConfig(_Strict):
     first_token_deadline_s: Seconds = 120.0
     stall_deadline_s: Seconds = Field(60.0, description="the longest silence between two tokens")
     sampling: SamplingConfig = SamplingConfig()
+    wire: Literal["json", "xml", "toml", "html"] = Field(
+        "json",
+        description="how this role writes a plan: json is held to a schema while decoding, the "
+        "others are tags of familiar.wire",
+    )
+    window_tokens: Annotated[int, Field(ge=64)] | None = Field(
+        None,
+        description="prompt tokens that this role is given at most; default: the pool's "
+        "context_length less sampling.max_tokens",
+    )
     enabled: bool = True
 
 
@@ -113,6 +123,11 @@ class OrchestratorConfig(_Strict):
     )
     reviewer: Name | None = Field(
         None, description="the alias that the rules planner asks to review"
+    )
+    prompt: Literal["v1", "v2"] = Field(
+        "v2",
+        description="v2 tells the orchestrator of roles, limits and decomposition; v1 is one fixed "
+        "text, kept for comparison",
     )
     max_prompt_chars: Annotated[int, Field(ge=40)] = 2_000
     synthesis: bool = True
