@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from familiar.call import CallKey
 from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass
+from familiar.plan.load import PoolLoad
 from familiar.scheduling import Assignment, Scheduler, Waiting
 from familiar.service import ReplicaView
 
@@ -63,6 +64,10 @@ class Dispatcher:
 
     def queued(self, pool: str) -> int:
         return self._scheduler.queued(pool)
+
+    def load(self, rates: Mapping[str, float]) -> PoolLoad:
+        """How busy each alias is now, beside the measured `rates`."""
+        return PoolLoad(rates, self._scheduler.running(), self._scheduler.waiting())
 
     def in_flight(self, pool: str, replica: str) -> int:
         return self._scheduler.in_flight(pool, replica)

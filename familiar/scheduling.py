@@ -11,6 +11,7 @@ cost O(log n).
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -103,6 +104,14 @@ class Scheduler:
 
     def queued(self, pool: str) -> int:
         return sum(1 for w in self._waiting.values() if self._aliases[w.alias].pool == pool)
+
+    def running(self) -> dict[str, int]:
+        """Calls that hold a slot, by alias."""
+        return {name: alias.running for name, alias in self._aliases.items()}
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait for a slot, by alias."""
+        return Counter(waiting.alias for waiting in self._waiting.values())
 
     def in_flight(self, pool: str, replica: str) -> int:
         known = self._replicas.get(pool, {}).get(replica)

@@ -6,10 +6,12 @@ about what a valid plan is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from familiar.config.schema import AliasConfig, Config
 from familiar.goal import Goal
+from familiar.plan.load import NO_LOAD, PoolLoad
 from familiar.run.state import CallState, CallStatus, RunState
 
 CONTRACT_FILE = "contract.html"
@@ -42,7 +44,8 @@ class EarlierCall:
 
 @dataclass(frozen=True, slots=True)
 class TurnView:
-    """One turn as its planner sees it."""
+    """One turn as its planner sees it. `load` is what was measured when it was looked at; `notices`
+    are sentences about budgets that the planner should know of."""
 
     turn: int
     goal: Goal
@@ -54,6 +57,13 @@ class TurnView:
     generator: str
     reviewer: str | None
     max_calls: int
+    load: PoolLoad = NO_LOAD
+    notices: tuple[str, ...] = ()
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """Tokens/s that one call usually gets, by alias; absent when not measured yet."""
+        return self.load.rates
 
     @property
     def contract_is_due(self) -> bool:
@@ -71,7 +81,7 @@ class TurnView:
         return frozenset(call.id for call in self.earlier)
 
 
-def view_turn(config: Config, state: RunState, goal: Goal) -> TurnView:
+def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_LOAD) -> TurnView:
     """The view of the current turn of `state`."""
     roles = tuple(
         _role(name, alias, config)
@@ -89,6 +99,7 @@ def view_turn(config: Config, state: RunState, goal: Goal) -> TurnView:
         generator=config.orchestrator.generator or _default_generator(config),
         reviewer=config.orchestrator.reviewer,
         max_calls=config.orchestrator.max_calls_per_turn,
+        load=load,
     )
 
 
