@@ -46,14 +46,15 @@ class Briefer:
         window = config.pools[alias.pool].context_length - alias.sampling.max_tokens
         if not planning.fits(messages, window_tokens=window):
             messages = planning.anew(view, name)
+        held = alias.wire == "json"
         schema = plan_schema(view, max_prompt_chars=config.orchestrator.max_prompt_chars)
         return Brief(
             messages=messages,
             prompt_name=name,
             prompt_version=load_prompt(name).version,
             sampling=sampling_of(alias.sampling, attempt=call.attempt),
-            grammar=OutputGrammar("json", planning.schema_json(schema)),
-            grammar_name=f"plan-turn-{view.turn}",
+            grammar=OutputGrammar("json", planning.schema_json(schema)) if held else None,
+            grammar_name=f"plan-turn-{view.turn}" if held else None,
         )
 
     async def _stack(

@@ -25,9 +25,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.workspace import PRIVATE, path_problem
+from actors.workspace import PRIVATE
 from familiar.call import CallKey
 from familiar.errors import WorkspaceError
+from familiar.path import path_problem
 
 _IDENTITY = "familiar <familiar@localhost>"
 _LOCK_PATIENCE_S = 60.0
@@ -104,7 +105,7 @@ class Repository:
     async def commit(self, change: FileCommit) -> str:
         """Commit one file and return the commit's hash. Safe to repeat. Raises WorkspaceError."""
         problem = path_problem(change.path)
-        if problem:
+        if problem is not None:
             raise WorkspaceError(f"{change.path!r} cannot be committed: {problem}.")
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, done))

@@ -1,8 +1,8 @@
 """The workspace's files: every path stays below the root, every write is whole or absent.
 
-A path is checked twice: by its text (what git or a person could be fooled by) and by the kernel
-while it is opened (`actors.openat`), which no symbolic link and no race can get around. Text is
-written to a temporary file first and renamed when it is complete, so a reader never sees half a
+A path is checked twice: by its text (`familiar.path`, the rule that plans meet too) and by the
+kernel while it is opened (`actors.openat`), which no symbolic link and no race can get around. Text
+is written to a temporary file first and renamed when it is complete, so a reader never sees half a
 file. All methods block: call them in a thread. Errors are `WorkspaceError`s that name the path as
 it was given; a full disk leaves what was written so far.
 """
@@ -20,36 +20,13 @@ from typing import NoReturn
 
 from actors.openat import open_beneath
 from familiar.errors import WorkspaceError
+from familiar.path import path_problem
 
 PRIVATE = ".familiar"
 """The folder for temporary files; git is told to ignore it."""
 
 _MARK = f"{PRIVATE}/token"
-_LONGEST_PATH = 1024
 _CHUNK = 1 << 20
-
-
-def path_problem(path: str) -> str:
-    """Why this cannot name a file of a workspace; "" when it can."""
-    if not path or len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
-        return f"a path has 1 to {_LONGEST_PATH} bytes"
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in path):
-        return "it holds a control character or is not Unicode text"
-    if path.startswith("/"):
-        return "it is absolute"
-    if "\\" in path:
-        return "it holds a backslash"
-    for part in path.split("/"):
-        if part in {"", "."}:
-            return "it has an empty part"
-        if part == "..":
-            return "it leaves the workspace"
-        if len(part.encode()) > 255:
-            return "a part is longer than 255 bytes"
-        # Git takes these for its own folder on some file systems, so it is refused everywhere.
-        if part.lower().rstrip(". ") == ".git" or part.lower().startswith("git~"):
-            return "it points into git's own folder"
-    return ""
 
 
 class Workspace:
@@ -216,7 +193,7 @@ class Workspace:
 
     def _refuse(self, path: str) -> None:
         problem = path_problem(path)
-        if problem:
+        if problem is not None:
             self._fail(path, problem)
 
     def _refuse_special(self, fd: int, path: str) -> None:

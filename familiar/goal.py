@@ -34,7 +34,8 @@ class Goal:
 
     def about(self, file: str) -> str:
         """The paragraphs and list items that name `file`: what the goal says of it."""
-        return "\n".join(block for block in _blocks(self.text) if file in block)
+        name = re.compile(rf"(?<![\w./-]){re.escape(file)}(?![\w/-])")
+        return "\n".join(block for block in _blocks(self.text) if name.search(block))
 
 
 def read_goal(text: str, *, max_bytes: int, files: tuple[str, ...] | None = None) -> Goal:

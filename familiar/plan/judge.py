@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from familiar.event import PlanAccepted, PlanRejected
 from familiar.plan.lint import lint
-from familiar.plan.read import ReadPlan, read_plan
+from familiar.plan.read import PlanWire, ReadPlan, read_plan
 from familiar.plan.view import TurnView
 
 
-def judge_plan(answer: str, view: TurnView, attempt: int) -> PlanAccepted | PlanRejected:
-    """The decision about an orchestrator's answer. Takes time linear in the answer."""
-    plan = read_plan(answer)
+def judge_plan(
+    answer: str,
+    view: TurnView,
+    attempt: int,
+    *,
+    wire: PlanWire | None = None,
+    finish_reason: str | None = None,
+) -> PlanAccepted | PlanRejected:
+    """The decision about an orchestrator's answer. Takes time linear in the answer and the view."""
+    plan = read_plan(answer, wire=wire, finish_reason=finish_reason)
     if not isinstance(plan, ReadPlan):
         return PlanRejected(turn=view.turn, attempt=attempt, problems=plan)
     linted = lint(plan, view)
     if linted.problems:
         return PlanRejected(turn=view.turn, attempt=attempt, problems=linted.problems)
+    mends = (*plan.mends, *linted.mends)
     return PlanAccepted(
         turn=view.turn,
         planner="model",
         continue_=plan.continue_,
         calls=linted.calls,
-        mends=linted.mends,
-        reason="valid" if not linted.mends else "valid after safe mends",
+        mends=mends,
+        reason="valid" if not mends else "valid after safe mends",
     )

@@ -12,11 +12,16 @@ unchanged.
 | unknown_dependency | `depends_on` names no call |
 | self_dependency, dependency_cycle | the calls wait for themselves |
 | path_escape | an output_file outside the workspace, or inside the harness's folders |
-| path_collision | two calls write one file, or overwrite a file of an earlier turn unasked |
+| path_collision | two calls write one file, or one writes a file where another needs a folder |
 | contract_missing | pages that share parts, without the call that writes them first |
 | empty_prompt | a call that says nothing |
 | no_progress | files are missing and the plan makes none of them, or it has no calls to make |
 | too_many_calls | more calls than a turn may have |
+| oversized | a call that cannot be written within its tokens, its context or its deadline |
+| too_wide | more calls at once than the role carries within its queue deadline |
+| plan_repeated | a plan, or a call, equal or nearly equal to one that failed |
+
+`README.md` beside this file has a section on each: what, why, an example, what to do.
 """
 
 from __future__ import annotations
@@ -27,8 +32,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from familiar.event import PlannedCall, Problem
-from familiar.plan.path import path_problem
+from familiar.path import planned_path_problem
+from familiar.plan.capacity import capacity_problems
 from familiar.plan.read import ReadPlan
+from familiar.plan.repeat import refused_again, repeat_problems
 from familiar.plan.schema import ID_PATTERN
 from familiar.plan.view import CONTRACT_FILE, TurnView
 
@@ -49,6 +56,9 @@ def lint(plan: ReadPlan, view: TurnView) -> Linted:
     """Apply every rule. `problems` is empty exactly when the plan may run."""
     calls, mends = _mended(plan.calls, view)
     problems = tuple(_problems(plan, calls, view))
+    again = refused_again(calls, view) if problems else None
+    if again is not None and all(problem.code != again.code for problem in problems):
+        problems = (again, *problems)
     return Linted(calls=calls, mends=mends, problems=problems)
 
 
@@ -89,6 +99,8 @@ def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) ->
     yield from _dependencies(calls, view)
     yield from _paths(calls, view)
     yield from _progress(plan, calls, view)
+    yield from repeat_problems(calls, view)
+    yield from capacity_problems(calls, view)
 
 
 def _identity(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
@@ -166,7 +178,7 @@ def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
     for call in calls:
         if call.output_file is None:
             continue
-        why = path_problem(call.output_file)
+        why = planned_path_problem(call.output_file)
         if why is not None:
             yield Problem(
                 code="path_escape",
@@ -180,6 +192,16 @@ def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
                 code="path_collision",
                 message=f"{' and '.join(names)} write the same file {path}; one call, one file.",
             )
+        parts = path.split("/")
+        for folder in ("/".join(parts[:end]) for end in range(1, len(parts))):
+            if folder in writers:
+                yield Problem(
+                    code="path_collision",
+                    call=names[0],
+                    message=f"{names[0]} writes {path}, but {writers[folder][0]} writes a file "
+                    f"{folder}, which cannot be a folder as well.",
+                )
+                break
     if view.contract_is_due and CONTRACT_FILE not in writers:
         pages = [path for path in writers if view.is_page(path)]
         if pages:

@@ -2,15 +2,38 @@
 
 Contract first: one call writes the shared parts, the pages depend on it and run side by side, other
 files beside them, and a review closes the turn. It plans only what is missing, so it can take over
-in any turn. A prompt says what the goal says about the file; nothing is invented.
+in any turn. A prompt says what the goal says about the file; nothing is invented. What failed is
+asked again for half the length each time, until less makes no sense: then the plan would be one
+that failed, and the run ends instead.
 """
 
 from __future__ import annotations
 
-from familiar.event import PlanAccepted, PlannedCall
-from familiar.plan.view import CONTRACT_FILE, TurnView
+from familiar.errors import FailureClass
+from familiar.event import PlanAccepted, PlannedCall, RunEnded
+from familiar.plan.estimate import words_in
+from familiar.plan.repeat import repeats_exactly
+from familiar.plan.view import CONTRACT_FILE, Role, TurnView
+from familiar.run.ending import BACKEND_CLASSES
 
 _ABOUT_LIMIT = 1_500
+_FEWEST_WORDS = 20
+
+
+def decide_by_rules(view: TurnView, reason: str) -> PlanAccepted | RunEnded:
+    """The plan for the turn; the end of the run where that plan has failed already."""
+    plan = plan_by_rules(view, reason)
+    failed = repeats_exactly(plan.calls, view)
+    if failed is None:
+        return plan
+    backend = failed.failure in BACKEND_CLASSES
+    causes = "; ".join(f"call {name} failed: {why}" for name, why in failed.reasons.items())
+    return RunEnded(
+        outcome="failed",
+        reason=f"turn {view.turn} has no plan that did not fail already ({reason}); "
+        f"the plan of turn {failed.turn} failed: {causes[:1_000]}",
+        failure_class=failed.failure if backend else FailureClass.PLAN_REPEATED,
+    )
 
 
 def plan_by_rules(view: TurnView, reason: str) -> PlanAccepted:
@@ -24,7 +47,12 @@ def plan_by_rules(view: TurnView, reason: str) -> PlanAccepted:
             PlannedCall(
                 id=shared[0],
                 alias=view.generator,
-                prompt="Write what all pages share: the name of the site, its tagline and footer.",
+                prompt="\n".join(
+                    [
+                        "Write what all pages share: the name of the site, its tagline and footer.",
+                        *_shorter(CONTRACT_FILE, view),
+                    ]
+                ),
                 output_file=CONTRACT_FILE,
             )
         )
@@ -43,7 +71,11 @@ def plan_by_rules(view: TurnView, reason: str) -> PlanAccepted:
         )
     if not view.missing:
         calls.append(
-            PlannedCall(id=f"answer{suffix}", alias=view.generator, prompt="Answer the goal.")
+            PlannedCall(
+                id=f"answer{suffix}",
+                alias=view.generator,
+                prompt="\n".join(["Answer the goal.", *_shorter(None, view)]),
+            )
         )
     elif view.reviewer is not None:
         files = [call for call in calls if call.output_file != CONTRACT_FILE]
@@ -64,13 +96,35 @@ def plan_by_rules(view: TurnView, reason: str) -> PlanAccepted:
 
 def _prompt(file: str, view: TurnView) -> str:
     about = view.goal.about(file)[:_ABOUT_LIMIT].strip()
-    failed = [c for c in view.earlier if c.output_file == file and c.failure]
     lines = [f"Write {file}."]
     if about:
         lines.append(about)
-    if failed:
-        lines.append(f"An earlier try failed ({failed[-1].failure}). Keep this one short.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_shorter(file, view)])
+
+
+def _shorter(file: str | None, view: TurnView) -> list[str]:
+    """What to say after failed tries: why, and half as many words for each of them."""
+    failed = [
+        c
+        for c in view.earlier
+        if c.output_file == file and c.failure and (file or c.alias == view.generator)
+    ]
+    if not failed:
+        return []
+    role = next((role for role in view.roles if role.alias == view.generator), None)
+    words = max(_FEWEST_WORDS, _room(role, file, view) >> len(failed))
+    return [
+        f"An earlier try failed ({failed[-1].failure}). Keep this one short: at most {words} words."
+    ]
+
+
+def _room(role: Role | None, file: str | None, view: TurnView) -> int:
+    """Words that one call of the role can write, by its cut and by its deadline."""
+    if role is None:
+        return 0
+    rate = view.rates.get(role.alias)
+    tokens = role.max_tokens if not rate else min(role.max_tokens, rate * role.deadline_s)
+    return words_in(tokens, file)
 
 
 def _id_for(file: str, suffix: str, taken: set[str]) -> str:

@@ -10,12 +10,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from familiar.config.schema import AliasConfig, Config
+from familiar.errors import FailureClass
+from familiar.event import PlannedCall
 from familiar.goal import Goal
 from familiar.plan.load import NO_LOAD, PoolLoad
-from familiar.run.state import CallState, CallStatus, RunState
+from familiar.run.state import CallState, CallStatus, RunState, TurnState
 
 CONTRACT_FILE = "contract.html"
 """The reserved output_file of the call that writes the shared parts."""
+
+MAX_COMPARED = 8
+"""Failed plans, and refused ones, that a new plan is compared with: the newest, so that the cost of
+a turn does not grow with the run."""
+
+ASKED_TOO_MUCH = frozenset(
+    {
+        FailureClass.CALL_OVERSIZED,
+        FailureClass.CALL_TRUNCATED,
+        FailureClass.CONTEXT_OVERFLOW,
+        FailureClass.OUTPUT_INVALID,
+        FailureClass.WIRE_MALFORMED,
+        FailureClass.TOOL_FAILED,
+        FailureClass.GUARD_BLOCKED,
+        FailureClass.EVALUATOR_REJECTED,
+    }
+)
+"""Failures that the same call would meet again anywhere; the others say something about a backend
+or a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +50,14 @@ class Role:
     deadline_s: float
     context_length: int
     max_tokens: int
+    queue_deadline_s: float = 600.0
+    slots: int = 4096
+    """Calls that the role's pool carries at once, over all its replicas."""
+
+    @property
+    def at_once(self) -> int:
+        """Calls of this role that can run side by side."""
+        return min(self.parallel, self.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +69,19 @@ class EarlierCall:
     status: str
     output_file: str | None
     failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPlan:
+    """A plan of this run that failed. `reasons` says why, by id of the call that was given up;
+    `to_blame` are the ones among them that failed by what they asked for, `failure` is of the last
+    one."""
+
+    turn: int
+    calls: tuple[PlannedCall, ...]
+    reasons: Mapping[str, str]
+    to_blame: frozenset[str] = frozenset()
+    failure: FailureClass | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +101,9 @@ class TurnView:
     max_calls: int
     load: PoolLoad = NO_LOAD
     notices: tuple[str, ...] = ()
+    failed_plans: tuple[FailedPlan, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Fingerprints of plans of this run that were refused, newest last."""
 
     @property
     def rates(self) -> Mapping[str, float]:
@@ -100,18 +145,45 @@ def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_L
         reviewer=config.orchestrator.reviewer,
         max_calls=config.orchestrator.max_calls_per_turn,
         load=load,
+        failed_plans=failed_plans(state),
+        refused=tuple(state.refused[-MAX_COMPARED:]),
     )
 
 
+def failed_plans(state: RunState) -> tuple[FailedPlan, ...]:
+    """The last plans of `state` that gave up a call, or made nothing at all, oldest first."""
+    failed = [turn for turn in state.turns if turn.calls and turn.open_calls == 0 and turn.failed]
+    return tuple(_failed_plan(turn, state) for turn in failed[-MAX_COMPARED:])
+
+
+def _failed_plan(turn: TurnState, state: RunState) -> FailedPlan:
+    reasons: dict[str, str] = {}
+    to_blame: set[str] = set()
+    failure: FailureClass | None = None
+    for name in turn.failed:
+        call = state.calls[name]
+        if call.last_failure is None:
+            continue
+        record = call.last_failure.failure
+        failure = record.failure_class
+        reasons[name] = f"{record.failure_class}: {record.message}"
+        if record.failure_class in ASKED_TOO_MUCH:
+            to_blame.add(name)
+    return FailedPlan(turn.number, turn.calls, reasons, frozenset(to_blame), failure)
+
+
 def _role(name: str, alias: AliasConfig, config: Config) -> Role:
+    pool = config.pools[alias.pool]
     return Role(
         alias=name,
         description=alias.description,
         mode=alias.mode,
         parallel=alias.parallel,
         deadline_s=alias.deadline_s,
-        context_length=config.pools[alias.pool].context_length,
+        context_length=pool.context_length,
         max_tokens=alias.sampling.max_tokens,
+        queue_deadline_s=alias.queue_deadline_s,
+        slots=pool.slots * len(pool.replicas),
     )
 
 

@@ -7,10 +7,22 @@ know at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from familiar import event as ev
 from familiar.errors import FailureClass
 from familiar.run.limits import RunLimits
 from familiar.run.state import TERMINAL, CallState, CallStatus, RunState
+
+BACKEND_CLASSES = frozenset(
+    {
+        FailureClass.BACKEND_UNREACHABLE,
+        FailureClass.BACKEND_REFUSED,
+        FailureClass.BACKEND_SLOW,
+        FailureClass.BACKEND_STALLED,
+        FailureClass.WORKBENCH_LOST,
+    }
+)
 
 
 def after_turn(state: RunState, limits: RunLimits) -> ev.TurnStarted | ev.RunEnded | None:
@@ -44,6 +56,24 @@ def success(state: RunState) -> ev.RunEnded:
 
 def failure(reason: str, failure_class: FailureClass) -> ev.RunEnded:
     return ev.RunEnded(outcome="failed", reason=reason, failure_class=failure_class)
+
+
+def refusal_class(state: RunState, problems: Sequence[ev.Problem]) -> FailureClass:
+    """What the last refused plan of a turn failed by.
+
+    A plan that repeats one whose calls met a broken backend is not the cause: the backend is.
+    """
+    codes = {problem.code for problem in problems}
+    if "plan_repeated" in codes:
+        given_up = [state.calls[name] for turn in state.turns for name in turn.failed]
+        causes = [call.failures[-1] for call in given_up if call.failures]
+        only_backends = bool(causes) and BACKEND_CLASSES.issuperset(causes)
+        return causes[-1] if only_backends else FailureClass.PLAN_REPEATED
+    if codes == {"wire_truncated"}:
+        return FailureClass.CALL_TRUNCATED
+    if codes and all(code.startswith("wire_") for code in codes):
+        return FailureClass.WIRE_MALFORMED
+    return FailureClass.PLAN_INVALID
 
 
 def budget(state: RunState, which: str) -> ev.RunEnded:

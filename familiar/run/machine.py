@@ -142,7 +142,7 @@ class RunMachine:
         codes = ", ".join(sorted({problem.code for problem in body.problems}))
         self._without_model_plan(
             f"{turn.rejected} plans of the model were rejected, the last for {codes}",
-            FailureClass.PLAN_INVALID,
+            ending.refusal_class(self.state, body.problems),
         )
 
     def _without_model_plan(self, reason: str, failure: FailureClass) -> None:
@@ -168,7 +168,7 @@ class RunMachine:
                 plan_call.status = CallStatus.DONE
         self._answered(PlanByRules(body.turn).due)
         turn.planner, turn.continue_ = body.planner, body.continue_
-        turn.open_calls = len(body.calls)
+        turn.calls, turn.open_calls = body.calls, len(body.calls)
         for planned in body.calls:
             self._add_call(planned, "worker", queue=False)
         for planned in body.calls:
@@ -232,7 +232,7 @@ class RunMachine:
         call = self.state.calls[body.call]
         self._answered(Carry(call.id, body.attempt).due)
         self.state.output_tokens += body.usage.output_tokens
-        call.raw, call.text = body.raw, body.text
+        call.raw, call.text, call.finish_reason = body.raw, body.text, body.finish_reason
         if call.kind == "plan":
             self._do(JudgePlan(call.id, body.attempt, call.turn))
         elif call.kind == "synthesis":

@@ -47,6 +47,7 @@ class CallState:
     prompt: TextRef | None = None
     raw: TextRef | None = None
     text: TextRef | None = None
+    finish_reason: str | None = None
 
     @property
     def id(self) -> str:
@@ -62,6 +63,7 @@ class TurnState:
     continue_: bool = False
     rejected: int = 0
     problems: tuple[Problem, ...] = ()
+    calls: tuple[PlannedCall, ...] = ()
     open_calls: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
@@ -76,7 +78,8 @@ class PublishedFile:
 
 @dataclass(slots=True)
 class RunState:
-    """What the history says. `due` holds the commands that no event has answered yet."""
+    """What the history says. `due` holds the commands that no event has answered yet, `refused` the
+    fingerprints of the plans that were."""
 
     run_id: str
     seq: int = 0
@@ -91,6 +94,7 @@ class RunState:
     calls: dict[str, CallState] = field(default_factory=dict)
     dependents: dict[str, list[str]] = field(default_factory=dict)
     turns: list[TurnState] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     model_calls: int = 0
     output_tokens: int = 0
     synthesis_version: int = 0

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from familiar.plan.path import path_problem
+from familiar.path import planned_path_problem
 from serve_app.models.base import HttpModel
 
 RunStatus = Literal["running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -40,7 +40,7 @@ class RunRequest(HttpModel):
     def _can_be_written(cls, files: list[str] | None) -> list[str] | None:
         for file in files or ():
             _no_surrogate(file)
-            if (found := path_problem(file)) is not None:
+            if (found := planned_path_problem(file)) is not None:
                 raise ValueError(f"{file} cannot be written: {found}")
         return files
 

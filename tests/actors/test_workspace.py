@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.workspace import Workspace, path_problem
+from actors.workspace import Workspace
 from familiar.errors import WorkspaceError
+from familiar.path import path_problem
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_path_that_is_not_a_plain_file_below_the_root_is_refused(
 
 @pytest.mark.parametrize("path", ["index.html", "a/b/c.txt", ".gitignore", "naïve/日本.md", "a b"])
 def test_a_plain_path_is_accepted(workspace: Workspace, path: str) -> None:
-    assert path_problem(path) == ""
+    assert path_problem(path) is None
     workspace.write(path, b"text")
     assert workspace.read(path) == b"text"
     assert workspace.sha256(path) == hashlib.sha256(b"text").hexdigest()
@@ -77,7 +78,7 @@ def test_a_plain_path_is_accepted(workspace: Workspace, path: str) -> None:
 
 @given(st.text(max_size=40))
 def test_whatever_is_accepted_stays_below_the_root(path: str) -> None:
-    if path_problem(path) == "":
+    if path_problem(path) is None:
         joined = os.path.normpath(os.path.join("/srv/ws", path))
         assert joined.startswith("/srv/ws/")
         assert "/.git/" not in f"{joined.lower()}/"

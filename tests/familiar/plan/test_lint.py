@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from familiar.event import PlanAccepted, PlannedCall, PlanRejected
+from familiar.plan import lint as lint_module
 from familiar.plan.judge import judge_plan
 from familiar.plan.lint import lint
 from familiar.plan.read import ReadPlan, read_plan
@@ -135,19 +138,20 @@ def test_a_valid_plan_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("code", "text"),
     [
-        "",
-        "nonsense",
-        "[]",
-        "{}",
-        '{"continue": "yes", "worker_calls": []}',
-        '{"continue": true, "worker_calls": [1]}',
-        "[" * 100_000,
+        ("wire_missing", ""),
+        ("wire_missing", "nonsense"),
+        ("wire_missing", "[" * 100_000),
+        ("wire_malformed", '{"continue": tr'),
+        ("plan_malformed", "[]"),
+        ("plan_malformed", "{}"),
+        ("plan_malformed", '{"continue": "yes", "worker_calls": []}'),
+        ("plan_malformed", '{"continue": true, "worker_calls": [1]}'),
     ],
 )
-def test_what_is_no_plan_is_a_problem_and_never_an_exception(text: str) -> None:
-    assert codes(text) == {"plan_malformed"}
+def test_what_is_no_plan_is_a_problem_and_never_an_exception(code: str, text: str) -> None:
+    assert codes(text) == {code}
 
 
 def test_an_answer_beyond_the_bound_is_not_even_parsed() -> None:
@@ -185,3 +189,16 @@ def test_reading_keeps_order_and_drops_repeated_dependencies() -> None:
     plan = read_plan(answer(call("a", after=("x", "y", "x"))))
     assert isinstance(plan, ReadPlan)
     assert plan.calls[0].depends_on == ("x", "y")
+
+
+def test_every_code_has_its_section_in_the_readme() -> None:
+    """The codes are read from the sources, so that a new rule cannot go undocumented."""
+    folder = Path(lint_module.__file__).parent
+    codes = {
+        code
+        for source in folder.glob("*.py")
+        for code in re.findall(r'code="([a-z_]+)"', source.read_text("utf-8"))
+    }
+    assert len(codes) > 15
+    readme = (folder / "README.md").read_text("utf-8")
+    assert {code for code in codes if f"`{code}`" not in readme} == set()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 
 import jsonschema
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from familiar.event import PlanAccepted
+from familiar.errors import FailureClass
+from familiar.event import PlanAccepted, RunEnded
+from familiar.plan.asks import read_asks
 from familiar.plan.judge import judge_plan
 from familiar.plan.lint import lint
 from familiar.plan.rank import upward_ranks
 from familiar.plan.read import ReadPlan
-from familiar.plan.rules import plan_by_rules
+from familiar.plan.rules import decide_by_rules, plan_by_rules
 from familiar.plan.schema import plan_schema
-from familiar.plan.view import CONTRACT_FILE, EarlierCall
+from familiar.plan.view import CONTRACT_FILE, EarlierCall, FailedPlan, TurnView
 from tests.familiar.plan.views import FILES, view
 
 NAMES = st.lists(
@@ -51,6 +53,7 @@ def test_a_later_turn_plans_only_what_is_missing_and_under_new_ids() -> None:
     assert "too long" in written[0].prompt
 
 
+@settings(deadline=None)
 @given(files=NAMES, turn=st.integers(1, 4), shares=st.booleans())
 def test_its_plans_pass_the_lint(files: list[str], turn: int, shares: bool) -> None:
     seen = view(files=tuple(files), turn=turn, shares_parts=shares, max_calls=16)
@@ -60,6 +63,7 @@ def test_its_plans_pass_the_lint(files: list[str], turn: int, shares: bool) -> N
     assert linted.calls == plan.calls
 
 
+@settings(deadline=None)
 @given(files=NAMES, shares=st.booleans())
 def test_the_schema_of_a_turn_admits_the_rules_planner_s_plan(
     files: list[str], shares: bool
@@ -110,3 +114,49 @@ def test_the_longest_chain_goes_first() -> None:
     assert ranks["contract"] == 3
     assert ranks["index"] == 2
     assert ranks["review"] == 1
+
+
+class TestPlansThatFailed:
+    def seen(self, turn: int, failure: FailureClass = FailureClass.CALL_OVERSIZED) -> TurnView:
+        """Turn `turn` of a run in which `a.md` failed in every turn before, always alike."""
+        goal = {"files": ("a.md",), "shares_parts": False, "reviewer": None}
+        earlier: tuple[EarlierCall, ...] = ()
+        plans: tuple[FailedPlan, ...] = ()
+        for number in range(1, turn):
+            before = view(turn=number, earlier=earlier, failed_plans=plans, **goal)  # type: ignore[arg-type]
+            (call,) = plan_by_rules(before, "").calls
+            earlier += (EarlierCall(call.id, call.alias, "failed", "a.md", "the deadline"),)
+            plans += (FailedPlan(number, (call,), {call.id: "the deadline"}, failure=failure),)
+        return view(turn=turn, earlier=earlier, failed_plans=plans, **goal)  # type: ignore[arg-type]
+
+    def test_what_failed_is_asked_again_for_half_the_length_each_time(self) -> None:
+        asked = []
+        for turn in (2, 3, 4):
+            plan = decide_by_rules(self.seen(turn), "no model")
+            assert isinstance(plan, PlanAccepted)
+            length = read_asks(plan.calls[0].prompt).length
+            assert length is not None
+            assert length.capped
+            asked.append(length.count)
+        assert asked == sorted(asked, reverse=True)
+        assert len(set(asked)) == 3
+
+    def test_where_less_makes_no_sense_the_run_ends_and_says_so(self) -> None:
+        end = decide_by_rules(self.seen(12), "no model")
+        assert isinstance(end, RunEnded)
+        assert end.failure_class is FailureClass.PLAN_REPEATED
+        assert "the deadline" in end.reason
+
+    def test_a_backend_that_is_gone_is_named_rather_than_the_plan(self) -> None:
+        gone = FailureClass.BACKEND_UNREACHABLE
+        end = decide_by_rules(self.seen(12, failure=gone), "no model")
+        assert isinstance(end, RunEnded)
+        assert end.failure_class is gone
+
+    def test_a_contract_that_failed_is_asked_otherwise(self) -> None:
+        first = plan_by_rules(view(), "")
+        earlier = (EarlierCall("contract", "naughty", "failed", CONTRACT_FILE, "the deadline"),)
+        failed = FailedPlan(1, first.calls, {"contract": "the deadline"})
+        plan = decide_by_rules(view(turn=2, earlier=earlier, failed_plans=(failed,)), "")
+        assert isinstance(plan, PlanAccepted)
+        assert "the deadline" in plan.calls[0].prompt

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from familiar.goal import Goal
-from familiar.plan.view import EarlierCall, Role, TurnView
+from familiar.plan.load import PoolLoad
+from familiar.plan.view import EarlierCall, FailedPlan, Role, TurnView
 
 FILES = ("index.html", "about.html", "README.md")
 
@@ -18,9 +22,14 @@ def view(
     turn: int = 1,
     max_calls: int = 8,
     reviewer: str | None = "grandpa",
+    rates: Mapping[str, float] | None = None,
+    failed_plans: tuple[FailedPlan, ...] = (),
+    refused: tuple[str, ...] = (),
+    role: Mapping[str, float | int] | None = None,
 ) -> TurnView:
+    """`role` changes fields of both roles."""
     roles = tuple(
-        Role(name, f"the {name}", mode, 2, 300.0, 4096, 512)
+        replace(Role(name, f"the {name}", mode, 2, 300.0, 4096, 512), **(role or {}))  # type: ignore[arg-type]
         for name, mode in (("naughty", "output_file"), ("grandpa", "text"))
     )
     text = "Make a site.\n" + "\n".join(f"- `{name}`: about {name}" for name in files)
@@ -35,4 +44,7 @@ def view(
         generator="naughty",
         reviewer=reviewer,
         max_calls=max_calls,
+        load=PoolLoad(rates=rates or {}),
+        failed_plans=failed_plans,
+        refused=refused,
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from familiar import event as ev
 from familiar.errors import FailureClass
+from familiar.plan.view import failed_plans
 from familiar.run import command as cmd
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallStatus, RunState
@@ -193,3 +194,61 @@ class TestHistories:
         machine = RunMachine("r", limits())
         with pytest.raises(ValueError, match="event 2 after 0"):
             machine.apply(ev.Event("r", 2, 1, 0.0, ev.TurnStarted(turn=1)))
+
+
+class TestRefusedPlans:
+    """What a run fails by when its plans are refused until no try is left."""
+
+    def end(self, *problems: str, given_up: FailureClass | None = None) -> ev.RunEnded:
+        lim = limits(rules_planner=False, plan_tries=1)
+        sim = Simulation(seed=0, trouble=0.0, files=("a.md",), limits=lim)
+        while not any(isinstance(c, cmd.JudgePlan) for c in sim.machine.state.due.values()):
+            sim.step()
+        turn = 1
+        if given_up is not None:
+            calls = (call("a", file="a.md"),)
+            sim.commit(ev.PlanAccepted(turn=1, planner="model", continue_=True, calls=calls))
+            sim.commit(sim.answer(sim.machine.state.due["dispatch:a:1"]))
+            failure = ev.FailureRecord(failure_class=given_up, message="no")
+            sim.commit(ev.CallFailed(call="a", attempt=1, kind="worker", failure=failure))
+            sim.commit(
+                ev.RecoveryChosen(call="a", attempt=1, action="give_up", reasons=("enough",))
+            )
+            turn = 2
+            while not any(isinstance(c, cmd.JudgePlan) for c in sim.machine.state.due.values()):
+                sim.step()
+        found = tuple(ev.Problem(code=code, message="no") for code in problems)
+        sim.commit(ev.PlanRejected(turn=turn, attempt=1, problems=found))
+        return sim.run()
+
+    @pytest.mark.parametrize(
+        ("codes", "failure"),
+        [
+            (["unknown_alias"], FailureClass.PLAN_INVALID),
+            (["plan_repeated", "unknown_alias"], FailureClass.PLAN_REPEATED),
+            (["wire_unclosed"], FailureClass.WIRE_MALFORMED),
+            (["wire_truncated"], FailureClass.CALL_TRUNCATED),
+        ],
+    )
+    def test_the_class_is_of_what_was_wrong(self, codes: list[str], failure: FailureClass) -> None:
+        assert self.end(*codes).failure_class is failure
+
+    def test_a_repeated_plan_whose_backend_was_gone_fails_by_the_backend(self) -> None:
+        gone = FailureClass.BACKEND_UNREACHABLE
+        assert self.end("plan_repeated", given_up=gone).failure_class is gone
+        large = FailureClass.CALL_OVERSIZED
+        repeated = FailureClass.PLAN_REPEATED
+        assert self.end("plan_repeated", given_up=large).failure_class is repeated
+
+    def test_a_failed_plan_is_kept_with_its_calls_and_whole_ones_are_not_failed(self) -> None:
+        sim = planned(call("a"), call("b"), continue_=True)
+        carry(sim, "a")
+        sim.commit(sim.answer(sim.machine.state.due["dispatch:b:1"]))
+        failure = ev.FailureRecord(failure_class=FailureClass.CALL_OVERSIZED, message="300 s")
+        sim.commit(ev.CallFailed(call="b", attempt=1, kind="worker", failure=failure))
+        assert failed_plans(sim.machine.state) == ()
+        sim.commit(ev.RecoveryChosen(call="b", attempt=1, action="give_up", reasons=("no",)))
+        (plan,) = failed_plans(sim.machine.state)
+        assert [c.id for c in plan.calls] == ["a", "b"]
+        assert plan.to_blame == {"b"}
+        assert "300 s" in plan.reasons["b"]

@@ -1,0 +1,103 @@
+"""Plans that failed in this run and are planned again: `plan_repeated`.
+
+Three ways of repeating are refused, each with what failed and what would be another plan: the whole
+plan again, or one nearly equal to it; a single call again that failed by what it asked for (its
+turn's other calls may have done well); and the very plan that was refused a moment ago, as long as
+it still is no valid plan. A plan that asks for at least a quarter less is another plan, however
+alike the words are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from familiar.event import PlannedCall, Problem
+from familiar.goal import Goal
+from familiar.plan.estimate import estimate_output
+from familiar.plan.fingerprint import NEAR, digest, fingerprint
+from familiar.plan.view import FailedPlan, TurnView
+
+LESS = 0.75
+"""Share of the failed plan's expected tokens below which a near plan counts as another one."""
+
+_SAY = 300
+
+
+def repeat_problems(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
+    """Compare with the failed plans of `view`, which are bounded in number."""
+    if not calls or not view.failed_plans:
+        return
+    new = digest(calls)
+    for failed in reversed(view.failed_plans):
+        nearness = new.nearness(digest(failed.calls))
+        if nearness >= NEAR and (
+            nearness == 1.0 or not _asks_for_less(calls, failed.calls, view.goal)
+        ):
+            yield Problem(code="plan_repeated", message=_whole(failed, nearness))
+            return
+    yield from _single(calls, view)
+
+
+def refused_again(calls: Sequence[PlannedCall], view: TurnView) -> Problem | None:
+    """That this plan was refused before, to be said beside what is still wrong with it."""
+    if not calls or fingerprint(calls) not in view.refused:
+        return None
+    return Problem(
+        code="plan_repeated",
+        message="This very plan was refused before in this run and is refused again for what "
+        "follows; change the calls that are named.",
+    )
+
+
+def repeats_exactly(calls: Sequence[PlannedCall], view: TurnView) -> FailedPlan | None:
+    """The failed plan that `calls` are equal to; None when they are another plan."""
+    own = fingerprint(calls)
+    return next((plan for plan in view.failed_plans if fingerprint(plan.calls) == own), None)
+
+
+def _single(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
+    """Calls that failed by what they asked for, asked again of the same role for the same file."""
+    known: dict[tuple[str, str | None], list[tuple[FailedPlan, PlannedCall]]] = {}
+    for plan in view.failed_plans:
+        for call in plan.calls:
+            if call.id in plan.to_blame:
+                known.setdefault((call.alias, call.output_file), []).append((plan, call))
+    for call in calls:
+        # Answers without a file have no other name, so only the newest few are looked at.
+        for plan, before in reversed(known.get((call.alias, call.output_file), [])[-8:]):
+            alone = [call.model_copy(update={"depends_on": ()})]
+            earlier = [before.model_copy(update={"depends_on": ()})]
+            nearness = digest(alone).nearness(digest(earlier))
+            if nearness < NEAR:
+                continue
+            if nearness < 1.0 and _asks_for_less(alone, earlier, view.goal):
+                continue
+            yield Problem(
+                code="plan_repeated",
+                call=call.id,
+                message=f"{call.id} asks {call.alias} for what {before.id} of turn {plan.turn} "
+                f"asked for ({_alike(nearness)}), which failed: "
+                f"{plan.reasons[before.id][:_SAY]} Split it, ask for less, or give it to another "
+                "role.",
+            )
+            break
+
+
+def _whole(failed: FailedPlan, nearness: float) -> str:
+    reasons = "; ".join(f"{name}: {why[:_SAY]}" for name, why in list(failed.reasons.items())[:4])
+    return (
+        f"This plan and the one of turn {failed.turn} are {_alike(nearness)}, and that one failed "
+        f"({reasons or 'nothing was made'}). Plan something else: split the calls that failed, ask "
+        "for less in each, or use another role."
+    )
+
+
+def _alike(nearness: float) -> str:
+    return "equal" if nearness == 1.0 else f"nearly equal, {nearness:.2f} of their word pairs"
+
+
+def _asks_for_less(calls: Sequence[PlannedCall], before: Sequence[PlannedCall], goal: Goal) -> bool:
+    new, old = (
+        sum(estimate_output(call, goal).tokens for call in plan) for plan in (calls, before)
+    )
+    return new <= LESS * old
