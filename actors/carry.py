@@ -42,7 +42,6 @@ class Progress:
 
     started: float = field(default_factory=time.monotonic)
     tokens: int = 0
-    bytes: int = 0
     first_token: float | None = None
     last_token: float | None = None
     longest_gap_s: float = 0.0
@@ -51,14 +50,14 @@ class Progress:
 
     def see(self, delta: Delta, now: float) -> None:
         self.tokens += delta.tokens
-        if delta.tokens > 0 or delta.text:
+        if delta.tokens or delta.text:
             if self.last_token is None:
                 self.first_token = now
             elif now - self.last_token > self.longest_gap_s:
                 self.longest_gap_s = now - self.last_token
             self.last_token = now
-        self.prompt_tokens = max(self.prompt_tokens, delta.prompt_tokens)
-        self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
+        if delta.prompt_tokens:
+            self.prompt_tokens, self.cached_tokens = delta.prompt_tokens, delta.cached_tokens
 
     def tokens_per_s(self, now: float) -> float:
         """Since the first token; 0.0 before the second."""
@@ -113,7 +112,7 @@ async def carry_out(
             carrier.evidence(),
         )
     finally:
-        await _close(deltas)
+        await _close(deltas, hurry=carrier.finish_reason is None)
     partial = await carrier.keep_partial() if failure else None
     first = progress.first_token
     return CallOutcome(
@@ -161,18 +160,16 @@ class _Carrier:
             raise WorkspaceError(
                 f"{order.key} writes {order.output_file} and its order names no workspace."
             )
+        watch = _Watch(order, self.progress)
         try:
-            async with asyncio.timeout(None) as limit:
-                watch = _Watch(order, self.progress, limit)
-                try:
-                    await self._consume(deltas)
-                finally:
-                    watch.stop()
-        except (TimeoutError, asyncio.CancelledError):
-            if not limit.expired():
+            await self._consume(deltas)
+        except asyncio.CancelledError:
+            if not watch.struck:
                 raise
             _absorb_cancellation()
             raise self._deadline_error() from None
+        finally:
+            watch.stop()
         self._judge_end()
         raw = self.raw()
         file = order.output_file or ""
@@ -194,22 +191,24 @@ class _Carrier:
 
     async def _consume(self, deltas: AsyncIterator[Delta]) -> None:
         progress, file, texts = self.progress, self._file, self._texts
+        monotonic, max_bytes, size = time.monotonic, self.order.max_bytes, 0
         async for delta in deltas:
-            now = time.monotonic()
+            now = monotonic()
             progress.see(delta, now)
-            if delta.text:
-                texts.append(delta.text)
-                if file is not None:
-                    file.add(delta.text)
-                progress.bytes += len(delta.text.encode("utf-8", "replace"))
-                if progress.bytes > self.order.max_bytes:
+            text = delta.text
+            if text:
+                texts.append(text)
+                size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+                if size > max_bytes:
                     raise CallError(
-                        f"{self.order.key} wrote more than {self.order.max_bytes} bytes.",
+                        f"{self.order.key} wrote more than {max_bytes} bytes.",
                         failure_class=FailureClass.CALL_OVERSIZED,
-                        evidence={"bytes": progress.bytes, "max_bytes": self.order.max_bytes},
+                        evidence={"bytes": size, "max_bytes": max_bytes},
                     )
-                if file is not None and file.due(now):
-                    await file.flush()
+                if file is not None:
+                    file.add(text)
+                    if file.due(now):
+                        await file.flush()
             if delta.finish_reason is not None:
                 self.finish_reason = delta.finish_reason
                 return
@@ -288,15 +287,17 @@ class _Carrier:
 
 
 class _Watch:
-    """The one timer of a try. It wakes when a deadline could strike at the earliest, looks, and
-    either lets the timeout expire or goes back to sleep."""
+    """The one timer of a try, and of the task that made it. It wakes when a deadline could strike
+    at the earliest, looks, and either cancels the task or goes back to sleep."""
 
-    def __init__(self, order: CallOrder, progress: Progress, limit: asyncio.Timeout) -> None:
+    def __init__(self, order: CallOrder, progress: Progress) -> None:
+        self.struck = False
         self._limits = order.deadlines
         self._progress = progress
-        self._limit = limit
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
         self._timer = self._loop.call_later(self._nap(self._left()), self._look)
 
     def stop(self) -> None:
@@ -320,9 +321,10 @@ class _Watch:
         if left > 0:
             self._timer = self._loop.call_later(self._nap(left), self._look)
         else:
-            self._limit.reschedule(self._loop.time())
-            if self._task is not None:  # an engine may hold on to its stream while it is closed
-                self._timer = self._loop.call_later(_CLOSE_PATIENCE_S, self._task.cancel)
+            self.struck = True
+            self._task.cancel()
+            # An engine may hold on to its stream while it is closed.
+            self._timer = self._loop.call_later(_CLOSE_PATIENCE_S, self._task.cancel)
 
 
 def _absorb_cancellation() -> None:
@@ -332,13 +334,15 @@ def _absorb_cancellation() -> None:
         task.uncancel()
 
 
-async def _close(deltas: AsyncIterator[Delta]) -> None:
-    """Close the stream, which aborts it in the engine; an engine that hangs is left behind."""
+async def _close(deltas: AsyncIterator[Delta], *, hurry: bool) -> None:
+    """Close the stream, which aborts what is left of it in the engine. One that has not ended is
+    left behind when the engine hangs."""
     close = getattr(deltas, "aclose", None)
-    if close is not None:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_PATIENCE_S):
-                await close()
+    if close is None:
+        return
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_CLOSE_PATIENCE_S) if hurry else contextlib.nullcontext():
+            await close()
 
 
 def _scalars(evidence: dict[str, object]) -> dict[str, JsonScalar]:

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,7 +32,7 @@ from actors.texts import Texts
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
 from familiar.config.schema import Config
-from familiar.errors import StaleEpoch
+from familiar.errors import Conflict, FailureClass, StaleEpoch
 from familiar.event import Body, Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
 from familiar.run.limits import RunLimits
@@ -54,8 +54,9 @@ class Orchestrator:
         self._fingerprint = fingerprint
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}
-        self._ending: set[str] = set()
+        self._outbox: list[Draft] = []
         self._recorder: Recorder | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._metrics = Metrics()
         self._started = asyncio.get_running_loop().create_task(self._start())
 
@@ -74,17 +75,19 @@ class Orchestrator:
             performer = Performer(machine, goal, self.config, self)
             self._performers[machine.state.run_id] = performer
             try:
-                await self._commit([accepted.draft])
+                await self._recorded(performer, accepted.draft.body, accepted.draft.texts)
             except BaseException:
                 self._performers.pop(machine.state.run_id, None)
+                performer.stop()
                 raise
         return accepted.receipt
 
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Ask an open run to end; returns its status. Raises `NotFound`."""
         await self._started
-        if run_id in self._performers:
-            await self._commit([Draft(run_id, RunCancelRequested(reason=reason), time.time())])
+        performer = self._performers.get(run_id)
+        if performer is not None and performer.machine.state.ended is None:
+            await self._recorded(performer, RunCancelRequested(reason=reason), {})
             return "cancelling"
         return await self._intake.status(run_id)
 
@@ -93,8 +96,8 @@ class Orchestrator:
         await self._started
         assert self._recorder is not None
         last = await self._recorder.wait_beyond(run_id, seq, min(timeout_s, 60.0))
-        if last == seq + 1 and run_id in self._performers:
-            # A follower of a fast run should not be woken for each of its events.
+        if last > seq and run_id in self._performers:
+            # A follower of a fast run is not woken for each of its commits.
             await asyncio.sleep(COALESCE_S)
             last = self._recorder.last_seq(run_id)
         return last
@@ -142,15 +145,16 @@ class Orchestrator:
 
     # What performers need (`actors.services.Services`).
 
-    def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
-        if run_id in self._ending:
-            return
-        if any(isinstance(body, RunEnded) for body in bodies):
-            self._ending.add(run_id)
-        at = time.time()
-        drafts = [Draft(run_id, body, at) for body in bodies]
-        drafts[0] = Draft(run_id, bodies[0], at, dict(texts))
-        self._submit(drafts).add_done_callback(self._recorded)
+    def commit(self, run_id: str, events: Sequence[Event], texts: Mapping[str, str]) -> None:
+        self.texts.keep(texts)
+        if not self._outbox:
+            # What this turn of the event loop and the next one decide shares a transaction.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._send)
+        held: dict[str, str] = dict(texts)
+        for event in events:
+            self._outbox.append(Draft(run_id, event.body, event.at, held, event.seq))
+            held = {}
 
     def devices(self, replica: str) -> tuple[str, ...]:
         return self._pools.devices(replica)
@@ -203,14 +207,20 @@ class Orchestrator:
     async def _recover(self, store: Store) -> None:
         """Fold the open runs and perform what is due in them."""
         for run_id in await asyncio.to_thread(store.open_runs):
-            machine = await asyncio.to_thread(self._fold, store, run_id)
-            if machine.state.ended is not None or machine.state.goal is None:
-                continue
-            text = await self.texts.get(machine.state.goal.sha256)
-            goal = read_goal(text, max_bytes=1 << 40, files=machine.state.wanted)
-            performer = Performer(machine, goal, self.config, self)
-            self._performers[run_id] = performer
-            performer.recover()
+            performer = await self._resume(run_id)
+            if performer is not None:
+                performer.recover()
+
+    async def _resume(self, run_id: str) -> Performer | None:
+        """A performer at the end of an open run's history; None when the run is not open."""
+        machine = await asyncio.to_thread(self._fold, self._store, run_id)
+        if machine.state.ended is not None or machine.state.goal is None:
+            return None
+        text = await self.texts.get(machine.state.goal.sha256)
+        goal = read_goal(text, max_bytes=1 << 40, files=machine.state.wanted)
+        performer = Performer(machine, goal, self.config, self)
+        self._performers[run_id] = performer
+        return performer
 
     def _fold(self, store: Store, run_id: str) -> RunMachine:
         machine = RunMachine(run_id, self._limits)
@@ -218,25 +228,51 @@ class Orchestrator:
             machine.apply(event)
         return machine
 
-    async def _commit(self, drafts: Sequence[Draft]) -> None:
+    async def _recorded(self, performer: Performer, body: Body, texts: Mapping[str, str]) -> None:
+        """Have a performer record `body`, and wait until it is committed."""
+        performer.record([body], texts)
+        written = self._send()[performer.run_id]
         try:
-            await self._submit(drafts)
+            await written
         except StaleEpoch:
             await self._give_way()
 
-    def _submit(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Event]]:
+    def _send(self) -> dict[str, asyncio.Future[list[Event]]]:
+        """Hand the recorder what was decided since the last time, as one group for each run: a run
+        whose event cannot be written must not hold up another."""
+        drafts, self._outbox = self._outbox, []
         assert self._recorder is not None
+        groups: dict[str, list[Draft]] = {}
         for draft in drafts:
-            self.texts.keep(draft.texts)
-        return self._recorder.submit(drafts)
+            groups.setdefault(draft.run_id, []).append(draft)
+        written = {run_id: self._recorder.submit(group) for run_id, group in groups.items()}
+        for run_id, done in written.items():
+            done.add_done_callback(partial(self._written, run_id))
+        return written
 
-    def _recorded(self, done: asyncio.Future[list[Event]]) -> None:
+    def _written(self, run_id: str, done: asyncio.Future[list[Event]]) -> None:
         """What the owner of a decision would have to hear: it could not be written, for good."""
         error = None if done.cancelled() else done.exception()
         if isinstance(error, StaleEpoch):
-            self._leaving = asyncio.get_running_loop().create_task(self._give_way())
-        elif error is not None:
-            self.log.error("an event was not recorded: %s", error)
+            self._spawn(self._give_way())
+        elif isinstance(error, Conflict):
+            pass  # who submitted the run hears of it
+        elif error is not None and run_id in self._performers:
+            self.log.error("run %s: an event was not recorded: %s", run_id, error)
+            self._performers.pop(run_id).stop()
+            self._spawn(self._end_unrecorded(run_id, str(error)))
+
+    async def _end_unrecorded(self, run_id: str, reason: str) -> None:
+        """End a run whose decisions ran ahead of what can be written, by what is written of it."""
+        performer = await self._resume(run_id)
+        if performer is not None:
+            failed = RunEnded(outcome="failed", reason=reason, failure_class=FailureClass.INTERNAL)
+            performer.record([failed])
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _give_way(self) -> NoReturn:
         """End for good: were Ray to start this actor again, it would take the epoch back."""
@@ -255,7 +291,6 @@ class Orchestrator:
             self._metrics.see(event, performer.machine.state.calls)
             if isinstance(event.body, RunEnded):
                 del self._performers[event.run_id]
-                self._ending.discard(event.run_id)
 
     async def _tick(self) -> None:
         while True:

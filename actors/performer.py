@@ -1,17 +1,20 @@
 """Perform one run's commands and feed back the events that answer them.
 
-The machine chooses; this module waits, calls models, writes files and records what came of it. Each
-command becomes a task; the events that the tasks record are folded by `committed`, in commit order,
-and whatever becomes due then is started. Nothing here survives a crash and nothing has to: `begin`
-after a fold performs what is due, once more, and every performer of work is keyed by (run, call,
-attempt).
+The machine chooses; this module waits, calls models, writes files and records what came of it. An
+event is folded the moment it is recorded, so that the decisions which follow from it (the next
+call's prompt and route) are committed in the same transaction. What reaches beyond this process
+waits: a replica, a workbench or a file hears of a command only after the event that caused it, and
+every event before that one, is committed (`committed`). A crash in between loses decisions that
+nobody has heard of. Nothing here survives a crash and nothing has to: `recover` after a fold
+performs what is due, once more, and every performer of work is keyed by (run, call, attempt).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,21 +62,49 @@ class Performer:
         self._stopping: set[asyncio.Task[None]] = set()
         self._ranks: dict[str, int] = {}
         self._recovering = False
+        self._held_back: deque[tuple[int, cmd.Command]] = deque()
+        self._unfolded: deque[ev.Event] = deque()
+        self._folding = False
 
     @property
     def run_id(self) -> str:
         return self.machine.state.run_id
 
     def recover(self) -> None:
-        """After a fold: perform everything that is due, once more."""
+        """After a fold of what is committed: perform everything that is due, once more."""
         self._recovering = True
-        self.perform(list(self.machine.state.due.values()))
+        known = self.machine.state.seq
+        self._perform_all(list(self.machine.state.due.values()))
+        self._let_go(known)
         self._recovering = False
         self._spawn(self._watch_wall())
 
+    def record(self, bodies: Sequence[ev.Body], texts: Mapping[str, str] | None = None) -> None:
+        """Have events committed, fold them, and prepare what they make due. Nothing follows the end
+        of a run."""
+        state = self.machine.state
+        if state.ended is not None or not bodies:
+            return
+        at = time.time()
+        events = [
+            ev.Event(state.run_id, state.seq + len(self._unfolded) + n, self._services.epoch, at, b)
+            for n, b in enumerate(bodies, start=1)
+        ]
+        self._unfolded.extend(events)
+        self._services.commit(self.run_id, events, texts or {})
+        if self._folding:
+            return  # the loop below is at work further up the stack
+        self._folding = True
+        try:
+            while self._unfolded:
+                commands = self.machine.apply(self._unfolded.popleft())
+                self._perform_all(commands)
+        finally:
+            self._folding = False
+
     def committed(self, event: ev.Event) -> None:
-        """Fold a committed event of this run and start what it makes due."""
-        self.perform(self.machine.apply(event))
+        """Let go what was held back until `event` was committed."""
+        self._let_go(event.seq)
         body = event.body
         if isinstance(body, ev.CallSucceeded | ev.CallFailed):
             replica = self.machine.state.calls[body.call].replica
@@ -82,25 +113,37 @@ class Performer:
                 self._services.committed_outcome(replica, key)
         elif isinstance(body, ev.RunSubmitted):
             self._spawn(self._watch_wall())
-        if self.machine.state.ended is not None:
+        elif isinstance(body, ev.RunEnded):
             self.stop()
-
-    def perform(self, commands: Iterable[cmd.Command]) -> None:
-        bodies: list[ev.Body] = []
-        for command in commands:
-            if isinstance(command, cmd.Record):
-                bodies.append(command.body)
-            elif isinstance(command, cmd.Stop):
-                self._spawn(self._stop(command), into=self._stopping)
-            else:
-                self._spawn(self._guarded(command, self._recovering))
-        if bodies:
-            self._record_all(bodies)
 
     def stop(self) -> None:
         """Drop what is still waited for; what runs elsewhere has been told to stop."""
         for task in self._tasks:
             task.cancel()
+
+    def _let_go(self, committed: int) -> None:
+        """Start what waited for the commit of event `committed`, or of one before it."""
+        while self._held_back and self._held_back[0][0] <= committed:
+            self._start(self._held_back.popleft()[1])
+
+    def _perform_all(self, commands: Iterable[cmd.Command]) -> None:
+        """Prepare decisions at once; hold back what has an effect outside of this process."""
+        bodies: list[ev.Body] = []
+        for command in commands:
+            if isinstance(command, cmd.Record):
+                bodies.append(command.body)
+            elif isinstance(command, cmd.Carry | cmd.Publish | cmd.Stop):
+                self._held_back.append((self.machine.state.seq, command))
+            else:
+                self._start(command)
+        if bodies:
+            self.record(bodies, self._texts_of(bodies))
+
+    def _start(self, command: cmd.Command) -> None:
+        if isinstance(command, cmd.Stop):
+            self._spawn(self._stop(command), into=self._stopping)
+        else:
+            self._spawn(self._guarded(command, self._recovering))
 
     def _spawn(
         self, work: Coroutine[None, None, None], *, into: set[asyncio.Task[None]] | None = None
@@ -110,18 +153,16 @@ class Performer:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    # Recording.
-
-    def _record_all(self, bodies: list[ev.Body]) -> None:
-        texts = {}
-        for body in bodies:
-            if isinstance(body, ev.SynthesisMade) and body.source == "rules":
-                texts[body.text.sha256] = listing(self.machine.state)
-        self._services.record(self.run_id, bodies, texts)
+    def _texts_of(self, bodies: Iterable[ev.Body]) -> dict[str, str]:
+        """The texts that decisions of the machine refer to."""
+        return {
+            body.text.sha256: listing(self.machine.state)
+            for body in bodies
+            if isinstance(body, ev.SynthesisMade) and body.source == "rules"
+        }
 
     def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
-        if self.machine.state.ended is None:
-            self._services.record(self.run_id, [body], texts or {})
+        self.record([body], texts)
 
     # Commands.
 
@@ -179,7 +220,8 @@ class Performer:
             self._services.dispatcher.release(key)
             return
         self._tries[key] = _Try(brief, queued_at)
-        prompt = ev.text_ref(brief.prompt_json)
+        prompt_json = brief.prompt_json
+        prompt = ev.text_ref(prompt_json)
         body = ev.CallDispatched(
             call=call.id,
             attempt=command.attempt,
@@ -198,7 +240,7 @@ class Performer:
             output_file=call.planned.output_file,
             reasons=slot.reasons,
         )
-        self._record(body, {prompt.sha256: brief.prompt_json})
+        self._record(body, {prompt.sha256: prompt_json})
 
     async def _carry(self, command: cmd.Carry, recovering: bool) -> None:
         call = self.machine.state.calls[command.call]

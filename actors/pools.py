@@ -198,7 +198,7 @@ class Pools:
 
     def devices(self, replica: str) -> tuple[str, ...]:
         supervisor = self._supervisors.get(replica)
-        return () if supervisor is None else supervisor.view().devices
+        return () if supervisor is None else supervisor.devices
 
     def reasons(self) -> list[str]:
         """Why runs cannot be worked on yet: one sentence for each pool without a ready replica."""

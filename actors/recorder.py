@@ -3,8 +3,9 @@
 `record` hands drafts to one writer thread and returns when they are committed. While a commit
 runs, what comes in piles up and becomes the next batch (group commit), so the disk's speed sets the
 batch size and nothing waits for a timer. The thread assigns each run's seq, commits, tells the
-event loop once per batch, and then writes `orchestra.log` from the same events. The loop side wakes
-whoever waits: the drafts' owners, and subscribers by run.
+event loop once per batch, and writes `orchestra.log` from the same events when nobody waits for it:
+in a pause, or every quarter of a second. The loop side wakes whoever waits: the drafts' owners, and
+subscribers by run.
 
 What went wrong decides what happens. A `TransientStoreError` (full disk, locked file, server away)
 keeps the batch and tries again with back-off, and `problem` says so. A `StaleEpoch` is the end:
@@ -24,8 +25,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO
 
+from actors.run_log import RunLog
 from actors.store.failure import TransientStoreError
 from actors.store.log_line import LogLines
 from actors.store.store import DeviceSample, Store
@@ -34,9 +35,9 @@ from familiar.event import Draft, Event, RunEnded
 
 MAX_BATCH = 512
 MAX_SAMPLES = 4096
-MAX_LOG_BACKLOG = 10_000
 FIRST_BACKOFF_S = 0.05
 LAST_BACKOFF_S = 2.0
+LOG_PAUSE_S = 0.02
 
 Crash = Callable[[str, int], None]
 OnCommit = Callable[[Sequence[Event]], None]
@@ -94,7 +95,7 @@ class Recorder:
         self._last: dict[str, int] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._log = (
-            _Log(Path(log_path).expanduser(), LogLines(store.call_role)) if log_path else None
+            RunLog(Path(log_path).expanduser(), LogLines(store.call_role)) if log_path else None
         )
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
         self._thread.start()
@@ -201,11 +202,12 @@ class Recorder:
             raise
         finally:
             if self._log is not None:
+                self._log.flush()
                 self._log.close()
 
     def _next_batch(self) -> list[_Group]:
         """Wait for something to do. An empty batch means that it is not a commit."""
-        first = self._incoming.get()
+        first = self._wait()
         groups = [] if first is None else [first]
         size = 0 if first is None else len(first.drafts)
         for group in self._handed_in():
@@ -214,6 +216,18 @@ class Recorder:
             if size >= MAX_BATCH:
                 break
         return groups
+
+    def _wait(self) -> _Group | None:
+        """What comes next. Lines of the log wait for a pause: whoever waits for a commit would
+        otherwise wait for them too."""
+        if self._log is None or not self._log.pending:
+            return self._incoming.get()
+        late = self._log.due_at - time.monotonic()
+        if late > 0:
+            with contextlib.suppress(Empty):
+                return self._incoming.get(timeout=min(late, LOG_PAUSE_S))
+        self._log.flush()
+        return self._incoming.get() if late > 0 else _WAKE
 
     def _handed_in(self) -> Iterator[_Group]:
         while True:
@@ -276,6 +290,10 @@ class Recorder:
                 run_id = draft.run_id
                 seq = last[run_id] if run_id in last else self.store.last_seq(run_id)
                 last[run_id] = seq = seq + 1
+                if draft.seq is not None and draft.seq != seq:
+                    raise StoreError(
+                        f"Event {draft.seq} of run {run_id} cannot be written: {seq} is its place."
+                    )
                 group.events.append(Event(run_id, seq, self.epoch, draft.at, draft.body))
                 if draft.texts:
                     texts.update(draft.texts)
@@ -292,7 +310,7 @@ class Recorder:
                 self.store.forget(event.run_id)
         self._call(self._done, groups, events)
         if events and self._log is not None:
-            self._log.write(events)
+            self._log.add(events)
 
     def _report(self, problem: StoreError | None) -> None:
         if problem is None and self.problem is None:
@@ -341,36 +359,6 @@ class Recorder:
             for run_id in {event.run_id for event in events}:
                 for wake in self._waiting.pop(run_id, ()):
                     _resolve(wake)
-
-
-class _Log:
-    """`orchestra.log`: appended to, flushed once per batch. What cannot be written now is kept, up
-    to a bound, and written later; the events themselves are in the database in any case."""
-
-    def __init__(self, path: Path, lines: LogLines) -> None:
-        self._path = path
-        self._lines = lines
-        self._backlog: deque[str] = deque(maxlen=MAX_LOG_BACKLOG)
-        self._file: IO[str] | None = None
-
-    def write(self, events: Sequence[Event]) -> None:
-        self._backlog.extend(self._lines.render(event) for event in events)
-        try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("a", encoding="utf-8", errors="replace")
-            self._file.write("".join(f"{line}\n" for line in self._backlog))
-            self._file.flush()
-            self._backlog.clear()
-        except OSError:
-            self.close()
-
-    def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            # A full disk is reported once more, and there is nothing left to close.
-            with contextlib.suppress(OSError):
-                file.close()
 
 
 def _read(store: Store, run_id: str, after: int) -> list[Event]:

@@ -15,21 +15,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pickle
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from actors.coalesce import coalesced, window_for
 from actors.crash import CrashSpec, crasher
 from actors.engines.build import build_engine
+from actors.outbox import Outbox
 from actors.workbench import TryProgress, TryState, Workbench
 from actors.workspace import Workspace
-from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
+from familiar.call import (
+    CallKey,
+    CallOrder,
+    CallOutcome,
+    Failure,
+    Publication,
+    Published,
+    Timing,
+    Usage,
+)
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import Delta, Engine, EngineStats, GenerateRequest
-from familiar.errors import EngineError, FailureClass, FamiliarError
+from familiar.errors import EngineError, FailureClass, FamiliarError, StaleEpoch
 
 ReplicaState = Literal["new", "starting", "ready", "unhealthy", "dead", "stopped"]
 
@@ -91,6 +103,9 @@ class Replica:
         self._idle = asyncio.Event()
         self._idle.set()
         self._streams = 0
+        self._outbox = Outbox()
+        self._outbox_epoch = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -136,18 +151,45 @@ class Replica:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    async def carry_out(self, order: CallOrder) -> CallOutcome:
-        """Carry out a try here, or attach to it. Raises StaleEpoch only."""
-        with self._served():
-            outcome = await self._workbench.carry_out(
-                order,
-                lambda wanted: self._generate(wanted.request),
-                source_name=order.alias,
-                producing=self._producing,
-            )
-            if outcome.failure is not None:
-                await self._look_after(outcome.failure.failure_class)
-            return outcome
+    async def exchange(self, pickled: bytes) -> bytes:
+        """Carry out orders here, or attach to them, and give back whatever has ended, these or
+        earlier ones, as soon as something has. `pickled` holds an epoch and its orders, the answer
+        a list of outcomes. Raises StaleEpoch only."""
+        epoch, orders = pickle.loads(pickled)
+        self._workbench.see_epoch(epoch)
+        if epoch != self._outbox_epoch:
+            # The workbench would have refused a lower one.
+            self._outbox.close(StaleEpoch(f"Epoch {epoch} has taken over from this one."))
+            self._outbox, self._outbox_epoch = Outbox(), epoch
+        outbox = self._outbox
+        for order in orders:
+            outbox.owe()
+            self._begin(order).add_done_callback(partial(self._ended, order.key, outbox))
+        return pickle.dumps(await outbox.take(), 5)
+
+    def _begin(self, order: CallOrder) -> asyncio.Task[CallOutcome]:
+        return self._workbench.begin(
+            order,
+            lambda wanted: self._generate(wanted.request),
+            source_name=order.alias,
+            producing=self._producing,
+        )
+
+    def _ended(self, key: CallKey, outbox: Outbox, task: asyncio.Task[CallOutcome]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            why = "it was cancelled" if task.cancelled() else repr(task.exception())
+            outbox.put(_broken(key, f"{key} broke in {self._replica_id}: {why}"))
+        elif (failure := task.result().failure) is None:
+            outbox.put(task.result())
+        else:
+            self._spawn(self._put_failed(failure.failure_class, task.result(), outbox))
+
+    async def _put_failed(
+        self, failure: FailureClass, outcome: CallOutcome, outbox: Outbox
+    ) -> None:
+        """Who hears of a failure asks for our status next, so it has to be right by then."""
+        await self._look_after(failure)
+        outbox.put(outcome)
 
     async def stream(self, request: GenerateRequest) -> AsyncIterator[Delta]:
         """The engine's deltas for a workbench elsewhere, joined into fewer ones. Cancel the Ray
@@ -245,6 +287,7 @@ class Replica:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
                 await self._idle.wait()
+                await self._outbox.settled()
         await asyncio.sleep(_REPLY_S)
         await self._stop_engine()
         os._exit(EXIT_CODE)
@@ -260,6 +303,11 @@ class Replica:
         if self._engine is None or self._state not in {"ready", "unhealthy"}:
             return _refuse(self._replica_id, f"it is {self._state}: {self._detail}")
         return self._engine.generate(request)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _producing(self) -> bool:
         return self._engine is not None and self._engine.stats().tokens_per_s > 0
@@ -282,6 +330,16 @@ async def _refuse(replica_id: str, reason: str) -> AsyncIterator[Delta]:
         yield delta
     raise EngineError(
         f"Replica {replica_id} cannot serve: {reason}.", evidence={"replica": replica_id}
+    )
+
+
+def _broken(key: CallKey, message: str) -> CallOutcome:
+    now = time.time()
+    return CallOutcome(
+        key=key,
+        timing=Timing(now, None, now),
+        usage=Usage(),
+        failure=Failure(FailureClass.INTERNAL, message),
     )
 
 

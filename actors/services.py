@@ -14,7 +14,7 @@ from typing import Protocol
 from actors.dispatcher import Dispatcher
 from actors.texts import Texts
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
-from familiar.event import Body
+from familiar.event import Event
 
 
 class Services(Protocol):
@@ -25,8 +25,11 @@ class Services(Protocol):
     texts: Texts
     log: logging.Logger
 
-    def record(self, run_id: str, bodies: Sequence[Body], texts: Mapping[str, str]) -> None:
-        """Have events committed, in this order; they come back to the performer's `committed`."""
+    def commit(self, run_id: str, events: Sequence[Event], texts: Mapping[str, str]) -> None:
+        """Have events committed, in this order; they come back to the performer's `committed`.
+
+        When they can never be written, the performer is dropped and the run ends, by what the
+        database says of it."""
 
     def devices(self, replica: str) -> tuple[str, ...]: ...
 

@@ -28,6 +28,7 @@ from ray.exceptions import (
 from actors.named_actor import end_actor, find_actor
 from actors.remote_error import cause_of
 from actors.replica import Replica, ReplicaStatus
+from actors.replica_client import ReplicaClient
 from actors.workbench import TryProgress
 from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, Failure, Timing, Usage
@@ -64,6 +65,7 @@ class Supervisor:
     status: ReplicaStatus | None = None
     failed_starts: int = 0
     last_error: str = ""
+    _client: ReplicaClient | None = None
     _down: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -74,6 +76,11 @@ class Supervisor:
     def hopeless(self) -> bool:
         return self.failed_starts >= HOPELESS_STARTS
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        placement = self.placement
+        return () if placement is None else tuple(str(device) for device in placement.devices)
+
     def view(self, in_flight: int = 0) -> ReplicaView:
         placement = self.placement
         return ReplicaView(
@@ -81,7 +88,7 @@ class Supervisor:
             pool=self.pool,
             state=self.state,
             detail=self.detail,
-            devices=() if placement is None else tuple(str(d) for d in placement.devices),
+            devices=self.devices,
             node="" if placement is None else placement.node_id,
             slots=self.config.slots,
             in_flight=in_flight,
@@ -111,10 +118,12 @@ class Supervisor:
         handle = self.handle
         if handle is None:
             return self._lost(order.key, f"replica {self.replica} is {self.state}: {self.detail}")
+        if self._client is None or self._client.handle != handle:
+            self._client = ReplicaClient(handle)
+        client = self._client
         for _ in range(UNAVAILABLE_TRIES):
             try:
-                outcome: CallOutcome = await handle.carry_out.remote(order)
-                return outcome
+                return await client.carry_out(order)
             except ActorDiedError as error:
                 self._is_down(handle)
                 return self._lost(order.key, f"replica {self.replica} died: {_cause(error)}")

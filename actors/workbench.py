@@ -88,15 +88,28 @@ class Workbench:
         source_name: str = "",
         producing: Callable[[], bool] = lambda: False,
     ) -> CallOutcome:
-        """The outcome of a try; `stream` is only called when nobody asked for this try before.
+        """The outcome of a try; see `begin`. The try goes on when the caller goes away."""
+        return await asyncio.shield(
+            self.begin(order, stream, source_name=source_name, producing=producing)
+        )
 
-        The try goes on when the caller goes away. Raises StaleEpoch, and nothing else.
+    def begin(
+        self,
+        order: CallOrder,
+        stream: StreamOf,
+        *,
+        source_name: str = "",
+        producing: Callable[[], bool] = lambda: False,
+    ) -> asyncio.Task[CallOutcome]:
+        """The task of a try; `stream` is only called when nobody asked for this try before.
+
+        Raises StaleEpoch.
         """
         self.see_epoch(order.epoch)
         known = self._tries.get(order.key)
         if known is None:
             known = self._begin(order, stream, source_name, producing)
-        return await asyncio.shield(known.task)
+        return known.task
 
     def held(self, epoch: int | None = None) -> list[tuple[CallKey, TryState]]:
         """Every try in the table. A new orchestrator gives its epoch, which fences off the old."""
@@ -184,7 +197,8 @@ class Workbench:
     ) -> _Try:
         progress = Progress()
         usual = self._usual.setdefault(source_name, _Usual())
-        workspace = Workspace(order.workspace) if order.workspace else None
+        writes = order.mode == "output_file" and order.workspace
+        workspace = Workspace(order.workspace) if writes else None
         source = Source(producing, usual.per_s())
 
         async def work() -> CallOutcome:

@@ -1,9 +1,9 @@
 """Tokens/s into files through `output_file`, over what the engine gives by itself.
 
-Alternating pairs: the engine alone (its deltas are counted and dropped), then the same generations
-as runs whose calls write files: prompt, route, committed events, workbench, temporary file, hash,
-rename, git. The clock of a run goes from its calls' first start to the last token, which is what a
-stream can lose; publishing comes after the last token.
+Alternating pairs: a run whose calls write files (prompt, route, committed events, workbench,
+temporary file, hash, rename, git), then the engine alone with the very prompts, sampling and seeds
+of that run, its deltas counted and dropped. The clock of a run goes from its calls' first start to
+the last token, which is what a stream can lose; publishing comes after the last token.
 
 Twice: 64 scripted streams of 100 tok/s side by side, and vLLM with the embedded model.
 """
@@ -15,6 +15,8 @@ import asyncio
 import json
 import statistics
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -22,9 +24,10 @@ import ray
 from actors.engines.build import build_engine
 from bench.deployment import Deployment, deployment
 from bench.report import report, spread
+from familiar.brief import read_messages, sampling_of
 from familiar.config.schema import PoolConfig
 from familiar.engine import GenerateRequest, Message, Sampling
-from familiar.event import CallSucceeded
+from familiar.event import CallDispatched, CallSucceeded
 
 STREAMS = 64
 STOP = "\n\n"
@@ -71,16 +74,29 @@ def settings(pool: dict[str, Any], count: int, tokens: int) -> dict[str, Any]:
     }
 
 
-def through_files(target: Deployment, count: int, round_: int) -> float:
-    """Tokens/s of one run, all its files together."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a run wrote: tokens/s of all its files together, and the prompts they came from."""
+
+    tokens: int
+    tokens_per_s: float
+    prompts: tuple[tuple[Message, ...], ...]
+
+
+def through_files(target: Deployment, count: int, round_: int) -> Written:
+    """One run."""
     names = " ".join(f"`part-{index}.txt`" for index in range(count))
     events = target.run(f"Round {round_}: write {names}.")
-    calls = [
-        e.body for e in events if isinstance(e.body, CallSucceeded) and e.body.kind == "worker"
-    ]
+    bodies = [e.body for e in events]
+    asked = [b for b in bodies if isinstance(b, CallDispatched) and b.kind == "worker"]
+    calls = [b for b in bodies if isinstance(b, CallSucceeded) and b.kind == "worker"]
     tokens = sum(call.usage.output_tokens for call in calls)
     start = min(call.timing.started_at for call in calls)
-    return tokens / (max(call.timing.ended_at for call in calls) - start)
+    return Written(
+        tokens,
+        tokens / (max(call.timing.ended_at for call in calls) - start),
+        tuple(read_messages(target.reader.text(body.prompt.sha256)) for body in asked),
+    )
 
 
 class EngineAlone:
@@ -90,18 +106,20 @@ class EngineAlone:
         self._engine = build_engine(pool, pool.replicas[0], replica_id="alone:0")
         await self._engine.start()
 
-    async def drain(self, count: int, tokens: int, round_: int) -> float:
-        """Tokens/s of `count` generations side by side, their deltas dropped."""
+    async def drain(
+        self, prompts: Sequence[tuple[Message, ...]], sampling: Sampling, round_: int
+    ) -> tuple[int, float]:
+        """Tokens, and tokens/s, of the generations side by side, their deltas dropped."""
         start = time.perf_counter()
-        drawn = await asyncio.gather(*(self._one(index, tokens, round_) for index in range(count)))
-        return sum(drawn) / (time.perf_counter() - start)
-
-    async def _one(self, index: int, tokens: int, round_: int) -> int:
-        request = GenerateRequest(
-            request_id=f"alone-{round_}/f{index}/1",
-            messages=(Message("user", f"Write part {index} of the story."),),
-            sampling=Sampling(temperature=0.8, max_tokens=tokens, seed=7, stop=(STOP,)),
+        drawn = await asyncio.gather(
+            *(
+                self._one(GenerateRequest(f"alone-{round_}/f{index}/1", messages, sampling))
+                for index, messages in enumerate(prompts)
+            )
         )
+        return sum(drawn), sum(drawn) / (time.perf_counter() - start)
+
+    async def _one(self, request: GenerateRequest) -> int:
         return sum([delta.tokens async for delta in self._engine.generate(request)])
 
 
@@ -111,12 +129,17 @@ def measure(name: str, pool: dict[str, Any], *, count: int, tokens: int, rounds:
     with deployment(settings(pool, count, tokens), ready_s=600.0) as target:
         alone_engine = ray.remote(EngineAlone).options(num_cpus=0, max_concurrency=256).remote()
         ray.get(alone_engine.start.remote(target.config.pools["measured"]))
-        through_files(target, count, 0)
-        for round_ in range(1, rounds + 1):
-            alone = ray.get(alone_engine.drain.remote(count, tokens, round_))
+        sampling = sampling_of(target.config.aliases["writer"].sampling, attempt=1)
+        for round_ in range(rounds + 1):
             files = through_files(target, count, round_)
-            ratios.append(files / alone)
-            print(f"{name}: alone {alone:.1f} tok/s, into files {files:.1f} tok/s")
+            drawn, alone = ray.get(alone_engine.drain.remote(files.prompts, sampling, round_))
+            if round_ == 0:
+                continue  # the first round warms both up
+            ratios.append(files.tokens_per_s / alone)
+            print(
+                f"{name}: alone {drawn} tokens at {alone:.1f}/s, "
+                f"into files {files.tokens} at {files.tokens_per_s:.1f}/s"
+            )
     print(f"{name}: into files over alone: {spread(ratios)}; goal at least 0.97")
     return statistics.median(ratios)
 

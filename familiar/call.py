@@ -8,7 +8,7 @@ engine's request id, in the table by which a workbench never carries out the sam
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from familiar.engine import FinishReason, GenerateRequest
 from familiar.errors import FailureClass
@@ -20,10 +20,8 @@ DocumentKind = Literal["raw", "document", "html-page", "html-contract"]
 JsonScalar = str | int | float | bool | None
 
 
-@by_position
-@dataclass(frozen=True, slots=True, order=True)
-class CallKey:
-    """One try of one call."""
+class CallKey(NamedTuple):
+    """One try of one call. A tuple, because it is the key of every table that knows of tries."""
 
     run_id: str
     call_id: str

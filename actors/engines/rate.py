@@ -18,22 +18,27 @@ class TokenRate:
     def __init__(self, window_s: float = 5.0) -> None:
         self._window_s = window_s
         self._buckets: deque[tuple[float, int]] = deque()
+        self._newest_at = float("-inf")
+        self._newest = 0
 
     def add(self, tokens: int, now: float) -> None:
         """Count `tokens` that were made at `now`."""
-        if self._buckets and now - self._buckets[-1][0] < BUCKET_S:
-            start, count = self._buckets[-1]
-            self._buckets[-1] = (start, count + tokens)
+        if now - self._newest_at < BUCKET_S:
+            self._newest += tokens
         else:
-            self._buckets.append((now, tokens))
-        self._drop(now)
+            if self._newest:
+                self._buckets.append((self._newest_at, self._newest))
+            self._newest_at, self._newest = now, tokens
+            self._drop(now)
 
     def per_second(self, now: float) -> float:
         """Tokens a second since the oldest bucket of the window began."""
         self._drop(now)
-        if not self._buckets:
+        if now - self._newest_at > self._window_s:
             return 0.0
-        return sum(count for _, count in self._buckets) / max(now - self._buckets[0][0], BUCKET_S)
+        oldest = self._buckets[0][0] if self._buckets else self._newest_at
+        tokens = self._newest + sum(count for _, count in self._buckets)
+        return tokens / max(now - oldest, BUCKET_S)
 
     def _drop(self, now: float) -> None:
         while self._buckets and now - self._buckets[0][0] > self._window_s:

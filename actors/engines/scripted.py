@@ -209,44 +209,52 @@ class ScriptedEngine:
         seed = f"{self._script.seed}/{running.request.request_id}"
         draw = random.Random(seed) if rates.jitter else None
         interval = 1.0 / rates.tokens_per_s if rates.tokens_per_s else 0.0
-        due = time.monotonic() + rates.ttft_s
+        monotonic, per_delta, count_rate = time.monotonic, rates.tokens_per_delta, self._rate.add
+        due = monotonic() + rates.ttft_s
         if rates.prefill_tokens_per_s:
             due += (prompt - cached) / rates.prefill_tokens_per_s
+        stop = breaks[0][0] if breaks else total
         sent = unbroken = 0
         while True:
-            while breaks and breaks[0][0] <= sent and not running.aborted:
+            while breaks and stop <= sent and not running.aborted:
                 fault = breaks.pop(0)[1]
+                stop = breaks[0][0] if breaks else total
                 if fault.kind == "slow":
                     interval = 1.0 / fault.tokens_per_s
                 else:
                     due = await self._strike(running, fault, due)
-            upto = min(sent + rates.tokens_per_delta, breaks[0][0] if breaks else total, total)
-            # The first token is due at `due` itself; the last token of a delta carries the delta.
-            step = max(upto - sent - (sent == 0), 0) * interval
-            due += step * (1.0 + rates.jitter * draw.uniform(-1.0, 1.0)) if draw else step
+            upto = sent + per_delta
+            if upto > stop:
+                upto = stop
+            if interval:
+                # The first token is due at `due` itself; the last token of a delta carries it.
+                step = max(upto - sent - (sent == 0), 0) * interval
+                due += step * (1.0 + rates.jitter * draw.uniform(-1.0, 1.0)) if draw else step
+            now = monotonic()
             unbroken += 1
-            if due > time.monotonic() and not running.aborted:
+            if due > now and not running.aborted:
                 await self._wait(running, due)
-                unbroken = 0
+                now, unbroken = monotonic(), 0
             elif unbroken >= _BREATH:
                 await asyncio.sleep(0)
                 unbroken = 0
-            self._check_alive()
+            if self._dead or not self._ready:
+                self._check_alive()
             if running.aborted:
                 yield Delta("", 0, "abort", prompt, cached)
                 return
             count = upto - sent
             self._output_tokens += count
-            self._rate.add(count, time.monotonic())
+            count_rate(count, now)
             text = pieces[sent] if count == 1 else "".join(pieces[sent:upto])
             first, sent = sent == 0, upto
-            last = sent == total and not breaks
-            if first or last:
-                yield Delta(text, count, finish if last else None, prompt, cached)
+            if sent == total and not breaks:
+                yield Delta(text, count, finish, prompt, cached)
+                return
+            if first:
+                yield Delta(text, count, None, prompt, cached)
             else:
                 yield Delta(text, count)
-            if last:
-                return
 
     async def _strike(self, running: _Running, fault: Fault, due: float) -> float:
         """Let a fault happen; returns when the next token is due."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
+from functools import cache
 
 LONGEST_TOKEN = 9
-_BLOCK = 2048
+_PROSE = 4096
 _PIECE = re.compile(r"\s?\w{1,8}|\s?[^\w\s]|\s{1,8}")
 _WORDS = (  # noqa: SIM905
     "the a of to and in it is was that with for on as light water stone quiet morning window "
@@ -31,14 +33,23 @@ def fewest_tokens(text: str) -> int:
 
 
 def filler(tokens: int, seed: str) -> list[str]:
-    """So many tokens of plain prose, the same for the same seed. After some two thousand tokens it
-    repeats, so that long answers cost nothing to make."""
-    draw = random.Random(seed)
-    block: list[str] = []
-    while len(block) < min(tokens, _BLOCK):
-        first, *others = draw.choices(_WORDS, k=draw.randint(6, 14))
-        block += [f" {first.capitalize()}", *(f" {word}" for word in others), "."]
-    pieces = (block * (tokens // max(len(block), 1) + 1))[:tokens]
+    """So many tokens of plain prose, the same for the same seed. A seed chooses where in one long
+    text they begin, so that an answer costs nothing to make."""
+    prose = _prose()
+    start = zlib.crc32(seed.encode()) % len(prose)
+    pieces = prose[start : start + tokens]
+    while len(pieces) < tokens:
+        pieces += prose[: tokens - len(pieces)]
     if pieces:
         pieces[0] = pieces[0].lstrip()
     return pieces
+
+
+@cache
+def _prose() -> list[str]:
+    draw = random.Random("prose")
+    prose: list[str] = []
+    while len(prose) < _PROSE:
+        first, *others = draw.choices(_WORDS, k=draw.randint(6, 14))
+        prose += [f" {first.capitalize()}", *(f" {word}" for word in others), "."]
+    return prose

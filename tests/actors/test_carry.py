@@ -229,7 +229,7 @@ async def test_more_bytes_than_allowed_stop_the_call(tmp_path: Path) -> None:
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
     assert outcome.failure.evidence["max_bytes"] == 1000
-    assert 1000 < len(partial_text(tmp_path)) < 1100
+    assert 980 < len(partial_text(tmp_path)) <= 1000
 
 
 async def test_cancelling_gives_an_outcome_and_keeps_the_partial(tmp_path: Path) -> None:
