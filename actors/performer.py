@@ -28,13 +28,15 @@ from familiar.errors import CallError, FailureClass, FamiliarError, StaleEpoch
 from familiar.goal import Goal
 from familiar.plan.judge import judge_plan
 from familiar.plan.rank import upward_ranks
-from familiar.plan.rules import plan_by_rules
+from familiar.plan.read import PlanWire
+from familiar.plan.rules import decide_by_rules
 from familiar.plan.view import view_turn
 from familiar.run import command as cmd
 from familiar.run.ending import listing
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState
 from familiar.scheduling import Waiting
+from familiar.wire import wire_suffix
 
 if TYPE_CHECKING:
     from actors.services import Services
@@ -192,7 +194,7 @@ class Performer:
                 await self._judge(command)
             case cmd.PlanByRules():
                 view = view_turn(self.config, self.machine.state, self.goal)
-                self._record(plan_by_rules(view, "the model has no valid plan"))
+                self._record(decide_by_rules(view, "the model has no valid plan"))
             case cmd.Publish():
                 await self._publish(command)
 
@@ -309,7 +311,15 @@ class Performer:
         assert call.raw is not None
         answer = await self._services.texts.get(call.raw.sha256)
         view = view_turn(self.config, self.machine.state, self.goal)
-        body = await asyncio.to_thread(judge_plan, answer, view, command.attempt)
+        wire = self.config.aliases[call.planned.alias].wire
+        body = await asyncio.to_thread(
+            judge_plan,
+            answer,
+            view,
+            command.attempt,
+            wire=PlanWire(wire, wire_suffix(self.run_id, command.turn)),
+            finish_reason=call.finish_reason,
+        )
         self._record(body)
 
     async def _publish(self, command: cmd.Publish) -> None:

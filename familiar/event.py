@@ -127,10 +127,13 @@ class PlanAccepted(_Body):
 
 
 class PlanRejected(_Body):
+    """`fingerprint` is of the plan that could be read and was refused, None when it could not."""
+
     type: Literal["plan.rejected"] = "plan.rejected"
     turn: int
     attempt: int
     problems: tuple[Problem, ...]
+    fingerprint: str | None = None
 
 
 class PlannerChosen(_Body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from familiar.event import PlanAccepted, PlanRejected
+from familiar.plan.fingerprint import fingerprint
 from familiar.plan.lint import lint
 from familiar.plan.read import PlanWire, ReadPlan, read_plan
 from familiar.plan.view import TurnView
@@ -22,7 +23,12 @@ def judge_plan(
         return PlanRejected(turn=view.turn, attempt=attempt, problems=plan)
     linted = lint(plan, view)
     if linted.problems:
-        return PlanRejected(turn=view.turn, attempt=attempt, problems=linted.problems)
+        return PlanRejected(
+            turn=view.turn,
+            attempt=attempt,
+            problems=linted.problems,
+            fingerprint=fingerprint(linted.calls),
+        )
     mends = (*plan.mends, *linted.mends)
     return PlanAccepted(
         turn=view.turn,

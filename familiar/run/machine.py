@@ -135,6 +135,8 @@ class RunMachine:
         turn = self.state.turn
         turn.rejected += 1
         turn.problems = body.problems
+        if body.fingerprint is not None:
+            self.state.refused.append(body.fingerprint)
         if turn.rejected < self.limits.plan_tries:
             self._retry(call)
             return

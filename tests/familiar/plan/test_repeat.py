@@ -102,8 +102,8 @@ class TestRefusedPlans:
     def test_the_very_plan_that_was_refused_is_named_as_repeated_beside_its_problems(self) -> None:
         first = judge_plan(self.answer("Do it."), view(), 1)
         assert isinstance(first, PlanRejected)
-        call = PlannedCall(id="a", alias="nobody", prompt="Do it.")
-        seen = view(refused=(fingerprint([call]),))
+        assert first.fingerprint is not None
+        seen = view(refused=(first.fingerprint,))
         second = judge_plan(self.answer("do it"), seen, 2)
         assert isinstance(second, PlanRejected)
         codes = [problem.code for problem in second.problems]

@@ -218,7 +218,8 @@ class TestRefusedPlans:
             while not any(isinstance(c, cmd.JudgePlan) for c in sim.machine.state.due.values()):
                 sim.step()
         found = tuple(ev.Problem(code=code, message="no") for code in problems)
-        sim.commit(ev.PlanRejected(turn=turn, attempt=1, problems=found))
+        sim.commit(ev.PlanRejected(turn=turn, attempt=1, problems=found, fingerprint="f"))
+        assert sim.machine.state.refused == ["f"]
         return sim.run()
 
     @pytest.mark.parametrize(
