@@ -202,14 +202,14 @@ def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
                     f"{folder}, which cannot be a folder as well.",
                 )
                 break
-    if view.contract_is_due and CONTRACT_FILE not in writers:
-        pages = [path for path in writers if view.is_page(path)]
-        if pages:
-            yield Problem(
-                code="contract_missing",
-                message=f"{', '.join(pages)} share header, navigation and footer: add a first call "
-                f"with output_file {CONTRACT_FILE} that the pages depend on.",
-            )
+    pages = [path for path in writers if view.is_page(path)]
+    none_yet = CONTRACT_FILE not in writers and CONTRACT_FILE not in view.made
+    if pages and none_yet and (view.contract_is_due or len(pages) > 1):
+        yield Problem(
+            code="contract_missing",
+            message=f"{', '.join(pages)} share header, navigation and footer: add a first call "
+            f"with output_file {CONTRACT_FILE} that the pages depend on.",
+        )
 
 
 def _progress(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:

@@ -92,6 +92,18 @@ def test_a_path_out_of_the_workspace_is_refused(path: str) -> None:
     assert "path_escape" in codes(answer(README, call("a", file=path)))
 
 
+@pytest.mark.parametrize("path", ["sub/.git/hooks/x", "git~1/x", "x" * 256, "a/\x85"])
+def test_a_path_that_the_workspace_would_refuse_is_refused_in_the_plan(path: str) -> None:
+    assert "path_escape" in codes(answer(README, call("a", file=path)))
+
+
+def test_a_file_cannot_be_a_folder_as_well() -> None:
+    assert "path_collision" in codes(answer(README, call("a", file="d"), call("b", file="d/x.md")))
+    assert "path_collision" not in codes(
+        answer(README, call("a", file="d"), call("b", file="d2/x"))
+    )
+
+
 def test_a_last_plan_that_leaves_files_out_is_refused_and_says_which() -> None:
     body = judge_plan(answer(README, more=False), view(shares_parts=False), attempt=1)
     assert isinstance(body, PlanRejected)
@@ -108,6 +120,13 @@ def test_an_id_of_an_earlier_turn_is_taken() -> None:
 class TestContract:
     def test_pages_that_share_parts_need_the_call_that_writes_them(self) -> None:
         assert "contract_missing" in codes(answer(call("index", file="index.html")), view())
+
+    def test_pages_that_the_goal_did_not_name_share_parts_as_well(self) -> None:
+        seen = view(files=())
+        one, two = call("a", file="a.html"), call("b", file="b.html")
+        assert "contract_missing" in codes(answer(one, two), seen)
+        assert codes(answer(one), seen) == set()
+        assert codes(answer(call("shared", file=CONTRACT_FILE), one, two), seen) == set()
 
     def test_a_page_that_forgot_to_wait_for_the_contract_is_mended_on_the_record(self) -> None:
         text = answer(call("shared", file=CONTRACT_FILE), call("index", file="index.html"))
