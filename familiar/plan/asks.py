@@ -67,7 +67,7 @@ _MAKES = re.compile(
 )
 _READS = re.compile(
     r"\b(?:link|links|linking|refer|see|from|read|review|compare|check|like|using|use|uses|import|"
-    r"imports|matching|consistent|shared|already|navigation|given|based|summari[sz]e|translate|"
+    r"imports|match|matches|matching|consistent|shared|already|navigation|given|based|summari[sz]e|translate|"
     r"test|verify|validate|these|those|all|fix)\b",
     re.IGNORECASE,
 )
@@ -76,11 +76,18 @@ _CAPPED = re.compile(
     r"\W{1,3}$",
     re.IGNORECASE,
 )
+_WITHIN = re.compile(
+    r"\b(?:of|for|in|from|across|on|to|into)\s+(?:a|an|the|our|this|your)\s+(?:[\w'-]+\s+){0,2}$",
+    re.IGNORECASE,
+)
+"""What a page is part of: "one page of a six-page site" asks for one."""
+
 _EACH = re.compile(r"^\s?(?:for |in |on )?(?:each|every|per|apiece)\b", re.IGNORECASE)
 _EACH_BEFORE = re.compile(r"\b(?:each|every)\b[^.\n]{0,48}$", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s")
 _SPLIT = re.compile(r",| and ")
 MAX_COUNT = 100_000
+_NEAR = 200  # characters before a name in which the verb that rules it is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,11 @@ def read_asks(prompt: str) -> Asks:
         each = _EACH.match(prompt[match.end() : match.end() + 24]) is not None
         each = each or _EACH_BEFORE.search(before) is not None
         total = min(MAX_COUNT, count * container if each else count)
-        if unit not in LENGTHS and _is_read(prompt, match.start()):
+        if unit not in LENGTHS and (
+            _is_read(prompt, match.start())
+            or _WITHIN.search(before)
+            or (unit == "page" and count < 2)
+        ):
             continue
         if unit in LENGTHS:
             lengths.append(Length(unit, total, _CAPPED.search(before) is not None))
@@ -134,12 +145,17 @@ def read_asks(prompt: str) -> Asks:
 
 
 def _is_read(prompt: str, position: int) -> bool:
-    """Whether the sentence up to `position` speaks of what is there already (last verb wins)."""
-    before = prompt[max(0, position - 200) : position]
+    """Whether the sentence up to `position` speaks of what is there already."""
+    before = prompt[max(0, position - _NEAR) : position]
     before = before[max(before.rfind("\n"), before.rfind(". ")) + 1 :]
-    reads = [match.start() for match in _READS.finditer(before)]
-    makes = [match.start() for match in _MAKES.finditer(before)]
-    return bool(reads) and (not makes or makes[-1] < reads[-1])
+    return not _is_made(before, True)
+
+
+def _is_made(before: str, otherwise: bool) -> bool:
+    """Whether what follows `before` is to be made: the last verb says it, without one the rest."""
+    reads = max((match.start() for match in _READS.finditer(before)), default=-1)
+    makes = max((match.start() for match in _MAKES.finditer(before)), default=-1)
+    return otherwise if reads == makes else makes > reads
 
 
 def _middle(low: str, high: str | None) -> int:
@@ -172,9 +188,10 @@ def _files(prompt: str) -> tuple[str, ...]:
         point = _POINT.match(line) is not None
         making = listing and point
         for sentence in _SENTENCE.split(line):
+            for match in _FILE.finditer(sentence):
+                if _is_made(sentence[max(0, match.start() - _NEAR) : match.start()], making):
+                    found[match.group(1)] = None
             making = making or _MAKES.search(sentence) is not None
-            if making and not _READS.search(sentence):
-                found.update((match.group(1), None) for match in _FILE.finditer(sentence))
         if not point and line.strip():
             listing = making and line.rstrip().endswith(":")
     return tuple(found)

@@ -44,6 +44,7 @@ class TestAsks:
             ("Sections Install, Use and License.", {"section": 3}),
             ("Cover:\n- hours\n- prices\n- doctors", {"point": 3}),
             ("Write index.html.", {}),
+            ("Create a six-page site for a clinic.", {"page": 6}),
             ("In 2024 the clinic had 3 floors; version 1.2 sections", {}),
         ],
     )
@@ -56,6 +57,9 @@ class TestAsks:
             "Review the six pages against the goal.",
             "Check all 12 functions for errors.",
             "Summarise these ten sections.",
+            "Write about.html, one page of a six-page clinic site.",
+            "Write about.html for the dental clinic's 6 pages.",
+            "Write index.html with a navigation to the six pages.",
         ],
     )
     def test_what_is_read_is_not_what_is_written(self, prompt: str) -> None:
@@ -64,9 +68,10 @@ class TestAsks:
     def test_files_that_are_to_be_made_and_not_those_that_are_referred_to(self) -> None:
         asks = read_asks(
             "Write index.html and about.html. Link to contact.html, using site.css.\n"
+            "Using the shared footer, create more.html that matches old.html.\n"
             "Also create these:\n- a.py\n- b.py\n\nRead notes.md first."
         )
-        assert asks.files == ("index.html", "about.html", "a.py", "b.py")
+        assert asks.files == ("index.html", "about.html", "more.html", "a.py", "b.py")
 
     @given(st.text(max_size=400))
     def test_any_text_is_read(self, prompt: str) -> None:
@@ -90,7 +95,7 @@ class TestEstimates:
         one = of("Write index.html.", "index.html")
         six = of(
             "Write the site: index.html, services.html, doctors.html, info.html, visit.html and "
-            "access.html.",
+            "access.html, with a shared header.",
             "index.html",
         )
         assert six.tokens == 6 * one.tokens
