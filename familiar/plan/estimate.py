@@ -19,7 +19,7 @@ HTML pages, modules, YAML and plain text of installed packages; tokens by the em
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from familiar.event import PlannedCall
 from familiar.goal import Goal
@@ -86,7 +86,8 @@ def estimate_output(call: PlannedCall, goal: Goal | None = None) -> Estimate:
     """What `call` will probably write, in tokens of a 49k vocabulary."""
     asks = read_asks(call.prompt)
     if asks.says_nothing and call.output_file and goal and len(goal.text) <= LONGEST_GOAL:
-        asks = read_asks(goal.about(call.output_file))
+        # The other files that the goal speaks of there are other calls' work.
+        asks = replace(read_asks(goal.about(call.output_file)), files=())
     return estimate_asks(asks, call.output_file)
 
 

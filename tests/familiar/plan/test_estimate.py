@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from familiar.event import PlannedCall
-from familiar.goal import Goal
+from familiar.goal import Goal, read_goal
 from familiar.plan.asks import read_asks
 from familiar.plan.estimate import CAPPED, TOKENS_PER, Estimate, estimate_output
 
@@ -136,3 +136,9 @@ def test_the_work_grows_with_the_text_and_not_with_its_square(piece: str) -> Non
     """Two hundred thousand characters are the most a prompt may have; a quadratic scan would
     run into the time limit of the suite."""
     assert read_asks(piece * (200_000 // len(piece))) is not None
+
+
+def test_other_files_that_the_goal_speaks_of_beside_this_one_are_not_this_call_s() -> None:
+    goal = read_goal("Write `one.md`, `two.md`, `three.md` and `four.md`.", max_bytes=1000)
+    one = PlannedCall(id="one", alias="naughty", prompt="Write one.md.", output_file="one.md")
+    assert estimate_output(one, goal).at_least == 0
