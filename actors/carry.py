@@ -48,17 +48,6 @@ class Progress:
     prompt_tokens: int = 0
     cached_tokens: int = 0
 
-    def see(self, delta: Delta, now: float) -> None:
-        self.tokens += delta.tokens
-        if delta.tokens or delta.text:
-            if self.last_token is None:
-                self.first_token = now
-            elif now - self.last_token > self.longest_gap_s:
-                self.longest_gap_s = now - self.last_token
-            self.last_token = now
-        if delta.prompt_tokens:
-            self.prompt_tokens, self.cached_tokens = delta.prompt_tokens, delta.cached_tokens
-
     def tokens_per_s(self, now: float) -> float:
         """Since the first token; 0.0 before the second."""
         if self.first_token is None or self.tokens < 2 or now <= self.first_token:
@@ -193,9 +182,17 @@ class _Carrier:
         progress, file, texts = self.progress, self._file, self._texts
         monotonic, max_bytes, size = time.monotonic, self.order.max_bytes, 0
         async for delta in deltas:
-            now = monotonic()
-            progress.see(delta, now)
-            text = delta.text
+            now, text = monotonic(), delta.text
+            if delta.tokens or text:
+                progress.tokens += delta.tokens
+                if progress.last_token is None:
+                    progress.first_token = now
+                elif now - progress.last_token > progress.longest_gap_s:
+                    progress.longest_gap_s = now - progress.last_token
+                progress.last_token = now
+            if delta.prompt_tokens:
+                progress.prompt_tokens = delta.prompt_tokens
+                progress.cached_tokens = delta.cached_tokens
             if text:
                 texts.append(text)
                 size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

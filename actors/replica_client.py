@@ -10,7 +10,9 @@ of reach.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
+from concurrent.futures import Future
 from typing import Any
 
 from familiar.call import CallKey, CallOrder, CallOutcome
@@ -22,6 +24,7 @@ class ReplicaClient:
     def __init__(self, handle: Any) -> None:
         self.handle = handle
         self._exchange = handle.exchange
+        self._loop = asyncio.get_running_loop()
         self._waiting: dict[CallKey, asyncio.Future[CallOutcome]] = {}
         self._outgoing: list[CallOrder] = []
         self._epoch = 0
@@ -31,10 +34,10 @@ class ReplicaClient:
         """The outcome of a try, which is begun or attached to. Fails with Ray's error."""
         outcome = self._waiting.get(order.key)
         if outcome is None or outcome.done():
-            outcome = asyncio.get_running_loop().create_future()
+            outcome = self._loop.create_future()
             self._waiting[order.key] = outcome
         if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._send)
+            self._loop.call_soon(self._send)
         self._outgoing.append(order)
         return outcome
 
@@ -44,12 +47,15 @@ class ReplicaClient:
         self._open += 1
         # Plain bytes spare Ray's serializer its look at every object in them.
         reply = self._exchange.remote(pickle.dumps((self._epoch, orders), 5))
-        asyncio.wrap_future(reply.future()).add_done_callback(self._answered)
+        reply.future().add_done_callback(self._arrived)
 
-    def _answered(self, reply: asyncio.Future[bytes]) -> None:
+    def _arrived(self, reply: Future[bytes]) -> None:
+        """Called in a thread of Ray's."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(self._answered, reply)
+
+    def _answered(self, reply: Future[bytes]) -> None:
         self._open -= 1
-        if reply.cancelled():
-            return
         error = reply.exception()
         if error is not None:
             waiting, self._waiting = self._waiting, {}

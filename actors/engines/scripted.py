@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import signal
 import time
 from collections import Counter, deque
@@ -27,6 +26,7 @@ from pathlib import Path
 from string import Template
 
 from actors.engines.http_status import class_of_status
+from actors.engines.pace import Pace
 from actors.engines.prefix_cache import SimulatedPrefixCache
 from actors.engines.rate import TokenRate
 from actors.engines.script import Answer, Fault, RequestParts, Rule, Script, load_script
@@ -115,13 +115,43 @@ class ScriptedEngine:
             )
         running = self._match(request)
         self._requests[request.request_id] = running
-        faults = [f for f in running.rule.faults if f.times is None or running.visit <= f.times]
         try:
+            faults = [f for f in running.rule.faults if f.times is None or running.visit <= f.times]
             await self._before(running, faults)
             self._prefill(running)
             await self._take_slot(running)
-            async for delta in self._tokens(running, faults):
-                yield delta
+            pieces, finish = self._answer(running)
+            pace = self._pace(running, faults, len(pieces))
+            sent = unbroken = 0
+            while True:
+                while pace.stop <= sent and pace.faults and not running.aborted:
+                    await self._strike(running, pace)
+                upto = pace.next(sent)
+                unbroken += 1
+                if pace.due > time.monotonic() and not running.aborted:
+                    await self._wait(running, pace.due)
+                    unbroken = 0
+                elif unbroken >= _BREATH:
+                    await asyncio.sleep(0)
+                    unbroken = 0
+                if self._dead or not self._ready:
+                    self._check_alive()
+                if running.aborted:
+                    yield Delta("", 0, "abort", running.prompt_tokens, running.cached_tokens)
+                    return
+                count = upto - sent
+                self._output_tokens += count
+                self._rate.add(count, time.monotonic())
+                text = pieces[sent] if count == 1 else "".join(pieces[sent:upto])
+                first, sent = sent == 0, upto
+                last = sent == pace.total and not pace.faults
+                if first or last:
+                    end = finish if last else None
+                    yield Delta(text, count, end, running.prompt_tokens, running.cached_tokens)
+                    if last:
+                        return
+                else:
+                    yield Delta(text, count)
         finally:
             self._requests.pop(request.request_id, None)
             self._give_slot(running)
@@ -196,72 +226,22 @@ class ScriptedEngine:
         self._prompt_tokens += count
         self._cached_tokens += running.cached_tokens
 
-    async def _tokens(self, running: _Running, faults: list[Fault]) -> AsyncIterator[Delta]:
-        rates = running.rule.rates or self._script.rates
-        prompt, cached = running.prompt_tokens, running.cached_tokens
-        pieces, finish = self._answer(running)
-        total = len(pieces)
-        # A fault that lies behind the end of the answer strikes at its end.
-        breaks = sorted(
-            ((min(f.after_tokens, total), f) for f in faults if f.kind in _MID_STREAM),
-            key=lambda at_fault: at_fault[0],
-        )
+    def _pace(self, running: _Running, faults: list[Fault], total: int) -> Pace:
+        rates, fresh = running.rule.rates, running.prompt_tokens - running.cached_tokens
         seed = f"{self._script.seed}/{running.request.request_id}"
-        draw = random.Random(seed) if rates.jitter else None
-        interval = 1.0 / rates.tokens_per_s if rates.tokens_per_s else 0.0
-        monotonic, per_delta, count_rate = time.monotonic, rates.tokens_per_delta, self._rate.add
-        due = monotonic() + rates.ttft_s
-        if rates.prefill_tokens_per_s:
-            due += (prompt - cached) / rates.prefill_tokens_per_s
-        stop = breaks[0][0] if breaks else total
-        sent = unbroken = 0
-        while True:
-            while breaks and stop <= sent and not running.aborted:
-                fault = breaks.pop(0)[1]
-                stop = breaks[0][0] if breaks else total
-                if fault.kind == "slow":
-                    interval = 1.0 / fault.tokens_per_s
-                else:
-                    due = await self._strike(running, fault, due)
-            upto = sent + per_delta
-            if upto > stop:
-                upto = stop
-            if interval:
-                # The first token is due at `due` itself; the last token of a delta carries it.
-                step = max(upto - sent - (sent == 0), 0) * interval
-                due += step * (1.0 + rates.jitter * draw.uniform(-1.0, 1.0)) if draw else step
-            now = monotonic()
-            unbroken += 1
-            if due > now and not running.aborted:
-                await self._wait(running, due)
-                now, unbroken = monotonic(), 0
-            elif unbroken >= _BREATH:
-                await asyncio.sleep(0)
-                unbroken = 0
-            if self._dead or not self._ready:
-                self._check_alive()
-            if running.aborted:
-                yield Delta("", 0, "abort", prompt, cached)
-                return
-            count = upto - sent
-            self._output_tokens += count
-            count_rate(count, now)
-            text = pieces[sent] if count == 1 else "".join(pieces[sent:upto])
-            first, sent = sent == 0, upto
-            if sent == total and not breaks:
-                yield Delta(text, count, finish, prompt, cached)
-                return
-            if first:
-                yield Delta(text, count, None, prompt, cached)
-            else:
-                yield Delta(text, count)
+        return Pace(rates or self._script.rates, faults, total=total, fresh=fresh, seed=seed)
 
-    async def _strike(self, running: _Running, fault: Fault, due: float) -> float:
-        """Let a fault happen; returns when the next token is due."""
-        if fault.kind == "stall":
+    async def _strike(self, running: _Running, pace: Pace) -> None:
+        """Let the next fault happen."""
+        fault = pace.faults.popleft()
+        pace.stop = pace.stops()
+        if fault.kind == "slow":
+            pace.interval = 1.0 / fault.tokens_per_s
+        elif fault.kind == "stall":
             if fault.seconds is not None:
-                return max(due, time.monotonic()) + fault.seconds
-            await self._wait(running, None)  # until it is aborted or the engine dies
+                pace.due = max(pace.due, time.monotonic()) + fault.seconds
+            else:
+                await self._wait(running, None)  # until it is aborted or the engine dies
         elif fault.kind == "cut":
             raise EngineError(
                 f"{self._replica_id}: the stream broke after {fault.after_tokens} tokens.",
@@ -272,7 +252,6 @@ class ScriptedEngine:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._die("the engine core died")
             self._check_alive()
-        return due
 
     def _answer(self, running: _Running) -> tuple[list[str], FinishReason]:
         request = running.request
@@ -396,7 +375,6 @@ class ScriptedEngine:
 
 
 _NO_RULE = Rule()
-_MID_STREAM = frozenset({"stall", "slow", "cut", "die"})
 
 
 def _append_to(path: str) -> int:
