@@ -6,6 +6,8 @@ prompt of the last try is taken as it is, so the new one starts with exactly its
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from actors.texts import Texts
 from familiar.brief import Brief, read_messages, sampling_of
 from familiar.config.schema import Config
@@ -13,11 +15,11 @@ from familiar.engine import Message, OutputGrammar
 from familiar.goal import Goal
 from familiar.plan.schema import plan_schema
 from familiar.plan.view import CONTRACT_FILE, TurnView, view_turn
-from familiar.prompts import planning
+from familiar.prompts import planning, recovery
 from familiar.prompts.prompt import load_prompt
 from familiar.prompts.synthesis import synthesis_messages
 from familiar.prompts.worker import Source, brief_worker
-from familiar.run.machine import plan_call_id
+from familiar.run.machine import plan_call_id, synthesis_call_id
 from familiar.run.state import CallState, RunState
 
 
@@ -32,10 +34,25 @@ class Briefer:
     async def brief(self, call: CallState, state: RunState) -> Brief:
         """What the model is told for the next try of `call`."""
         if call.kind == "plan":
-            return await self._plan(call, state)
-        if call.kind == "synthesis":
-            return self._synthesis(call, state)
-        return await self._worker(call, state)
+            brief = await self._plan(call, state)
+        elif call.kind == "synthesis":
+            brief = self._synthesis(call, state)
+        else:
+            brief = await self._worker(call, state)
+        return await self._followed_up(brief, call)
+
+    async def _followed_up(self, brief: Brief, call: CallState) -> Brief:
+        """With what the try before leads to: its text to go on from, or what was wrong with it."""
+        follow_up = call.follow_up
+        if follow_up is None:
+            return brief
+        text = await self._texts.get(follow_up.text.sha256) if follow_up.text else ""
+        if follow_up.continues:
+            messages = recovery.continued(brief.messages, text)
+            goes_on = len(messages) > len(brief.messages)
+            return replace(brief, messages=messages, continue_final=goes_on)
+        messages = recovery.asked_again(brief.messages, text, follow_up.problem)
+        return replace(brief, messages=messages)
 
     async def _plan(self, call: CallState, state: RunState) -> Brief:
         config = self._config
@@ -90,7 +107,8 @@ class Briefer:
     def _synthesis(self, call: CallState, state: RunState) -> Brief:
         alias = self._config.aliases[call.planned.alias]
         view = view_turn(self._config, state, self._goal)
-        messages, prompt = synthesis_messages(view)
+        final = call.id == synthesis_call_id(call.turn)
+        messages, prompt = synthesis_messages(view, "final" if final else "partial")
         sampling = sampling_of(alias.sampling, attempt=call.attempt)
         return Brief(
             messages=messages,

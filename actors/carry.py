@@ -12,6 +12,9 @@ total        Silent for more than half of `stall_s`: `backend_stalled`. More tha
              this source: `backend_slow`. Otherwise tokens were flowing, and the call is simply
              larger than its deadline: `call_oversized`.
 
+A try that continues an earlier one begins with what that wrote: file, text and byte cap hold it
+from the start, and only what is new counts as tokens.
+
 A stream that ends without a finish reason was cut: `backend_unreachable`. `length` is a truncated
 file (`call_truncated`), unless a grammar let the document be closed by repair; a text may be cut.
 """
@@ -132,11 +135,13 @@ class _Carrier:
         self.progress = progress
         self.source = source
         self.finish_reason: FinishReason | None = None
-        self._texts: list[str] = []
+        self._texts: list[str] = [order.prefix] if order.prefix else []
         self._file: PartialFile | None = None
+        progress.bytes = len(order.prefix.encode("utf-8", "replace"))
         if order.mode == "output_file" and workspace is not None:
             self._file = PartialFile(workspace, partial_path(order.key))
             self._file.add(order.document.prefix)
+            self._file.add(order.prefix)
 
     def raw(self) -> str:
         if len(self._texts) > 1:
@@ -232,7 +237,10 @@ class _Carrier:
             raise CallError(
                 f"{key} was cut off at {self.progress.tokens} tokens, before its end.",
                 failure_class=FailureClass.CALL_TRUNCATED,
-                evidence={"max_tokens": self.order.request.sampling.max_tokens},
+                evidence={
+                    "max_tokens": self.order.request.sampling.max_tokens,
+                    "deadline_s": self.order.deadlines.total_s,
+                },
             )
 
     def _deadline_error(self) -> CallError:
@@ -265,7 +273,11 @@ class _Carrier:
                     f"{key} had {p.tokens} tokens and was still at {rate:.1f} tokens/s when its "
                     f"{limits.total_s:g} s were over."
                 )
-        evidence: dict[str, object] = {"deadline": deadline}
+        evidence: dict[str, object] = {
+            "deadline": deadline,
+            "deadline_s": limits.total_s,
+            "max_tokens": self.order.request.sampling.max_tokens,
+        }
         if usual is not None:
             evidence["usual_tokens_per_s"] = round(usual, 2)
         return CallError(text, failure_class=kind, evidence=evidence)

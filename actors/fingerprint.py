@@ -33,9 +33,7 @@ def code_hash() -> str:
 def replica_fingerprint(config: Config, pool: str, index: int) -> str:
     """Changes when this replica has to be replaced."""
     settings = config.pools[pool]
-    own = settings.model_dump(
-        mode="json", exclude={"replicas", "slots", "price_per_million_tokens"}
-    )
+    own = settings.model_dump(mode="json", exclude={"replicas", "slots", "price"})
     own["replica"] = settings.replicas[index].model_dump(mode="json")
     text = json.dumps([own, code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

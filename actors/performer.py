@@ -32,7 +32,7 @@ from familiar.plan.read import PlanWire
 from familiar.plan.rules import decide_by_rules
 from familiar.plan.view import view_turn
 from familiar.run import command as cmd
-from familiar.run.ending import listing
+from familiar.run import synthesis
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState
 from familiar.scheduling import Waiting
@@ -139,7 +139,7 @@ class Performer:
             else:
                 self._start(command)
         if bodies:
-            self.record(bodies, self._texts_of(bodies))
+            self.record(bodies)
 
     def _start(self, command: cmd.Command) -> None:
         if isinstance(command, cmd.Stop):
@@ -155,13 +155,6 @@ class Performer:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    def _texts_of(self, bodies: Iterable[ev.Body]) -> dict[str, str]:
-        """The texts that decisions of the machine refer to."""
-        return {
-            body.text.sha256: listing(self.machine.state)
-            for body in bodies
-            if isinstance(body, ev.SynthesisMade) and body.source == "rules"
-        }
 
     def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
         self.record([body], texts)
@@ -195,6 +188,8 @@ class Performer:
             case cmd.PlanByRules():
                 view = view_turn(self.config, self.machine.state, self.goal)
                 self._record(decide_by_rules(view, "the model has no valid plan"))
+            case cmd.Synthesize():
+                await self._synthesize(command)
             case cmd.Publish():
                 await self._publish(command)
 
@@ -241,6 +236,7 @@ class Performer:
             grammar=brief.grammar_name,
             output_file=call.planned.output_file,
             reasons=slot.reasons,
+            continues=call.follow_up.text if call.follow_up and brief.continue_final else None,
         )
         self._record(body, {prompt.sha256: prompt_json})
 
@@ -322,6 +318,24 @@ class Performer:
         )
         self._record(body)
 
+    async def _synthesize(self, command: cmd.Synthesize) -> None:
+        state, texts = self.machine.state, self._services.texts
+        call = None if command.call is None else state.calls[command.call]
+        said = None
+        if call is not None and call.text is not None:
+            said = await texts.get(call.text.sha256)
+        before = state.syntheses[-1] if state.syntheses else None
+        made = await asyncio.to_thread(
+            synthesis.versions,
+            synthesis.candidates(state, command, said),
+            command,
+            synthesis.inputs(state),
+            last=before.version if before else 0,
+            last_text=await texts.get(before.text.sha256) if before else None,
+        )
+        kept = {sha256: text for version in made for sha256, text in version.texts.items()}
+        self.record([version.body for version in made], kept)
+
     async def _publish(self, command: cmd.Publish) -> None:
         call = self.machine.state.calls[command.call]
         path = call.planned.output_file
@@ -365,9 +379,13 @@ class Performer:
         )
 
     async def _watch_wall(self) -> None:
-        ends = self.machine.state.submitted_at + self.config.budgets.wall_s
-        await asyncio.sleep(max(0.0, ends - time.time()))
-        self._record(self.machine.over_wall())
+        """Say when the soft share of the wall time is over, and when all of it is."""
+        start, budgets = self.machine.state.submitted_at, self.config.budgets
+        for share, soft in ((budgets.soft, True), (1.0, False)):
+            await asyncio.sleep(max(0.0, start + share * budgets.wall_s - time.time()))
+            body = self.machine.wall_reached(round(time.time() - start, 3), soft=soft)
+            if body is not None:
+                self._record(body)
 
     # What a call needs.
 
@@ -391,6 +409,7 @@ class Performer:
                 messages=brief.messages,
                 sampling=brief.sampling,
                 grammar=brief.grammar,
+                continue_final=brief.continue_final,
             ),
             deadlines=Deadlines(
                 first_token_s=alias.first_token_deadline_s,

@@ -24,6 +24,7 @@ class Brief:
     grammar: OutputGrammar | None = None
     grammar_name: str | None = None
     document: DocumentSpec = field(default_factory=DocumentSpec)
+    continue_final: bool = False
 
     @property
     def prompt_json(self) -> str:

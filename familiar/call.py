@@ -76,6 +76,12 @@ class CallOrder:
     document: DocumentSpec = field(default_factory=DocumentSpec)
     max_bytes: int = 16 * 1024 * 1024
 
+    @property
+    def prefix(self) -> str:
+        """What earlier tries wrote and this one continues; empty for a try from the start."""
+        request = self.request
+        return request.messages[-1].content if request.continue_final else ""
+
 
 @by_position
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,10 @@ class Failure:
 class CallOutcome:
     """What came of a try.
 
-    `raw` is every character the model wrote; `text` what became of it (the document for
-    `output_file`, the same as `raw` for `text`). For a failed try `raw` is the partial answer, and
-    `partial` names the file that keeps it, relative to the workspace.
+    `raw` is every character the model wrote, what it continued included; `text` what became of it
+    (the document for `output_file`, the same as `raw` for `text`). `usage` is of this try alone.
+    For a failed try `raw` is the partial answer, and `partial` names the file that keeps it,
+    relative to the workspace.
     """
 
     key: CallKey

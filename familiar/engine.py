@@ -52,12 +52,16 @@ class OutputGrammar:
 @by_position
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One generation. `request_id` is unique for a try: `run/call/attempt`."""
+    """One generation. `request_id` is unique for a try: `run/call/attempt`.
+
+    With `continue_final` the last message is the assistant's, unfinished: the answer goes on where
+    it stops, and the deltas hold only what is new."""
 
     request_id: str
     messages: tuple[Message, ...]
     sampling: Sampling = field(default_factory=Sampling)
     grammar: OutputGrammar | None = None
+    continue_final: bool = False
 
 
 @by_position

@@ -19,6 +19,9 @@ from familiar.errors import FailureClass
 
 RunEnd = Literal["succeeded", "failed", "cancelled"]
 Planner = Literal["model", "rules"]
+RecoveryAction = Literal["retry", "retry_elsewhere", "ask_again", "continue", "split", "give_up"]
+SynthesisKind = Literal["partial", "final"]
+Budget = Literal["turns", "model_calls", "tokens", "output_tokens", "wall_s", "recoveries", "money"]
 
 
 class _Value(BaseModel):
@@ -146,7 +149,8 @@ class PlannerChosen(_Body):
 
 
 class CallDispatched(_Body):
-    """A try was routed. Recorded before the replica hears of it."""
+    """A try was routed. Recorded before the replica hears of it. `continues` is what an earlier try
+    wrote and this one goes on from."""
 
     type: Literal["call.dispatched"] = "call.dispatched"
     call: str
@@ -165,6 +169,7 @@ class CallDispatched(_Body):
     grammar: str | None = None
     output_file: str | None = None
     reasons: tuple[str, ...] = ()
+    continues: TextRef | None = None
 
 
 class CallAdopted(_Body):
@@ -177,7 +182,8 @@ class CallAdopted(_Body):
 
 
 class CallSucceeded(_Body):
-    """`raw` is what the model wrote, `text` what was made of it."""
+    """`raw` is what the model wrote, over all tries that were continued, and `text` what was made
+    of it. `usage` and `timing` are of this try alone, here and in `CallFailed`."""
 
     type: Literal["call.succeeded"] = "call.succeeded"
     call: str
@@ -212,14 +218,26 @@ class CallSkipped(_Body):
 
 
 class RecoveryChosen(_Body):
-    """The decision after a failed try."""
+    """The decision after a failed try; `evidence` has the numbers behind it."""
 
     type: Literal["recovery.chosen"] = "recovery.chosen"
     call: str
     attempt: int
-    action: Literal["retry", "retry_elsewhere", "give_up"]
+    action: RecoveryAction
     avoid_replica: str | None = None
     reasons: tuple[str, ...]
+    evidence: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class BudgetReached(_Body):
+    """A run has used `used` of `limit`. With `soft` it goes on and its next plan is told; without,
+    nothing more is begun and the run ends with what there is. Each at most once per budget."""
+
+    type: Literal["budget.reached"] = "budget.reached"
+    budget: Budget
+    limit: float
+    used: float
+    soft: bool
 
 
 class FilePublished(_Body):
@@ -233,15 +251,22 @@ class FilePublished(_Body):
 
 
 class SynthesisMade(_Body):
+    """One version of the answer. `diff` is a unified diff from the version `previous`; the prompt
+    is that of the model's call, if there was one."""
+
     type: Literal["synthesis.made"] = "synthesis.made"
     version: int
     turn: int
-    kind: Literal["partial", "final"]
+    kind: SynthesisKind
     source: Planner
     text: TextRef
     inputs: tuple[str, ...] = ()
     adopted: bool
     reason: str
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    previous: int | None = None
+    diff: TextRef | None = None
 
 
 Body = Annotated[
@@ -258,6 +283,7 @@ Body = Annotated[
     | CallFailed
     | CallSkipped
     | RecoveryChosen
+    | BudgetReached
     | FilePublished
     | SynthesisMade,
     Field(discriminator="type"),

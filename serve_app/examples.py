@@ -48,6 +48,11 @@ RUN_DETAIL = {
             "reason": "The only version.",
             "at": _T + 21.3,
             "text": "index.html is made.",
+            "inputs": ["page-index"],
+            "prompt_name": None,
+            "prompt_version": None,
+            "previous": None,
+            "diff": None,
         }
     ],
 }

@@ -149,8 +149,10 @@ def _try_text(reader: Reader, row: TryRow) -> TryText:
 
 
 def _synthesis(reader: Reader, row: SynthesisRow) -> Synthesis:
-    fields = {name: getattr(row, name) for name in Synthesis.model_fields if name != "text"}
-    return Synthesis.model_validate({**fields, "text": _text(reader, row.text_sha256)})
+    named = Synthesis.model_fields.keys() - {"text", "diff"}
+    fields = {name: getattr(row, name) for name in named}
+    text, diff = _text(reader, row.text_sha256), _text(reader, row.diff_sha256)
+    return Synthesis.model_validate({**fields, "text": text, "diff": diff})
 
 
 def _text(reader: Reader, sha256: str | None) -> str | None:
@@ -170,7 +172,8 @@ def text(reader: Reader, run_id: str, digits: str) -> str:
     for call in reader.calls(run_id):
         for row in call.tries:
             named |= {row.prompt_sha256 or "", row.raw_sha256 or "", row.text_sha256 or ""}
-    named |= {row.text_sha256 for row in reader.syntheses(run_id)}
+    for version in reader.syntheses(run_id):
+        named |= {version.text_sha256, version.diff_sha256 or ""}
     found = [sha256 for sha256 in named if sha256.startswith(digits)]
     if len(found) != 1:
         raise NotFound(

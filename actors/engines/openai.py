@@ -43,6 +43,7 @@ _OVERFLOW = (
     "context window",
     "longer than the maximum model length",
 )
+CONTINUE = "Continue exactly where the text above stops; repeat nothing."
 _LONGEST_LINE = 16 << 20
 _LONGEST_MESSAGE = 500
 
@@ -52,12 +53,15 @@ class OpenAIArgs(BaseModel):
 
     `grammar` says how the server takes an output grammar: `response_format` (JSON schemas only),
     `structured_outputs` (vLLM), `guided` (older vLLM), or not at all (`none`); what it cannot take
-    is checked after decoding instead. `body` is added to every request as it is.
+    is checked after decoding instead. `continuation` says how it goes on from an unfinished answer:
+    with vLLM's fields (`continue_final_message`), or by a `message` that asks for it, which works
+    everywhere and less exactly. `body` is added to every request as it is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     grammar: Literal["response_format", "structured_outputs", "guided", "none"] = "response_format"
+    continuation: Literal["continue_final_message", "message"] = "message"
     body: dict[str, JsonValue] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     connect_timeout_s: float = Field(10.0, gt=0)
@@ -222,7 +226,7 @@ class OpenAIEngine:
         sampling = request.sampling
         body: dict[str, JsonValue] = {
             "model": self._model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": self._messages(request),
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": sampling.temperature,
@@ -238,7 +242,20 @@ class OpenAIEngine:
             body["top_k"] = sampling.top_k
         if sampling.repetition_penalty is not None:
             body["repetition_penalty"] = sampling.repetition_penalty
-        return body | self._grammar(request) | self._args.body
+        return body | self._continuation(request) | self._grammar(request) | self._args.body
+
+    def _continuation(self, request: GenerateRequest) -> dict[str, JsonValue]:
+        if not request.continue_final or self._args.continuation == "message":
+            return {}
+        return {"continue_final_message": True, "add_generation_prompt": False}
+
+    def _messages(self, request: GenerateRequest) -> list[JsonValue]:
+        messages: list[JsonValue] = [
+            {"role": m.role, "content": m.content} for m in request.messages
+        ]
+        if request.continue_final and self._args.continuation == "message":
+            messages.append({"role": "user", "content": CONTINUE})
+        return messages
 
     def _grammar(self, request: GenerateRequest) -> dict[str, JsonValue]:
         grammar, way = request.grammar, self._args.grammar

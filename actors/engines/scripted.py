@@ -30,7 +30,7 @@ from actors.engines.pace import Pace
 from actors.engines.prefix_cache import SimulatedPrefixCache
 from actors.engines.rate import TokenRate
 from actors.engines.script import Answer, Fault, RequestParts, Rule, Script, load_script
-from actors.engines.tokens import fewest_tokens, filler, tokenize
+from actors.engines.tokens import fewest_tokens, rest_of_filler, tokenize
 from familiar.engine import Delta, EngineHealth, EngineStats, FinishReason, GenerateRequest
 from familiar.errors import ConfigError, EngineError, FailureClass
 
@@ -257,10 +257,14 @@ class ScriptedEngine:
         request = running.request
         chosen = running.rule.choose(running.parts.attempt, running.visit)
         answer = chosen or self._script.answer
+        written = request.messages[-1].content if request.continue_final else ""
         if answer.tokens is not None:
-            pieces = filler(answer.tokens, f"{self._script.seed}/{request.request_id}")
+            stem, tries = request.request_id.rpartition("/")[0], running.parts.attempt
+            earlier = [f"{self._script.seed}/{stem}/{attempt}" for attempt in range(1, tries)]
+            own = f"{self._script.seed}/{request.request_id}"
+            pieces = rest_of_filler(answer.tokens, (*earlier, own), written)
         else:
-            text = self._text(answer, running)
+            text = self._text(answer, running).removeprefix(written)
             cuts = [at for stop in request.sampling.stop if stop and (at := text.find(stop)) >= 0]
             pieces = tokenize(text[: min(cuts)] if cuts else text)
         limit = min(request.sampling.max_tokens, self._context_length - running.prompt_tokens)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
+from collections.abc import Sequence
 from functools import cache
 
 LONGEST_TOKEN = 9
@@ -43,6 +44,15 @@ def filler(tokens: int, seed: str) -> list[str]:
     if pieces:
         pieces[0] = pieces[0].lstrip()
     return pieces
+
+
+def rest_of_filler(tokens: int, seeds: Sequence[str], written: str) -> list[str]:
+    """Filler of the last seed; or, where `written` began the filler of an earlier one, its rest."""
+    for seed in seeds if written else ():
+        text = "".join(filler(tokens, seed))
+        if text.startswith(written):
+            return tokenize(text.removeprefix(written))
+    return filler(tokens, seeds[-1])
 
 
 @cache

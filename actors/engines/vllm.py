@@ -259,7 +259,13 @@ class VllmEngine:
         with self._errors(request.request_id):
             _, prompts = await llm.renderer.render_chat_async(
                 [messages],
-                ChatParams(chat_template_kwargs={"add_generation_prompt": True, "tokenize": False}),
+                ChatParams(
+                    chat_template_kwargs={
+                        "add_generation_prompt": not request.continue_final,
+                        "continue_final_message": request.continue_final,
+                        "tokenize": False,
+                    }
+                ),
                 TokenizeParams(max_total_tokens=None, add_special_tokens=False),
             )
         return prompts[0], len(prompts[0]["prompt_token_ids"])

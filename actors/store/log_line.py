@@ -100,6 +100,8 @@ class LogLines:
                 yield f"prompt_name={b.prompt_name}@{b.prompt_version[:DIGITS]}"
                 if b.output_file:
                     yield f"file={_quote(b.output_file)}"
+                if b.continues:
+                    yield f"continues={_ref(b.continues)}"
                 if b.reasons:
                     yield f"reasons={_quote('; '.join(b.reasons))}"
             case e.CallAdopted() as b:
@@ -127,6 +129,9 @@ class LogLines:
                 yield f"recovery chosen: {b.action} reasons={_quote('; '.join(b.reasons))}"
                 if b.avoid_replica:
                     yield f"avoid={b.avoid_replica}"
+            case e.BudgetReached() as b:
+                end = "nearly used up" if b.soft else "used up"
+                yield f"budget {b.budget} {end} used={b.used:g} limit={b.limit:g}"
             case e.FilePublished() as b:
                 yield f"file published path={_quote(b.path)} bytes={b.size}"
                 yield f"sha256={b.sha256[:DIGITS]} commit={b.commit[:DIGITS]}"
@@ -134,6 +139,10 @@ class LogLines:
                 adopted = "adopted" if b.adopted else "not adopted"
                 yield f"{b.kind} synthesis {b.version} from {b.source}, {adopted}"
                 yield f"text={_ref(b.text)} reason={_quote(b.reason)}"
+                if b.prompt_name:
+                    yield f"prompt_name={b.prompt_name}@{(b.prompt_version or '')[:DIGITS]}"
+                if b.diff:
+                    yield f"previous={b.previous} diff={_ref(b.diff)}"
 
 
 def _time(at: float) -> str:

@@ -168,6 +168,8 @@ def _call_dispatched(event: e.Event, body: e.CallDispatched) -> Iterable[Change]
             body.prompt_version,
             body.grammar,
             body.output_file,
+            body.continues.sha256 if body.continues else None,
+            body.continues.size if body.continues else None,
         ),
     )
     if body.reasons:
@@ -257,16 +259,22 @@ def _call_skipped(event: e.Event, body: e.CallSkipped) -> Iterable[Change]:
 
 
 def _recovery_chosen(event: e.Event, body: e.RecoveryChosen) -> Iterable[Change]:
-    if body.action != "give_up":
+    if body.action not in ("give_up", "split"):
         yield w.CALL_STATUS, ("queued", None, event.run_id, body.call)
+    avoided = {"avoid_replica": body.avoid_replica} if body.avoid_replica else {}
     yield _decision(
         event,
         body.action,
         _list(body.reasons),
         call=body.call,
         attempt=body.attempt,
-        detail={"avoid_replica": body.avoid_replica} if body.avoid_replica else None,
+        detail={**body.evidence, **avoided},
     )
+
+
+def _budget_reached(event: e.Event, body: e.BudgetReached) -> Iterable[Change]:
+    detail = {"limit": body.limit, "used": body.used, "soft": body.soft}
+    yield _decision(event, "goes on" if body.soft else "ends", _list((body.budget,)), detail=detail)
 
 
 def _file_published(event: e.Event, body: e.FilePublished) -> Iterable[Change]:
@@ -292,6 +300,11 @@ def _synthesis_made(event: e.Event, body: e.SynthesisMade) -> Iterable[Change]:
             _list(body.inputs),
             body.adopted,
             body.reason,
+            body.prompt_name,
+            body.prompt_version,
+            body.previous,
+            body.diff.sha256 if body.diff else None,
+            body.diff.size if body.diff else None,
         ),
     )
     yield _message(event, "assistant", "synthesis", body.text)
@@ -311,6 +324,7 @@ PROJECT: Mapping[type[BaseModel], Projection] = {
     e.CallFailed: _call_failed,
     e.CallSkipped: _call_skipped,
     e.RecoveryChosen: _recovery_chosen,
+    e.BudgetReached: _budget_reached,
     e.FilePublished: _file_published,
     e.SynthesisMade: _synthesis_made,
 }

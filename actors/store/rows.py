@@ -95,6 +95,7 @@ class TryRow:
     failure_evidence: dict[str, JsonValue]
     partial: str | None
     adopted_by: str | None
+    continues_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """A choice and its reasons. `kind` is plan.accepted, plan.rejected, planner.chosen, route or
-    recovery.chosen; `seq` is the event that holds it."""
+    """A choice and its reasons. `kind` is plan.accepted, plan.rejected, planner.chosen, route,
+    recovery.chosen or budget.reached; `seq` is the event that holds it."""
 
     seq: int
     at: float
@@ -159,6 +160,10 @@ class SynthesisRow:
     inputs: tuple[str, ...]
     adopted: bool
     reason: str
+    prompt_name: str | None
+    prompt_version: str | None
+    previous: int | None
+    diff_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

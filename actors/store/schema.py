@@ -21,7 +21,7 @@ from actors.store.failure import foreign, store_error
 from actors.store.tables import METADATA, STORE
 from familiar.errors import StoreError
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; what `METADATA` describes."""
 
 WAL_LIMIT = 64 * 1024 * 1024

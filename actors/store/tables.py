@@ -208,6 +208,7 @@ MODEL_CALLS = Table(
     Column("failure_evidence", Text()),
     Column("partial", Text()),
     Column("adopted_by", String()),
+    *_text_ref("continues"),
     sqlite_with_rowid=False,
 )
 
@@ -270,6 +271,10 @@ SYNTHESES = Table(
     Column("inputs", Text(), nullable=False),
     Column("adopted", Boolean(), nullable=False),
     Column("reason", Text(), nullable=False),
+    Column("prompt_name", String()),
+    Column("prompt_version", String()),
+    Column("previous", Integer()),
+    *_text_ref("diff"),
     sqlite_with_rowid=False,
 )
 

@@ -154,6 +154,8 @@ TRY_DISPATCHED = _upsert(
     "prompt_version",
     "grammar",
     "output_file",
+    "continues_sha256",
+    "continues_size",
 )
 TRY_ADOPTED = Update(MODEL_CALLS, ("adopted_by",), ("run_id", "call_id", "attempt"))
 TRY_SUCCEEDED = _upsert(

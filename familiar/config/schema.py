@@ -47,6 +47,14 @@ class ReplicaConfig(_Strict):
 EngineKind = Literal["vllm", "openai", "scripted"]
 
 
+class PriceConfig(_Strict):
+    """What a million tokens of a pool cost, in money of `currency`."""
+
+    input_per_million: Annotated[float, Field(ge=0)]
+    output_per_million: Annotated[float, Field(ge=0)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+
+
 class PoolConfig(_Strict):
     """One model and its replicas."""
 
@@ -69,7 +77,7 @@ class PoolConfig(_Strict):
         "or by the workbench beside the workspace; auto decides by whether the replica sees the "
         "workspace",
     )
-    price_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
+    price: PriceConfig | None = Field(None, description="for pools that cost money by the token")
 
 
 class SamplingConfig(_Strict):
@@ -130,7 +138,10 @@ class OrchestratorConfig(_Strict):
         "text, kept for comparison",
     )
     max_prompt_chars: Annotated[int, Field(ge=40)] = 2_000
-    synthesis: bool = True
+    synthesis: bool = Field(True, description="whether runs get partial and final syntheses")
+    partial_synthesis: Literal["rules", "model", "none"] = Field(
+        "rules", description="who says, after a turn that another follows, what there is so far"
+    )
     max_calls_per_turn: Annotated[int, Field(ge=1, le=256)] = 32
 
 
@@ -147,12 +158,23 @@ class ContractConfig(_Strict):
 
 
 class BudgetConfig(_Strict):
-    """Hard limits of one run; it ends with what there is when one is reached."""
+    """Hard limits of one run. When `soft` of one is used, the orchestrator is told; when all of it
+    is, the run ends with what there is."""
 
     turns: Annotated[int, Field(ge=1)] = 12
     model_calls: Annotated[int, Field(ge=1)] = 400
+    tokens: Annotated[int, Field(ge=1)] = Field(20_000_000, description="prompt and output")
     output_tokens: Annotated[int, Field(ge=1)] = 2_000_000
     wall_s: Seconds = 4 * 3600.0
+    recoveries: Annotated[int, Field(ge=0)] = Field(
+        200, description="failed tries that were answered with another one, over all calls"
+    )
+    money: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="in the one currency of the pools that have a price"
+    )
+    soft: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="share of each limit at which the orchestrator is told"
+    )
     attempts: Annotated[int, Field(ge=1, le=20)] = Field(3, description="tries of one worker call")
 
 
@@ -240,8 +262,20 @@ class Config(_Strict):
             for index, replica in enumerate(pool.replicas):
                 if pool.engine == "openai" and replica.url is None:
                     raise ValueError(f"pools.{name}.replicas.{index}: engine openai needs a url")
+        self._money_has_one_currency()
         self._devices_are_used_once()
         return self
+
+    def _money_has_one_currency(self) -> None:
+        if self.budgets.money is None:
+            return
+        currencies = sorted({pool.price.currency for pool in self.pools.values() if pool.price})
+        if not currencies:
+            raise ValueError("budgets.money is set and no pool has a price")
+        if len(currencies) > 1:
+            raise ValueError(
+                f"budgets.money needs one currency, and pools have {', '.join(currencies)}"
+            )
 
     def _devices_are_used_once(self) -> None:
         seen: dict[tuple[str, str], str] = {}

@@ -14,6 +14,7 @@ from familiar.errors import FailureClass
 from familiar.event import PlannedCall
 from familiar.goal import Goal
 from familiar.plan.load import NO_LOAD, PoolLoad
+from familiar.run.budget import notice
 from familiar.run.state import CallState, CallStatus, RunState, TurnState
 
 CONTRACT_FILE = "contract.html"
@@ -62,13 +63,15 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class EarlierCall:
-    """A call of an earlier turn: what it made, or why it failed."""
+    """A call of an earlier turn: what it made, or why it failed. `advice` says how a call that was
+    too large has to be split."""
 
     id: str
     alias: str
     status: str
     output_file: str | None
     failure: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_L
         load=load,
         failed_plans=failed_plans(state),
         refused=tuple(state.refused[-MAX_COMPARED:]),
+        notices=tuple(notice(reached) for reached in state.warned.values()),
     )
 
 
@@ -195,6 +199,7 @@ def _earlier(call: CallState) -> EarlierCall:
         status=call.status.value,
         output_file=call.planned.output_file,
         failure="" if failed is None else failed.failure.message,
+        advice=call.advice,
     )
 
 

@@ -90,7 +90,8 @@ def call_line(call: EarlierCall) -> str:
     """One call in one line: id, role, what it made or why it failed."""
     made = f" made {call.output_file}" if call.output_file and call.status == "done" else ""
     why = f": {call.failure[:MAX_FAILURE_CHARS]}" if call.failure else ""
-    return f"- {call.id} ({call.alias}) {call.status}{made}{why}"
+    advice = f". To do: {call.advice}" if call.advice else ""
+    return f"- {call.id} ({call.alias}) {call.status}{made}{why}{advice}"
 
 
 def _joined(first: Message, second: Message) -> Message:
@@ -115,4 +116,5 @@ def _state(view: TurnView) -> str:
         lines.append(f"Files that are there: {', '.join(made)}.")
     if view.shares_parts and CONTRACT_FILE in view.made:
         lines.append("The shared parts are there.")
+    lines += view.notices
     return "\n".join(lines)

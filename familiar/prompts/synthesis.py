@@ -1,9 +1,10 @@
 """The messages of a synthesis: the goal, what was made, and the request to say so in a few
-sentences."""
+sentences. A partial one says what is still missing too."""
 
 from __future__ import annotations
 
 from familiar.engine import Message
+from familiar.event import SynthesisKind
 from familiar.plan.view import CONTRACT_FILE, TurnView
 from familiar.prompts.planning import call_line
 from familiar.prompts.prompt import Prompt, load_prompt
@@ -11,13 +12,17 @@ from familiar.prompts.prompt import Prompt, load_prompt
 MAX_GOAL_CHARS = 2_000
 
 
-def synthesis_messages(view: TurnView) -> tuple[tuple[Message, ...], Prompt]:
+def synthesis_messages(
+    view: TurnView, kind: SynthesisKind = "final"
+) -> tuple[tuple[Message, ...], Prompt]:
     """Messages and the prompt they were rendered from. The goal is cut to its head: it is only
     recalled."""
-    prompt = load_prompt("synthesis/final")
+    prompt = load_prompt(f"synthesis/{kind}")
     calls = [call for call in view.earlier if call.output_file != CONTRACT_FILE]
-    text = prompt.render(
-        goal=view.goal.text.strip()[:MAX_GOAL_CHARS],
-        results="\n".join(call_line(call) for call in calls) or "nothing",
-    )
-    return (Message("user", text),), prompt
+    values = {
+        "goal": view.goal.text.strip()[:MAX_GOAL_CHARS],
+        "results": "\n".join(call_line(call) for call in calls) or "nothing",
+    }
+    if kind == "partial":
+        values["missing"] = "\n".join(f"- {file}" for file in view.missing) or "no file"
+    return (Message("user", prompt.render(**values)),), prompt

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from familiar.event import Body
+from familiar.event import Body, SynthesisKind
+
+_KEYS = ("turn", "call", "attempt", "budget", "soft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,7 @@ class Record:
     @property
     def due(self) -> str:
         body = self.body
-        parts = [body.type, *(str(getattr(body, key, "")) for key in ("turn", "call", "attempt"))]
-        return ":".join(parts)
+        return ":".join([body.type, *(str(getattr(body, key, "")) for key in _KEYS)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,20 @@ class PlanByRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Synthesize:
+    """Make the next version of the answer, from the model's `call` if it has one; answer with
+    `synthesis.made`, once for each version that was weighed and last for the adopted one."""
+
+    turn: int
+    kind: SynthesisKind
+    call: str | None = None
+
+    @property
+    def due(self) -> str:
+        return f"synthesize:{self.turn}:{self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     """Rename the file into the workspace and commit it to git; answer with `file.published`."""
 
@@ -99,4 +114,4 @@ class Stop:
         return ""
 
 
-Command = Record | Dispatch | Carry | JudgePlan | PlanByRules | Publish | Stop
+Command = Record | Dispatch | Carry | JudgePlan | PlanByRules | Synthesize | Publish | Stop

@@ -2,17 +2,19 @@
 
 A run that named files has succeeded only when every one of them is there. One fruitless turn is
 followed by another plan; two in a row are the end, with the reason, because people would rather
-know at once.
+know at once. A budget that is used up ends the run with what there is (`budget`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from familiar import event as ev
 from familiar.errors import FailureClass
+from familiar.run.budget import used_up
 from familiar.run.limits import RunLimits
-from familiar.run.state import TERMINAL, CallState, CallStatus, RunState
+from familiar.run.state import TERMINAL, CallStatus, RunState
 
 BACKEND_CLASSES = frozenset(
     {
@@ -25,17 +27,22 @@ BACKEND_CLASSES = frozenset(
 )
 
 
-def after_turn(state: RunState, limits: RunLimits) -> ev.TurnStarted | ev.RunEnded | None:
-    """The next turn, or the run's failure; None when the goal is met.
+def after_turn(
+    state: RunState, limits: RunLimits
+) -> ev.TurnStarted | ev.RunEnded | Literal["goal met", "turns"]:
+    """The next turn, or the run's failure, or that the goal is met, or that the turns are used up.
 
     A plan that wants to go on when no turn is left does not undo that every named file is there.
     """
     turn = state.turn
     if not state.missing and not turn.continue_ and not _owes_an_answer(state):
-        return None
-    if turn.number < limits.turns and _progressed(state):
+        return "goal met"
+    left = turn.number < limits.turns
+    if left and _progressed(state):
         return ev.TurnStarted(turn=turn.number + 1)
-    return None if state.wanted and not state.missing else _lack(state, limits)
+    if state.wanted and not state.missing:
+        return "goal met"
+    return _lack(state, limits) if left else "turns"
 
 
 def success(state: RunState) -> ev.RunEnded:
@@ -76,33 +83,23 @@ def refusal_class(state: RunState, problems: Sequence[ev.Problem]) -> FailureCla
     return FailureClass.PLAN_INVALID
 
 
-def budget(state: RunState, which: str) -> ev.RunEnded:
-    """The end of a run that used up a budget; `which` names the setting and its value."""
-    missing = f"; files missing: {', '.join(state.missing)}" if state.missing else ""
-    return failure(f"the budget {which} is used up{missing}", FailureClass.BUDGET_EXHAUSTED)
-
-
-def synthesis(state: RunState, call: CallState, text: ev.TextRef | None) -> ev.SynthesisMade:
-    """The final synthesis. Without a text of the model's it is `listing`, which the performer
-    stores."""
-    inputs = [other.id for other in state.calls.values() if other.kind == "worker"]
-    why = f"the synthesis call failed: {call.failures[-1]}" if call.failures else ""
-    return ev.SynthesisMade(
-        version=state.synthesis_version + 1,
-        turn=call.turn,
-        kind="final",
-        source="rules" if text is None else "model",
-        text=text or ev.text_ref(listing(state)),
-        inputs=tuple(name for name in inputs if state.calls[name].status is CallStatus.DONE),
-        adopted=True,
-        reason=why if text is None else "first and final",
+def cancelled(reason: str) -> ev.RunEnded:
+    return ev.RunEnded(
+        outcome="cancelled",
+        reason=reason or "cancelled on request",
+        failure_class=FailureClass.CANCELLED,
     )
 
 
-def listing(state: RunState) -> str:
-    """A synthesis without a model: the files that were made, and by which call."""
-    lines = [f"- {path}: made by call {file.call}" for path, file in sorted(state.files.items())]
-    return "\n".join(["What was made:", *lines] if lines else ["Nothing was made."])
+def out_of_budget(state: RunState, reached: ev.BudgetReached) -> ev.RunEnded:
+    """The end of a run that used up a budget: it has succeeded if every named file is there."""
+    if state.wanted and not state.missing:
+        end = success(state)
+        return end.model_copy(update={"reason": f"{end.reason}; {used_up(reached)}"})
+    reason = used_up(reached)
+    if state.missing:
+        reason += f"; files missing: {', '.join(state.missing)}"
+    return failure(reason + _causes(state), FailureClass.BUDGET_EXHAUSTED)
 
 
 def _owes_an_answer(state: RunState) -> bool:
@@ -116,14 +113,20 @@ def _progressed(state: RunState) -> bool:
 
 def _lack(state: RunState, limits: RunLimits) -> ev.RunEnded:
     turn = state.turn
-    causes = [state.calls[name] for name in turn.failed if state.calls[name].failures]
     reason = f"turn {turn.number} of {limits.turns} ended"
     if state.missing:
         reason += f" and these files are missing: {', '.join(state.missing)}"
-    for call in causes:
-        assert call.last_failure is not None
-        reason += f"; call {call.id} failed: {call.last_failure.failure.message}"
-    if causes:
-        return failure(reason, causes[-1].failures[-1])
+    failed = [state.calls[name] for name in turn.failed if state.calls[name].failures]
+    if failed:
+        return failure(reason + _causes(state), failed[-1].failures[-1])
     lacking = FailureClass.FILES_MISSING if state.missing else FailureClass.BUDGET_EXHAUSTED
     return failure(reason, lacking)
+
+
+def _causes(state: RunState) -> str:
+    """The failures of the last turn, as the rest of a sentence."""
+    said = ""
+    for call in (state.calls[name] for name in (state.turn.failed if state.turns else ())):
+        if call.last_failure is not None:
+            said += f"; call {call.id} failed: {call.last_failure.failure.message}"
+    return said

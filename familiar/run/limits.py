@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-from familiar.config.schema import Config
+from familiar.config.schema import Config, PriceConfig
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """The budgets and the planning rules that the machine keeps to."""
+    """The budgets and the planning rules that the machine keeps to. `prices` is by pool, `soft` a
+    share of each limit, `money` None for no limit."""
 
     orchestrator_alias: str
     plan_tries: int
@@ -20,6 +23,12 @@ class RunLimits:
     output_tokens: int
     attempts: int
     wall_s: float
+    tokens: int
+    recoveries: int
+    soft: float = 0.8
+    money: float | None = None
+    partial_synthesis: Literal["rules", "model", "none"] = "rules"
+    prices: Mapping[str, PriceConfig] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config) -> RunLimits:
@@ -34,4 +43,10 @@ class RunLimits:
             output_tokens=budgets.output_tokens,
             attempts=budgets.attempts,
             wall_s=budgets.wall_s,
+            tokens=budgets.tokens,
+            recoveries=budgets.recoveries,
+            soft=budgets.soft,
+            money=budgets.money,
+            partial_synthesis=planning.partial_synthesis,
+            prices={name: pool.price for name, pool in config.pools.items() if pool.price},
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from familiar import event as ev
 from familiar.errors import FailureClass
-from familiar.run import ending
+from familiar.run import budget, ending
 from familiar.run.command import (
     Carry,
     Command,
@@ -24,22 +24,27 @@ from familiar.run.command import (
     JudgePlan,
     PlanByRules,
     Publish,
-    Record,
     Stop,
+    Synthesize,
 )
+from familiar.run.due import Due
 from familiar.run.limits import RunLimits
-from familiar.run.recovery import choose_recovery
-from familiar.run.state import CallState, CallStatus, PublishedFile, RunState, TurnState
-
-_END = Record(ev.RunEnded(outcome="failed", reason="")).due
+from familiar.run.recovery import choose_recovery, follow_up
+from familiar.run.state import (
+    CallState,
+    CallStatus,
+    PublishedFile,
+    RunState,
+    TurnState,
+)
 
 
 def plan_call_id(turn: int) -> str:
     return f"plan-{turn}"
 
 
-def synthesis_call_id(turn: int) -> str:
-    return f"synthesis-{turn}"
+def synthesis_call_id(turn: int, kind: ev.SynthesisKind = "final") -> str:
+    return f"synthesis-{turn}" if kind == "final" else f"partial-{turn}"
 
 
 class RunMachine:
@@ -48,7 +53,7 @@ class RunMachine:
     def __init__(self, run_id: str, limits: RunLimits) -> None:
         self.state = RunState(run_id=run_id)
         self.limits = limits
-        self._fresh: list[Command] = []
+        self._due = Due(self.state, limits)
 
     def apply(self, event: ev.Event) -> list[Command]:
         """Fold `event` and return the commands that it makes due, in order."""
@@ -60,34 +65,17 @@ class RunMachine:
             state.submitted_at = event.at
         if state.ended is not None:
             return []
-        self._fresh = []
         _HANDLERS[type(event.body)](self, event.body)
-        fresh, self._fresh = self._fresh, []
-        return fresh
+        if self.state.ended is None:
+            self._due.weigh_budgets()
+        return self._due.take()
 
-    def over_wall(self) -> ev.RunEnded:
-        """The end of a run whose wall-clock budget is used up."""
-        return ending.budget(self.state, f"budgets.wall_s ({self.limits.wall_s:g} s)")
-
-    # What became due, and what was answered.
-
-    def _do(self, command: Command) -> None:
-        """Make `command` due, once; nothing but a stop becomes due beside the end of the run."""
-        due = self.state.due
-        if command.due:
-            if command.due in due or _END in due:
-                return
-            due[command.due] = command
-        self._fresh.append(command)
-
-    def _record(self, body: ev.Body) -> None:
-        self._do(Record(body))
-
-    def _answered(self, due: str) -> None:
-        self.state.due.pop(due, None)
-
-    def _recorded(self, body: ev.Body) -> None:
-        self._answered(Record(body).due)
+    def wall_reached(self, used_s: float, *, soft: bool) -> ev.BudgetReached | None:
+        """What there is to record `used_s` seconds after the submission; the machine has no
+        clock. None when that is recorded already."""
+        if self.state.exhausted is not None or (soft and "wall_s" in self.state.warned):
+            return None
+        return budget.Use("wall_s", used_s, self.limits.wall_s).reached(soft=soft)
 
     # The run.
 
@@ -97,27 +85,31 @@ class RunMachine:
         state.workspace, state.wanted = body.workspace, body.files
         state.stack = body.stack
         state.inherited = {file.path: file.text for file in body.inherited}
-        self._record(ev.TurnStarted(turn=1))
+        self._due.record(ev.TurnStarted(turn=1))
 
     def _on_cancel_requested(self, body: ev.RunCancelRequested) -> None:
-        self._record(
-            ev.RunEnded(
-                outcome="cancelled",
-                reason=body.reason or "cancelled on request",
-                failure_class=FailureClass.CANCELLED,
-            )
-        )
+        self._due.record(ending.cancelled(body.reason))
 
     def _on_ended(self, body: ev.RunEnded) -> None:
         for call in self.state.running():
-            self._do(Stop(call.id, call.attempt, call.replica or ""))
+            self._due.do(Stop(call.id, call.attempt, call.replica or ""))
         self.state.ended = body
-        self.state.due.clear()
+        self._due.clear()
+
+    # Budgets.
+
+    def _on_budget_reached(self, body: ev.BudgetReached) -> None:
+        self._due.recorded(body)
+        if body.soft:
+            self.state.warned[body.budget] = body
+        elif self.state.spent is None:
+            self._due.exhaust(body.budget)
+            self.state.spent = body
 
     # Turns and plans.
 
     def _on_turn_started(self, body: ev.TurnStarted) -> None:
-        self._recorded(body)
+        self._due.recorded(body)
         self.state.turns.append(TurnState(number=body.turn))
         if self.limits.plan_tries == 0:
             self._choose_rules(body.turn, "orchestrator.plan_tries is 0")
@@ -131,7 +123,7 @@ class RunMachine:
 
     def _on_plan_rejected(self, body: ev.PlanRejected) -> None:
         call = self.state.calls[plan_call_id(body.turn)]
-        self._answered(JudgePlan(call.id, body.attempt, body.turn).due)
+        self._due.answered(JudgePlan(call.id, body.attempt, body.turn))
         turn = self.state.turn
         turn.rejected += 1
         turn.problems = body.problems
@@ -152,23 +144,23 @@ class RunMachine:
         if self.limits.rules_planner:
             self._choose_rules(turn, reason)
         else:
-            self._record(ending.failure(f"turn {turn} has no plan: {reason}", failure))
+            self._due.record(ending.failure(f"turn {turn} has no plan: {reason}", failure))
 
     def _choose_rules(self, turn: int, reason: str) -> None:
-        self._record(ev.PlannerChosen(turn=turn, planner="rules", reasons=(reason,)))
+        self._due.record(ev.PlannerChosen(turn=turn, planner="rules", reasons=(reason,)))
 
     def _on_planner_chosen(self, body: ev.PlannerChosen) -> None:
-        self._recorded(body)
-        self._do(PlanByRules(body.turn))
+        self._due.recorded(body)
+        self._due.do(PlanByRules(body.turn))
 
     def _on_plan_accepted(self, body: ev.PlanAccepted) -> None:
         state, turn = self.state, self.state.turn
         plan_call = state.calls.get(plan_call_id(body.turn))
         if plan_call is not None:
-            self._answered(JudgePlan(plan_call.id, plan_call.attempt, body.turn).due)
+            self._due.answered(JudgePlan(plan_call.id, plan_call.attempt, body.turn))
             if body.planner == "model":
                 plan_call.status = CallStatus.DONE
-        self._answered(PlanByRules(body.turn).due)
+        self._due.answered(PlanByRules(body.turn))
         turn.planner, turn.continue_ = body.planner, body.continue_
         turn.calls, turn.open_calls = body.calls, len(body.calls)
         for planned in body.calls:
@@ -202,19 +194,21 @@ class RunMachine:
             if self.state.calls[name].status in (CallStatus.FAILED, CallStatus.SKIPPED)
         ]
         if lost:
-            self._record(ev.CallSkipped(call=call.id, because=tuple(lost)))
+            self._due.record(ev.CallSkipped(call=call.id, because=tuple(lost)))
         elif call.blocked_on == 0:
             self._queue(call)
 
     def _queue(self, call: CallState) -> None:
-        state, limits = self.state, self.limits
-        if state.model_calls >= limits.model_calls:
-            self._record(ending.budget(state, f"budgets.model_calls ({limits.model_calls})"))
-        elif state.output_tokens >= limits.output_tokens:
-            self._record(ending.budget(state, f"budgets.output_tokens ({limits.output_tokens})"))
-        else:
-            call.status = CallStatus.QUEUED
-            self._do(Dispatch(call.id, call.attempt))
+        state = self.state
+        if state.exhausted is not None:
+            return
+        for use in budget.uses(state, self.limits):
+            if use.over and use.budget not in ("turns", "recoveries"):
+                self._due.exhaust(use.budget)
+                return
+        state.model_calls += 1
+        call.status = CallStatus.QUEUED
+        self._due.do(Dispatch(call.id, call.attempt))
 
     def _retry(self, call: CallState) -> None:
         call.attempt += 1
@@ -222,33 +216,34 @@ class RunMachine:
 
     def _on_dispatched(self, body: ev.CallDispatched) -> None:
         call = self.state.calls[body.call]
-        self._answered(Dispatch(call.id, body.attempt).due)
-        self.state.model_calls += 1
+        self._due.answered(Dispatch(call.id, body.attempt))
         call.status, call.replica, call.prompt = CallStatus.RUNNING, body.replica, body.prompt
-        self._do(Carry(call.id, body.attempt))
+        call.pool, call.grammar = body.pool, body.grammar
+        call.prompt_name, call.prompt_version = body.prompt_name, body.prompt_version
+        self._due.do(Carry(call.id, body.attempt))
 
     def _on_adopted(self, body: ev.CallAdopted) -> None:
         """A note for the reader of the history; the state does not change."""
 
     def _on_succeeded(self, body: ev.CallSucceeded) -> None:
         call = self.state.calls[body.call]
-        self._answered(Carry(call.id, body.attempt).due)
-        self.state.output_tokens += body.usage.output_tokens
+        self._due.answered(Carry(call.id, body.attempt))
+        self._spend(call, body.usage)
         call.raw, call.text, call.finish_reason = body.raw, body.text, body.finish_reason
         if call.kind == "plan":
-            self._do(JudgePlan(call.id, body.attempt, call.turn))
+            self._due.do(JudgePlan(call.id, body.attempt, call.turn))
         elif call.kind == "synthesis":
             call.status = CallStatus.DONE
-            self._adopt_synthesis(call, body.text)
+            self._synthesize(call)
         elif call.planned.output_file is not None:
             call.status = CallStatus.PUBLISHING
-            self._do(Publish(call.id, body.attempt))
+            self._due.do(Publish(call.id, body.attempt))
         else:
             self._done(call)
 
     def _on_published(self, body: ev.FilePublished) -> None:
         call = self.state.calls[body.call]
-        self._answered(Publish(call.id, body.attempt).due)
+        self._due.answered(Publish(call.id, body.attempt))
         text = call.text or ev.TextRef(sha256=body.sha256, size=body.size)
         self.state.files[body.path] = PublishedFile(call.id, text, body.commit)
         self._done(call)
@@ -265,39 +260,55 @@ class RunMachine:
     def _on_failed(self, body: ev.CallFailed) -> None:
         call = self.state.calls[body.call]
         for command in (Carry, Publish, Dispatch):
-            self._answered(command(call.id, body.attempt).due)
-        self.state.output_tokens += body.usage.output_tokens
+            self._due.answered(command(call.id, body.attempt))
+        if call.status is CallStatus.QUEUED:
+            self.state.model_calls -= 1  # it never came to a model
+        call.status = CallStatus.WAITING
+        self._spend(call, body.usage)
         call.failures.append(body.failure.failure_class)
         call.last_failure = body
-        self._record(
-            choose_recovery(
-                call.id,
-                body.attempt,
-                call.failures,
-                failed_replica=call.replica,
-                max_attempts=self.limits.attempts,
-            )
-        )
+        self._due.record(choose_recovery(call, max_attempts=self.limits.attempts))
+
+    def _spend(self, call: CallState, usage: ev.UsageRecord) -> None:
+        state = self.state
+        state.prompt_tokens += usage.prompt_tokens
+        state.output_tokens += usage.output_tokens
+        state.money += budget.cost(usage, call.pool, self.limits)
+        call.written_tokens += usage.output_tokens
 
     def _on_recovery_chosen(self, body: ev.RecoveryChosen) -> None:
-        self._recorded(body)
+        self._due.recorded(body)
         call = self.state.calls[body.call]
         if body.avoid_replica is not None:
             call.avoid.add(body.avoid_replica)
-        if body.action != "give_up":
-            self._retry(call)
+        if body.action not in ("give_up", "split"):
+            self._recover(call, body.action)
             return
         call.status = CallStatus.FAILED
+        if body.action == "split":
+            call.advice = body.reasons[-1]
         failure = call.failures[-1]
         if call.kind == "plan":
             self._without_model_plan(f"the plan call failed: {failure}", failure)
         elif call.kind == "synthesis":
-            self._adopt_synthesis(call, None)
+            self._synthesize(call)
         else:
             self._lost(call)
 
+    def _recover(self, call: CallState, action: ev.RecoveryAction) -> None:
+        """Try again: from what was written, with the problem said, or just again."""
+        state, failed = self.state, call.last_failure
+        assert failed is not None
+        if failed.failure.failure_class is not FailureClass.WORKBENCH_LOST:
+            if state.recoveries >= self.limits.recoveries:
+                self._due.exhaust("recoveries")
+                return
+            state.recoveries += 1
+        call.follow_up, call.written_tokens = follow_up(call, failed, action)
+        self._retry(call)
+
     def _on_skipped(self, body: ev.CallSkipped) -> None:
-        self._recorded(body)
+        self._due.recorded(body)
         call = self.state.calls[body.call]
         call.status = CallStatus.SKIPPED
         self._lost(call)
@@ -306,7 +317,7 @@ class RunMachine:
         self.state.turn.failed.append(call.id)
         for name in self.state.dependents.get(call.id, ()):
             if self.state.calls[name].status is CallStatus.WAITING:
-                self._record(ev.CallSkipped(call=name, because=(call.id,)))
+                self._due.record(ev.CallSkipped(call=name, because=(call.id,)))
         self._closed(call)
 
     def _closed(self, call: CallState) -> None:
@@ -320,24 +331,48 @@ class RunMachine:
     # The end of a turn, and of the run.
 
     def _turn_over(self) -> None:
-        body = ending.after_turn(self.state, self.limits)
-        if body is not None:
-            self._record(body)
-        elif self.limits.synthesis:
-            call_id = synthesis_call_id(self.state.turn.number)
-            alias = self.limits.orchestrator_alias
-            self._add_call(ev.PlannedCall(id=call_id, alias=alias, prompt=""), "synthesis")
+        self.state.turn.over = True
+        follows = ending.after_turn(self.state, self.limits)
+        if follows == "turns":
+            self._due.exhaust("turns")
+        elif follows == "goal met":
+            if self.limits.synthesis:
+                self._ask_for_synthesis("final")
+            else:
+                self._due.record(ending.success(self.state))
+        elif isinstance(follows, ev.RunEnded) or not self._wants_partial():
+            self._due.record(follows)
+        elif self.limits.partial_synthesis == "model":
+            self._ask_for_synthesis("partial")
         else:
-            self._record(ending.success(self.state))
+            self._due.do(Synthesize(self.state.turn.number, "partial"))
 
-    def _adopt_synthesis(self, call: CallState, text: ev.TextRef | None) -> None:
-        self._record(ending.synthesis(self.state, call, text))
+    def _wants_partial(self) -> bool:
+        return self.limits.synthesis and self.limits.partial_synthesis != "none"
+
+    def _ask_for_synthesis(self, kind: ev.SynthesisKind) -> None:
+        call_id = synthesis_call_id(self.state.turn.number, kind)
+        alias = self.limits.orchestrator_alias
+        self._add_call(ev.PlannedCall(id=call_id, alias=alias, prompt=""), "synthesis")
+
+    def _synthesize(self, call: CallState) -> None:
+        final = call.id == synthesis_call_id(call.turn)
+        self._due.do(Synthesize(call.turn, "final" if final else "partial", call.id))
 
     def _on_synthesis(self, body: ev.SynthesisMade) -> None:
-        self._recorded(body)
-        self.state.synthesis_version = body.version
-        if body.kind == "final":
-            self._record(ending.success(self.state))
+        state = self.state
+        state.syntheses.append(body)
+        if not body.adopted:
+            return
+        for command in [c for c in state.due.values() if isinstance(c, Synthesize)]:
+            if (command.turn, command.kind) == (body.turn, body.kind):
+                self._due.answered(command)
+        if state.exhausted is not None:
+            state.summed_up = state.spent is not None
+        elif body.kind == "final":
+            self._due.record(ending.success(state))
+        else:
+            self._due.record(ev.TurnStarted(turn=body.turn + 1))
 
 
 _HANDLERS: Mapping[type, Callable[[RunMachine, Any], None]] = {
@@ -354,6 +389,7 @@ _HANDLERS: Mapping[type, Callable[[RunMachine, Any], None]] = {
     ev.CallFailed: RunMachine._on_failed,
     ev.CallSkipped: RunMachine._on_skipped,
     ev.RecoveryChosen: RunMachine._on_recovery_chosen,
+    ev.BudgetReached: RunMachine._on_budget_reached,
     ev.FilePublished: RunMachine._on_published,
     ev.SynthesisMade: RunMachine._on_synthesis,
 }

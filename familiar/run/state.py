@@ -11,7 +11,17 @@ from enum import StrEnum
 
 from familiar.call import CallKind
 from familiar.errors import FailureClass
-from familiar.event import CallFailed, PlannedCall, Planner, Problem, RunEnded, TextRef
+from familiar.event import (
+    Budget,
+    BudgetReached,
+    CallFailed,
+    PlannedCall,
+    Planner,
+    Problem,
+    RunEnded,
+    SynthesisMade,
+    TextRef,
+)
 from familiar.run.command import Command
 
 
@@ -30,9 +40,21 @@ class CallStatus(StrEnum):
 TERMINAL = frozenset({CallStatus.DONE, CallStatus.FAILED, CallStatus.SKIPPED})
 
 
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """What the next try is told beside its task: the text that it `continues`, or the `problem`
+    with the answer before. `text` is what the model wrote."""
+
+    text: TextRef | None
+    continues: bool = False
+    problem: str = ""
+
+
 @dataclass(slots=True)
 class CallState:
-    """One call over all its tries. `blocked_on` counts the dependencies that are not done yet."""
+    """One call over all its tries. `blocked_on` counts the dependencies that are not done yet,
+    `written_tokens` the output of the tries that `follow_up` continues and of the last one, and
+    `advice` is what the next plan is told when the call has to be split."""
 
     planned: PlannedCall
     kind: CallKind
@@ -48,6 +70,13 @@ class CallState:
     raw: TextRef | None = None
     text: TextRef | None = None
     finish_reason: str | None = None
+    pool: str = ""
+    grammar: str | None = None
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    follow_up: FollowUp | None = None
+    written_tokens: int = 0
+    advice: str = ""
 
     @property
     def id(self) -> str:
@@ -65,6 +94,7 @@ class TurnState:
     problems: tuple[Problem, ...] = ()
     calls: tuple[PlannedCall, ...] = ()
     open_calls: int = 0
+    over: bool = False
     done: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -79,7 +109,9 @@ class PublishedFile:
 @dataclass(slots=True)
 class RunState:
     """What the history says. `due` holds the commands that no event has answered yet, `refused` the
-    fingerprints of the plans that were."""
+    fingerprints of the plans that were. `exhausted` is the budget of which nothing is left: nothing
+    more is begun then. `spent` is its event, and `summed_up` says that the synthesis of what there
+    is has been made."""
 
     run_id: str
     seq: int = 0
@@ -96,8 +128,15 @@ class RunState:
     turns: list[TurnState] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     model_calls: int = 0
+    prompt_tokens: int = 0
     output_tokens: int = 0
-    synthesis_version: int = 0
+    recoveries: int = 0
+    money: float = 0.0
+    warned: dict[Budget, BudgetReached] = field(default_factory=dict)
+    exhausted: Budget | None = None
+    spent: BudgetReached | None = None
+    summed_up: bool = False
+    syntheses: list[SynthesisMade] = field(default_factory=list)
     ended: RunEnded | None = None
     due: dict[str, Command] = field(default_factory=dict)
 

@@ -164,7 +164,7 @@ class Board:
                 call = self._call(b.call, "worker")
                 call.state, call.note = "skipped", f"{', '.join(b.because)} failed"
             case e.RecoveryChosen() as b:
-                if b.action != "give_up":
+                if b.action not in ("give_up", "split"):
                     self._call(b.call, "worker").state = "retrying"
             case e.FilePublished() as b:
                 self._call(b.call, "worker").state = "published"

@@ -67,6 +67,7 @@ def _said(event: Event) -> str:
             return f"plan by {b.planner}: {calls or 'no calls'}"
         case e.CallDispatched() as b:
             tried = f", try {b.attempt}" if b.attempt > 1 else ""
+            tried += ", going on from there" if b.continues else ""
             return f"{b.call} → {b.replica} ({b.alias}{tried})"
         case e.CallAdopted() as b:
             return f"{b.call} adopted from {b.holder}"
@@ -79,7 +80,12 @@ def _said(event: Event) -> str:
             return f"{b.call} skipped, because {', '.join(b.because)} failed"
         case e.RecoveryChosen() as b:
             return f"{b.call}: {b.action.replace('_', ' ')} ({'; '.join(b.reasons)})"
+        case e.BudgetReached() as b:
+            end = "nearly used up" if b.soft else "used up"
+            return f"budget {b.budget} {end}: {b.used:g} of {b.limit:g}"
         case e.FilePublished() as b:
             return f"{b.path} is there, {b.size} bytes"
         case e.SynthesisMade() as b:
-            return f"{b.kind} answer {b.version} by {b.source}" + ("" if b.adopted else " (unused)")
+            return f"{b.kind} answer {b.version} by {b.source}" + (
+                "" if b.adopted else f" (not adopted: {b.reason})"
+            )

@@ -183,6 +183,13 @@ def _print_answer(report: Report, console: Console) -> None:
         console.print()
         console.print(Text(f"answer (by {adopted[-1].source})", "bold"))
         console.print(Text(cut))
+    if len(report.run.syntheses) > 1:
+        console.print()
+        console.print(Text("versions of the answer", "bold"))
+        for made in report.run.syntheses:
+            fate = "adopted" if made.adopted else "not adopted"
+            line = f"  {made.version}: {made.kind}, turn {made.turn}, by {made.source}, {fate}: "
+            console.print(Text(line + made.reason))
 
 
 def _print_files(report: Report, console: Console) -> None:

@@ -90,7 +90,8 @@ class RunPage(HttpModel):
 
 
 class Synthesis(HttpModel):
-    """One version of the run's answer."""
+    """One version of the run's answer. `reason` says why it was adopted or not; `diff` is a unified
+    diff from the version `previous`."""
 
     version: int
     turn: int
@@ -100,6 +101,11 @@ class Synthesis(HttpModel):
     reason: str
     at: float
     text: str | None
+    inputs: list[str] = Field(description="the worker calls whose results it was made from")
+    prompt_name: str | None
+    prompt_version: str | None = Field(description="content hash of the prompt's template")
+    previous: int | None
+    diff: str | None
 
 
 class RunDetail(RunSummary):

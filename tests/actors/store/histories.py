@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -240,7 +240,13 @@ def bodies() -> st.SearchStrategy[e.Body]:
         ),
         st.builds(e.PlannerChosen, turn=_turn, planner=_planner, reasons=_reasons),
         st.builds(
-            dispatched, call=_call, attempt=_attempt, kind=_kind, turn=_turn, reasons=_reasons
+            dispatched,
+            call=_call,
+            attempt=_attempt,
+            kind=_kind,
+            turn=_turn,
+            reasons=_reasons,
+            continues=st.none() | _ref,
         ),
         st.builds(e.CallAdopted, call=_call, attempt=_attempt, holder=st.just("smollm2:1")),
         st.builds(
@@ -268,8 +274,16 @@ def bodies() -> st.SearchStrategy[e.Body]:
             e.RecoveryChosen,
             call=_call,
             attempt=_attempt,
-            action=st.sampled_from(["retry", "retry_elsewhere", "give_up"]),
+            action=st.sampled_from(get_args(e.RecoveryAction)),
             reasons=_reasons,
+            evidence=st.dictionaries(st.just("tokens"), st.integers(), max_size=1),
+        ),
+        st.builds(
+            e.BudgetReached,
+            budget=st.sampled_from(get_args(e.Budget)),
+            limit=_seconds,
+            used=_seconds,
+            soft=st.booleans(),
         ),
         st.builds(
             e.FilePublished,
@@ -289,6 +303,8 @@ def bodies() -> st.SearchStrategy[e.Body]:
             text=_ref,
             adopted=st.booleans(),
             reason=_words,
+            previous=st.none() | st.integers(1, 3),
+            diff=st.none() | _ref,
         ),
     )
 

@@ -1,7 +1,8 @@
 """A run without a cluster: commands are answered by dice, so that histories of every kind arise.
 
 The simulator plays the orchestrator: it keeps what is due, picks one command at random, and commits
-the event that answers it. It can crash after any event, which is nothing but a new fold.
+the event that answers it. A command that is due no longer was begun all the same, so its answer may
+still come. It can crash after any event, which is nothing but a new fold.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from familiar import event as ev
 from familiar.errors import FailureClass
 from familiar.run import command as cmd
+from familiar.run import synthesis
 from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
 
@@ -30,6 +32,8 @@ def limits(**changes: object) -> RunLimits:
         "output_tokens": 10_000,
         "attempts": 3,
         "wall_s": 60.0,
+        "tokens": 100_000,
+        "recoveries": 100,
     }
     return RunLimits(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -43,9 +47,11 @@ class Simulation:
     files: tuple[str, ...] = FILES
     limits: RunLimits = field(default_factory=limits)
     history: list[ev.Event] = field(default_factory=list)
+    late: list[cmd.Command] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
+        self._answering = ""
         self.machine = RunMachine("r", self.limits)
         self.commit(
             ev.RunSubmitted(
@@ -60,7 +66,13 @@ class Simulation:
     def commit(self, body: ev.Body) -> list[cmd.Command]:
         event = ev.Event("r", len(self.history) + 1, 1, float(len(self.history)), body)
         self.history.append(event)
-        return self.machine.apply(event)
+        before = dict(self.machine.state.due)
+        fresh = self.machine.apply(event)
+        after = self.machine.state.due
+        answers = {due for due in before if due not in after}
+        if self.machine.state.exhausted is not None:
+            self.late += [before[due] for due in answers if due != self._answering]
+        return fresh
 
     @property
     def ended(self) -> ev.RunEnded | None:
@@ -76,7 +88,11 @@ class Simulation:
     def step(self) -> None:
         due = list(self.machine.state.due.values())
         assert due, "an open run must always have something due"
-        self.commit(self.answer(self.dice.choice(due)))
+        command = self.dice.choice([*due, *self.late])
+        self.late = [late for late in self.late if late is not command]
+        self._answering = command.due
+        for body in self.answers(command):
+            self.commit(body)
 
     def crash(self) -> None:
         """Lose everything but the history."""
@@ -84,8 +100,15 @@ class Simulation:
         for event in self.history:
             self.machine.apply(event)
 
+    def answers(self, command: cmd.Command) -> list[ev.Body]:
+        if isinstance(command, cmd.Synthesize):
+            return [version.body for version in self._synthesis(command)]
+        return [self.answer(command)]
+
     def answer(self, command: cmd.Command) -> ev.Body:
         match command:
+            case cmd.Synthesize():
+                return self.answers(command)[-1]
             case cmd.Record():
                 return command.body
             case cmd.Dispatch():
@@ -132,15 +155,20 @@ class Simulation:
 
     def _carried(self, command: cmd.Carry) -> ev.Body:
         call = self.machine.state.calls[command.call]
-        usage = ev.UsageRecord(output_tokens=self.dice.randrange(50))
+        usage = ev.UsageRecord(prompt_tokens=20, output_tokens=self.dice.randrange(50))
         if self.dice.random() < self.trouble:
-            failure = ev.FailureRecord(failure_class=self.dice.choice(FAILURES), message="broken")
+            failure = ev.FailureRecord(
+                failure_class=self.dice.choice(FAILURES),
+                message="broken",
+                evidence={"tokens_per_s": 5.0, "deadline_s": 10.0, "max_tokens": 100},
+            )
             return ev.CallFailed(
                 call=command.call,
                 attempt=command.attempt,
                 kind=call.kind,
                 failure=failure,
                 usage=usage,
+                raw=ev.text_ref("partial") if usage.output_tokens else None,
             )
         text = ev.text_ref(command.call)
         return ev.CallSucceeded(
@@ -151,6 +179,19 @@ class Simulation:
             text=text,
             timing=ev.TimingRecord(started_at=0.0, ended_at=1.0),
             usage=usage,
+        )
+
+    def _synthesis(self, command: cmd.Synthesize) -> tuple[synthesis.Version, ...]:
+        """With a model's text where its call succeeded, which names a file that may not exist."""
+        state = self.machine.state
+        call = None if command.call is None else state.calls[command.call]
+        said = None if call is None or call.text is None else f"See {self.dice.choice(FILES)}."
+        return synthesis.versions(
+            synthesis.candidates(state, command, said),
+            command,
+            synthesis.inputs(state),
+            last=state.syntheses[-1].version if state.syntheses else 0,
+            last_text="before" if state.syntheses else None,
         )
 
     def _plan(self, turn: int, planner: ev.Planner) -> ev.PlanAccepted:

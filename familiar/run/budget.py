@@ -1,0 +1,92 @@
+"""What a run has used of its budgets, and what follows when little or nothing of one is left.
+
+At `budgets.soft` of a limit the run goes on and the next plan is told. At the limit nothing more is
+begun. Turns, model calls and recoveries are counts of beginnings: what runs is let finish. Tokens,
+money and wall time are spent by what runs: it is stopped. Either way files that are written are
+still published, a synthesis says what there is, and the run ends.
+
+A turn is used when it is over. A model call is used when it is queued. Tokens are counted when a
+try ends, so the limit can be passed by what was running then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from familiar.event import Budget, BudgetReached, UsageRecord
+from familiar.run.limits import RunLimits
+from familiar.run.state import RunState
+
+LETS_FINISH: frozenset[Budget] = frozenset({"turns", "model_calls", "recoveries"})
+"""The budgets at whose end running calls are let finish."""
+
+UNITS: dict[Budget, str] = {
+    "turns": "turns",
+    "model_calls": "model calls",
+    "tokens": "tokens",
+    "output_tokens": "output tokens",
+    "wall_s": "seconds",
+    "recoveries": "recoveries",
+    "money": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How much of one budget is used."""
+
+    budget: Budget
+    used: float
+    limit: float
+
+    @property
+    def over(self) -> bool:
+        return self.used >= self.limit
+
+    def soft_over(self, share: float) -> bool:
+        return self.used > 0 and self.used >= self.limit * share
+
+    def reached(self, *, soft: bool) -> BudgetReached:
+        return BudgetReached(budget=self.budget, limit=self.limit, used=self.used, soft=soft)
+
+
+def uses(state: RunState, limits: RunLimits) -> Iterator[Use]:
+    """Every budget but the wall time, which needs a clock."""
+    yield Use("turns", sum(1 for turn in state.turns if turn.over), limits.turns)
+    yield Use("model_calls", state.model_calls, limits.model_calls)
+    yield Use("tokens", state.prompt_tokens + state.output_tokens, limits.tokens)
+    yield Use("output_tokens", state.output_tokens, limits.output_tokens)
+    yield Use("recoveries", state.recoveries, limits.recoveries)
+    if limits.money is not None:
+        yield Use("money", state.money, limits.money)
+
+
+def cost(usage: UsageRecord, pool: str, limits: RunLimits) -> float:
+    """What a try has cost, in the currency of its pool's price; 0 where there is none."""
+    price = limits.prices.get(pool)
+    if price is None:
+        return 0.0
+    paid = usage.prompt_tokens * price.input_per_million
+    return (paid + usage.output_tokens * price.output_per_million) / 1e6
+
+
+def used_up(reached: BudgetReached) -> str:
+    """The end of a budget, as a part of a sentence."""
+    return (
+        f"the budget budgets.{reached.budget} is used up "
+        f"({_amount(reached.used)} of {_amount(reached.limit)})"
+    )
+
+
+def notice(reached: BudgetReached) -> str:
+    """What the orchestrator is told at a soft limit."""
+    unit = UNITS[reached.budget] or "money"
+    return (
+        f"Budget: {_amount(reached.used)} of {_amount(reached.limit)} {unit} are used. "
+        "At the limit the run ends with what there is, so plan only what is still missing."
+    )
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.4g}"

@@ -1,0 +1,148 @@
+"""Whether a call that was cut off can go on from what it wrote, and the arithmetic of its size.
+
+A call is cut off by its deadline while tokens flow, or by `max_tokens`. What one try can write is
+the measured rate times the time after the first token, and at most `max_tokens`. Nobody knows how
+long the answer will be, so it is taken to be half written, which is the estimate that is off by the
+same factor to both sides when nothing else is known; `max_tokens` bounds it where the call is still
+below. When the rest fits into the tries that are left, the call goes on; otherwise going on would
+only delay what the plan has to do: cut the call up.
+
+The numbers come from the recorded failure, so a replayed history decides the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from familiar.event import CallFailed
+from familiar.run.state import CallState
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Tokens and seconds of a call that was cut off. `written` is over all tries that were
+    continued, `new` of the last one, `capacity` what one try can write; None is not known."""
+
+    written: int
+    new: int
+    rate: float
+    deadline_s: float | None
+    max_tokens: int | None
+    capacity: int | None
+    expected: int
+    prompt_tokens: int | None = None
+    context_length: int | None = None
+
+    @property
+    def remainder(self) -> int:
+        return max(self.expected - self.written, 0)
+
+    @property
+    def pieces(self) -> int:
+        """Into how many calls the whole has to be cut at least."""
+        return max(math.ceil(self.expected / self.capacity), 2) if self.capacity else 2
+
+    def evidence(self) -> dict[str, object]:
+        values = {
+            "tokens_written": self.written,
+            "tokens_per_s": round(self.rate, 2),
+            "deadline_s": self.deadline_s,
+            "max_tokens": self.max_tokens,
+            "tokens_a_try": self.capacity,
+            "tokens_expected": self.expected,
+            "pieces": self.pieces,
+            "prompt_tokens": self.prompt_tokens,
+            "context_length": self.context_length,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def sentence(self) -> str:
+        return (
+            f"{self.written} tokens are written, about {self.remainder} are missing, and a try "
+            f"can write {self.capacity}"
+        )
+
+
+def measure(call: CallState) -> Size:
+    """The size of `call` by its last failure."""
+    failed = call.last_failure
+    if failed is None:
+        raise ValueError(f"call {call.id} has not failed")
+    rate = _number(failed, "tokens_per_s") or 0.0
+    deadline_s, max_tokens = _number(failed, "deadline_s"), _whole(failed, "max_tokens")
+    bounds = [] if max_tokens is None else [max_tokens]
+    if deadline_s is not None and rate > 0:
+        waited = _number(failed, "first_token_s") or 0.0
+        bounds.append(int(rate * max(deadline_s - waited, 0.0)))
+    written = call.written_tokens
+    expected = 2 * written
+    if max_tokens is not None and written < max_tokens:
+        expected = min(expected, max_tokens)
+    return Size(
+        written=written,
+        new=failed.usage.output_tokens,
+        rate=rate,
+        deadline_s=deadline_s,
+        max_tokens=max_tokens,
+        capacity=min(bounds, default=None),
+        expected=expected,
+        prompt_tokens=_whole(failed, "prompt_tokens"),
+        context_length=_whole(failed, "context_length"),
+    )
+
+
+def hindrance(call: CallState, size: Size, *, tries_left: int) -> str:
+    """Why the call cannot go on from what it wrote; empty when it can."""
+    failed = call.last_failure
+    if call.kind == "plan":
+        return "a plan is asked for whole"
+    if call.grammar is not None:
+        return f"it writes under the grammar {call.grammar}, which cannot be resumed"
+    if failed is None or failed.raw is None or failed.raw.size == 0:
+        return "nothing was written that it could go on from"
+    if size.new <= 0:
+        return "the last try wrote nothing new"
+    if not size.capacity:
+        return "what it wrote is over a limit that going on cannot lift"
+    if size.remainder > tries_left * size.capacity:
+        return (
+            f"about {size.remainder} of {size.expected} tokens are missing, and {tries_left} more "
+            f"tries of {size.capacity} tokens cannot write them"
+        )
+    return ""
+
+
+def instruction(call: CallState, size: Size) -> str:
+    """What the next plan is told about a call that has to be cut up."""
+    if size.context_length is not None and size.prompt_tokens is not None:
+        return (
+            f"its prompt has {size.prompt_tokens} tokens and the context holds "
+            f"{size.context_length}, the answer included: plan smaller calls that need fewer files"
+        )
+    if not size.written:
+        return "plan it as smaller calls"
+    can = ""
+    if size.deadline_s is not None and size.capacity:
+        can = (
+            f"; one call of {call.planned.alias} writes at most {size.capacity} tokens "
+            f"({size.rate:.1f} tokens/s, {size.deadline_s:g} s)"
+        )
+    elif size.capacity:
+        can = f"; one call of {call.planned.alias} writes at most {size.capacity} tokens"
+    return (
+        f"it wrote {size.written} tokens and was not done, about {size.expected} are expected"
+        f"{can}: split it into at least {size.pieces} smaller calls"
+    )
+
+
+def _number(failed: CallFailed, name: str) -> float | None:
+    value: JsonValue = failed.failure.evidence.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(failed: CallFailed, name: str) -> int | None:
+    value = _number(failed, name)
+    return None if value is None else int(value)
