@@ -54,7 +54,11 @@ REMEDIES: Mapping[F, Remedy] = {
         "give_up", 0, "give_up", "the server refuses and would refuse it again", "tried again"
     ),
     F.WORKBENCH_LOST: Remedy(
-        "retry", 20, "give_up", "nothing is wrong with the call; its workbench died", "counted"
+        "retry",
+        20,
+        "give_up",
+        "nothing is wrong with the call; its workbench died",
+        "counted as a try",
     ),
     F.QUEUE_TIMEOUT: Remedy(
         "retry", 1, "give_up", "no slot was free in time; one may be now", "asked to split"
