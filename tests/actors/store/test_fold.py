@@ -48,7 +48,7 @@ def test_any_history_folds_the_same_in_any_batches_and_from_the_database(
         at += size
         if dice.random() < 0.2:  # the writer dies here, and another one goes on
             store.close()
-            store = Store.open(url)
+            store = Store.open(url, create=False)
             epoch = store.take_epoch()
             read = list(store.events("r"))
             assert [event.body for event in read] == [e.body for e in sim.history[:at]]
