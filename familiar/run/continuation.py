@@ -1,11 +1,12 @@
 """Whether a call that was cut off can go on from what it wrote, and the arithmetic of its size.
 
 A call is cut off by its deadline while tokens flow, or by `max_tokens`. What one try can write is
-the measured rate times the time after the first token, and at most `max_tokens`. Nobody knows how
-long the answer will be, so it is taken to be half written, which is the estimate that is off by the
-same factor to both sides when nothing else is known; `max_tokens` bounds it where the call is still
-below. When the rest fits into the tries that are left, the call goes on; otherwise going on would
-only delay what the plan has to do: cut the call up.
+the measured rate times the time after the first token, and at most `max_tokens`. How long the
+answer will be is estimated from what the call was asked (`familiar.plan.estimate`). One that is
+longer already is taken to be half written, at most `max_tokens` where it is still below: when
+nothing else is known, that is off by the same factor to both sides. When the rest fits into the
+tries that are left, the call goes on; otherwise going on would only delay what the plan has to do:
+cut the call up.
 
 The numbers come from the recorded failure, so a replayed history decides the same.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from familiar.event import CallFailed
+from familiar.plan.estimate import estimate_output
 from familiar.run.state import CallState
 
 
@@ -78,9 +80,11 @@ def measure(call: CallState) -> Size:
         waited = _number(failed, "first_token_s") or 0.0
         bounds.append(int(rate * max(deadline_s - waited, 0.0)))
     written = call.written_tokens
-    expected = 2 * written
-    if max_tokens is not None and written < max_tokens:
-        expected = min(expected, max_tokens)
+    expected = estimate_output(call.planned).tokens
+    if expected <= written:
+        expected = 2 * written
+        if max_tokens is not None and written < max_tokens:
+            expected = min(expected, max_tokens)
     return Size(
         written=written,
         new=failed.usage.output_tokens,

@@ -124,6 +124,14 @@ class TestContinuing:
         assert "at most 6000 tokens (20.0 tokens/s, 300 s)" in said
         assert "at least 4 smaller calls" in said
 
+    def test_what_the_call_was_asked_for_is_the_estimate_while_it_is_longer(self) -> None:
+        call = failed_call(F.CALL_OVERSIZED)
+        asked = {"prompt": "Write 20000 words about bread.", "output_file": "bread.md"}
+        call.planned = call.planned.model_copy(update=asked)
+        size = continuation.measure(call)
+        assert size.expected > 40_000
+        assert choose(call).action == "split"
+
     def test_near_max_tokens_the_rest_is_known_to_be_short(self) -> None:
         evidence = {**FLOWING, "max_tokens": 13_000}
         call = failed_call(F.CALL_OVERSIZED, F.CALL_OVERSIZED, written=12_000, evidence=evidence)
