@@ -134,6 +134,46 @@ async def test_a_slot_cut_by_length_is_mended_when_a_grammar_held_it(tmp_path: P
     assert outcome.text.endswith("</p></section>\n</main>\n")
 
 
+def going_on(wanted: CallOrder, written: str) -> CallOrder:
+    messages = (*wanted.request.messages, Message("assistant", written))
+    return replace(wanted, request=replace(wanted.request, messages=messages, continue_final=True))
+
+
+async def test_a_continuation_makes_one_whole_of_what_both_tries_wrote(tmp_path: Path) -> None:
+    spec = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
+    script = {"answer": "<section><h1>Hours</h1><p>Nine to five and more</p></section>"}
+    first = await carry(script, order(workspace=tmp_path, document=spec, max_tokens=12))
+    assert first.failure is not None
+    assert first.failure.failure_class == FailureClass.CALL_TRUNCATED
+    assert partial_text(tmp_path) == f"<main>\n{first.raw}"
+    wanted = going_on(order(workspace=tmp_path, document=spec), first.raw)
+    second = await carry(script, wanted)
+    assert second.failure is None
+    assert second.raw == script["answer"]
+    assert partial_text(tmp_path) == second.text == f"<main>\n{second.raw}\n</main>\n"
+    whole = await carry(script, order())
+    assert first.usage.output_tokens + second.usage.output_tokens == whole.usage.output_tokens
+
+
+async def test_a_continuation_that_fails_keeps_what_both_wrote(tmp_path: Path) -> None:
+    script = {
+        "answer": "One two three four five six.",
+        "rules": [{"faults": [{"kind": "cut", "after_tokens": 2}]}],
+    }
+    outcome = await carry(script, going_on(order(workspace=tmp_path), "One two three"))
+    assert outcome.failure is not None
+    assert outcome.raw == partial_text(tmp_path) == "One two three four five"
+    assert outcome.usage.output_tokens == 2
+
+
+async def test_the_byte_limit_holds_for_the_whole(tmp_path: Path) -> None:
+    wanted = going_on(order(workspace=tmp_path, max_bytes=100), "x" * 90)
+    outcome = await carry({"answer": "y" * 40}, wanted)
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
+    assert outcome.failure.evidence["max_bytes"] == 100
+
+
 async def test_text_without_a_place_in_utf8_is_written_all_the_same(tmp_path: Path) -> None:
     async def deltas() -> AsyncIterator[Delta]:
         yield Delta("caf\u00e9 \ud800 日本", 3, "stop")

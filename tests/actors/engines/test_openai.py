@@ -248,6 +248,28 @@ async def test_every_way_to_fail_has_its_class_and_the_servers_words(
     assert re.search(words, str(error))
 
 
+@pytest.mark.parametrize("way", ["continue_final_message", "message"])
+async def test_an_unfinished_answer_is_sent_the_way_the_server_takes_it(
+    server: Server, way: str
+) -> None:
+    made = OpenAIEngine(server.url, "small", engine_args={"continuation": way})
+    messages = (Message("user", "Write."), Message("assistant", "<h1>Ho"))
+    await collect(made, GenerateRequest("r/c/2", messages, continue_final=True))
+    await collect(made, GenerateRequest("r/c/3", messages[:1]))
+    going_on, plain = server.bodies
+    if way == "message":
+        assert [m["role"] for m in going_on["messages"]] == ["user", "assistant", "user"]
+        assert "Continue exactly" in going_on["messages"][-1]["content"]
+        assert "continue_final_message" not in going_on
+    else:
+        assert going_on["messages"][-1] == {"role": "assistant", "content": "<h1>Ho"}
+        assert going_on["continue_final_message"] is True
+        assert going_on["add_generation_prompt"] is False
+    assert len(plain["messages"]) == 1
+    assert "add_generation_prompt" not in plain
+    await made.stop()
+
+
 async def test_length_is_told(server: Server) -> None:
     assert (await collect(make(server.url), ask("length")))[-1].finish_reason == "length"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,36 @@ async def test_max_tokens_and_the_context_cut_with_length_and_stop_strings_with_
     made = await engine({"answer": "one two END three"})
     stopped = await collect(made, ask(stop=("END",)))
     assert (text_of(stopped), stopped[-1].finish_reason) == ("one two ", "stop")
+
+
+def going_on(request: GenerateRequest, written: str) -> GenerateRequest:
+    messages = (*request.messages, Message("assistant", written))
+    return replace(request, messages=messages, continue_final=True)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 20, 22])
+async def test_an_unfinished_answer_is_gone_on_with_and_nothing_is_repeated(cut: int) -> None:
+    text = "One two three, four five."
+    made = await engine({"answer": text})
+    rest = await collect(made, going_on(ask("r/a/2"), text[:cut]))
+    assert text[:cut] + text_of(rest) == text
+    whole = await collect(made, going_on(ask("r/a/2"), text))
+    assert (text_of(whole), whole[-1].finish_reason) == ("", "stop")
+    other = await collect(made, going_on(ask("r/a/2"), "Something else"))
+    assert text_of(other) == text
+
+
+async def test_filler_is_gone_on_with_over_any_number_of_tries() -> None:
+    made = await engine({"answer": {"tokens": 90}})
+    whole = text_of(await collect(made, ask("r/a/1")))
+    written, tokens = "", 0
+    for attempt in (1, 2, 3):
+        request = ask(f"r/a/{attempt}", max_tokens=30)
+        deltas = await collect(made, going_on(request, written) if written else request)
+        written += text_of(deltas)
+        tokens += sum(delta.tokens for delta in deltas)
+    assert (written, tokens) == (whole, 90)
+    assert deltas[-1].finish_reason == "stop"
 
 
 async def test_an_empty_answer_still_ends() -> None:

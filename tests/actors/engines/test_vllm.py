@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import html5lib
 import pytest
@@ -81,6 +82,21 @@ async def test_the_same_seed_gives_the_same_answer(engine: VllmEngine) -> None:
         text_of(await read(engine, ask(f"run/seed/{n}", "Name a colour."))) for n in (1, 2)
     ]
     assert first == second
+
+
+async def test_an_unfinished_answer_is_gone_on_with(engine: VllmEngine) -> None:
+    """Without sampling, the rest is what the model would have written at once, and it costs what is
+    new."""
+    asked = ask("run/whole/1", "Count from one to twelve in words.", max_tokens=40)
+    asked = replace(asked, sampling=Sampling(temperature=0.0, max_tokens=40))
+    first = await read(engine, asked)
+    whole = text_of(first)
+    written = whole[: len(whole) // 2].rsplit(" ", 1)[0]
+    messages = (*asked.messages, Message("assistant", written))
+    going_on = replace(asked, request_id="run/whole/2", messages=messages, continue_final=True)
+    second = await read(engine, going_on)
+    assert (written + text_of(second)).startswith(whole[: len(written) + 20])
+    assert second[-1].prompt_tokens > first[-1].prompt_tokens
 
 
 async def test_a_shared_beginning_comes_from_the_prefix_cache(engine: VllmEngine) -> None:
