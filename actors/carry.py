@@ -137,7 +137,6 @@ class _Carrier:
         self.finish_reason: FinishReason | None = None
         self._texts: list[str] = [order.prefix] if order.prefix else []
         self._file: PartialFile | None = None
-        progress.bytes = len(order.prefix.encode("utf-8", "replace"))
         if order.mode == "output_file" and workspace is not None:
             self._file = PartialFile(workspace, partial_path(order.key))
             self._file.add(order.document.prefix)
@@ -185,7 +184,8 @@ class _Carrier:
 
     async def _consume(self, deltas: AsyncIterator[Delta]) -> None:
         progress, file, texts = self.progress, self._file, self._texts
-        monotonic, max_bytes, size = time.monotonic, self.order.max_bytes, 0
+        monotonic, max_bytes = time.monotonic, self.order.max_bytes
+        size = len(self.order.prefix.encode("utf-8", "replace"))
         async for delta in deltas:
             now, text = monotonic(), delta.text
             if delta.tokens or text:

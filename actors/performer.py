@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.briefer import Briefer
+from actors.outcome import terminal_event
 from familiar import event as ev
 from familiar.brief import Brief
-from familiar.call import CallKey, CallMode, CallOrder, CallOutcome, Deadlines, Publication
+from familiar.call import CallKey, CallMode, CallOrder, Deadlines, Publication
 from familiar.config.schema import AliasConfig, Config
 from familiar.engine import GenerateRequest
 from familiar.errors import CallError, FailureClass, FamiliarError, StaleEpoch
@@ -155,7 +156,6 @@ class Performer:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-
     def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
         self.record([body], texts)
 
@@ -253,54 +253,7 @@ class Performer:
         outcome = await self._services.carry_out(replica, order)
         self._tries.pop(key, None)
         self._services.dispatcher.release(key)
-        self._close(call, outcome)
-
-    def _close(self, call: CallState, outcome: CallOutcome) -> None:
-        """Commit what came of a try."""
-        timing = ev.TimingRecord(
-            started_at=outcome.timing.started_at,
-            first_token_at=outcome.timing.first_token_at,
-            ended_at=outcome.timing.ended_at,
-            longest_gap_s=outcome.timing.longest_gap_s,
-        )
-        usage = ev.UsageRecord(
-            prompt_tokens=outcome.usage.prompt_tokens,
-            output_tokens=outcome.usage.output_tokens,
-            cached_tokens=outcome.usage.cached_tokens,
-        )
-        raw = ev.text_ref(outcome.raw)
-        texts = {raw.sha256: outcome.raw}
-        if outcome.failure is not None:
-            failure = ev.FailureRecord(
-                failure_class=outcome.failure.failure_class,
-                message=outcome.failure.message,
-                evidence=dict(outcome.failure.evidence),
-            )
-            body: ev.Body = ev.CallFailed(
-                call=call.id,
-                attempt=outcome.key.attempt,
-                kind=call.kind,
-                failure=failure,
-                timing=timing,
-                usage=usage,
-                raw=raw if outcome.raw else None,
-                partial=outcome.partial,
-            )
-        else:
-            text = raw if outcome.text is outcome.raw else ev.text_ref(outcome.text)
-            texts[text.sha256] = outcome.text
-            body = ev.CallSucceeded(
-                call=call.id,
-                attempt=outcome.key.attempt,
-                kind=call.kind,
-                raw=raw,
-                text=text,
-                timing=timing,
-                usage=usage,
-                finish_reason=outcome.finish_reason,
-                repairs=outcome.repairs,
-            )
-        self._record(body, texts)
+        self._record(*terminal_event(outcome, call.kind))
 
     async def _judge(self, command: cmd.JudgePlan) -> None:
         call = self.machine.state.calls[command.call]

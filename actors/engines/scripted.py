@@ -30,6 +30,7 @@ from actors.engines.pace import Pace
 from actors.engines.prefix_cache import SimulatedPrefixCache
 from actors.engines.rate import TokenRate
 from actors.engines.script import Answer, Fault, RequestParts, Rule, Script, load_script
+from actors.engines.starts import append_to, count_start
 from actors.engines.tokens import fewest_tokens, rest_of_filler, tokenize
 from familiar.engine import Delta, EngineHealth, EngineStats, FinishReason, GenerateRequest
 from familiar.errors import ConfigError, EngineError, FailureClass
@@ -93,7 +94,8 @@ class ScriptedEngine:
         if self._ready:
             return
         start = self._script.start
-        nth = self._count_start(start.starts)
+        self._starts += 1
+        nth = count_start(start.starts, self._replica_id) if start.starts else self._starts
         if start.seconds:
             await asyncio.sleep(start.seconds)
         if start.never or nth <= start.fails:
@@ -363,23 +365,9 @@ class ScriptedEngine:
         if self._script.invocations is None:
             return
         if self._invocations is None:
-            self._invocations = _append_to(self._script.invocations)
+            self._invocations = append_to(self._script.invocations)
         line = {"request_id": request_id, "replica": self._replica_id, "at": time.time()}
         os.write(self._invocations, json.dumps(line).encode() + b"\n")
 
-    def _count_start(self, path: str | None) -> int:
-        self._starts += 1
-        if path is None:
-            return self._starts
-        fd = _append_to(path)
-        os.write(fd, f"{self._replica_id} {os.getpid()}\n".encode())
-        os.close(fd)
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-        return sum(line.split(" ")[0] == self._replica_id for line in lines)
-
 
 _NO_RULE = Rule()
-
-
-def _append_to(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
