@@ -62,7 +62,8 @@ def find_orchestrator(deployment: str) -> Any | None:
 def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> None:
     """Wait until runs can be worked on; `report` is called with the reasons while they cannot.
 
-    Raises `ClusterError` with the last reasons when the time is over.
+    Raises `ClusterError` with the last reasons when the time is over, or at once when they will not
+    go away.
     """
     deadline = time.monotonic() + timeout_s
     reasons: tuple[str, ...] = ("The orchestrator does not answer.",)
@@ -72,6 +73,11 @@ def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> No
             if readiness.ready:
                 return
             reasons = readiness.reasons
+            if readiness.hopeless:
+                raise ClusterError(
+                    f"The deployment cannot become ready. {' '.join(reasons)}",
+                    remedy="Mend what the reasons name, or take the pool out of the configuration.",
+                )
         if report is not None:
             report(reasons)
         time.sleep(0.5)

@@ -116,12 +116,13 @@ class Orchestrator:
         if not self._started.done():
             return Readiness(False, ("The orchestrator is starting.",))
         if (error := self._started.exception()) is not None:
-            return Readiness(False, (str(error),))
+            return Readiness(False, (str(error),), hopeless=True)
         reasons = list(self._pools.reasons())
         assert self._recorder is not None
         if self._recorder.problem is not None:
             reasons.append(str(self._recorder.problem))
-        return Readiness(not reasons, tuple(reasons))
+        lost = self._pools.used & self._pools.hopeless().keys()
+        return Readiness(not reasons, tuple(reasons), hopeless=bool(reasons and lost))
 
     async def fingerprint(self) -> str:
         return self._fingerprint

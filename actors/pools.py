@@ -200,11 +200,15 @@ class Pools:
         supervisor = self._supervisors.get(replica)
         return () if supervisor is None else supervisor.devices
 
+    @property
+    def used(self) -> set[str]:
+        """The pools that an alias can be given to."""
+        return {alias.pool for alias in self._config.aliases.values() if alias.enabled}
+
     def reasons(self) -> list[str]:
         """Why runs cannot be worked on yet: one sentence for each pool without a ready replica."""
-        used = {alias.pool for alias in self._config.aliases.values() if alias.enabled}
         reasons = [self._place_error] if self._place_error else []
-        for pool in sorted(used):
+        for pool in sorted(self.used):
             members = [s for s in self._supervisors.values() if s.pool == pool]
             if not any(s.state == "ready" for s in members):
                 states = "; ".join(f"{s.replica} {s.state}: {s.detail}" for s in members)

@@ -81,7 +81,11 @@ class CallProgress:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether runs can be worked on; `reasons` says what is still missing, one sentence each."""
+    """Whether runs can be worked on; `reasons` says what is still missing, one sentence each.
+
+    `hopeless` when what is missing failed again and again: it is still tried, and waiting for it is
+    of no use."""
 
     ready: bool
     reasons: tuple[str, ...] = ()
+    hopeless: bool = False
