@@ -283,6 +283,25 @@ class TestDevices:
         assert "pools.large.replicas.0: engine openai needs a url" in message
 
 
+class TestMoney:
+    PRICE: Yaml = {"input_per_million": 0.5, "output_per_million": 2.0}  # noqa: RUF012
+
+    def test_a_limit_needs_a_pool_with_a_price(self) -> None:
+        assert "no pool has a price" in str(refusal(small(budgets={"money": 5})))
+        config = parse(small(budgets={"money": 5}, pools__large__price=self.PRICE))
+        price = config.pools["large"].price
+        assert price is not None
+        assert (price.output_per_million, price.currency) == (2.0, "USD")
+
+    def test_a_limit_is_in_one_currency(self) -> None:
+        prices = {
+            "pools__large__price": {**self.PRICE, "currency": "EUR"},
+            "pools__small__price": self.PRICE,
+        }
+        assert "pools have EUR, USD" in str(refusal(small(budgets={"money": 5}, **prices)))
+        assert parse(small(**prices)).budgets.money is None
+
+
 class TestAuthentication:
     def test_bearer_without_a_key(self) -> None:
         message = str(refusal(small(api={})))

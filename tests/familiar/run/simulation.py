@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass, field
 
 from familiar import event as ev
+from familiar.config.schema import PriceConfig
 from familiar.errors import FailureClass
 from familiar.run import command as cmd
 from familiar.run import synthesis
@@ -36,6 +37,18 @@ def limits(**changes: object) -> RunLimits:
         "recoveries": 100,
     }
     return RunLimits(**{**values, **changes})  # type: ignore[arg-type]
+
+
+PRICES = {"p": PriceConfig(input_per_million=1.0, output_per_million=10.0)}
+TIGHT: dict[ev.Budget, RunLimits] = {
+    "turns": limits(turns=1),
+    "model_calls": limits(model_calls=3),
+    "tokens": limits(tokens=90),
+    "output_tokens": limits(output_tokens=40),
+    "recoveries": limits(recoveries=1),
+    "money": limits(money=0.0005, prices=PRICES),
+}
+"""Every budget but the wall time, in turn so small that troubled runs reach it."""
 
 
 @dataclass

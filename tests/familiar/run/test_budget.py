@@ -7,24 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar import event as ev
-from familiar.config.schema import BudgetConfig, PriceConfig
+from familiar.config.schema import BudgetConfig
 from familiar.errors import FailureClass
 from familiar.run import command as cmd
 from familiar.run.budget import LETS_FINISH, UNITS, cost, notice
-from familiar.run.limits import RunLimits
 from familiar.run.state import CallStatus
-from tests.familiar.run.simulation import Simulation, limits
-
-PRICES = {"p": PriceConfig(input_per_million=1.0, output_per_million=10.0)}
-TIGHT: dict[ev.Budget, RunLimits] = {
-    "turns": limits(turns=1),
-    "model_calls": limits(model_calls=3),
-    "tokens": limits(tokens=90),
-    "output_tokens": limits(output_tokens=40),
-    "recoveries": limits(recoveries=1),
-    "money": limits(money=0.0005, prices=PRICES),
-}
-"""Every budget but the wall time, in turn so small that troubled runs reach it."""
+from tests.familiar.run.simulation import PRICES, TIGHT, Simulation, limits
 
 
 def reached(sim: Simulation, *, soft: bool) -> list[ev.BudgetReached]:

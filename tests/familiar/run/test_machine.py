@@ -12,9 +12,10 @@ from familiar import event as ev
 from familiar.errors import FailureClass
 from familiar.plan.view import failed_plans
 from familiar.run import command as cmd
+from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallStatus, RunState
-from tests.familiar.run.simulation import Simulation, limits
+from tests.familiar.run.simulation import TIGHT, Simulation, limits
 
 
 def observable(state: RunState) -> dict[str, object]:
@@ -152,17 +153,26 @@ class TestEnds:
 
 
 class TestHistories:
-    @given(seed=st.integers(0, 10**6), trouble=st.floats(0, 0.9))
-    @settings(max_examples=150, deadline=None)
-    def test_every_run_ends(self, seed: int, trouble: float) -> None:
-        assert Simulation(seed=seed, trouble=trouble).run().outcome in {"succeeded", "failed"}
+    @given(
+        seed=st.integers(0, 10**6),
+        trouble=st.floats(0, 0.9),
+        bounds=st.sampled_from([limits(), limits(synthesis=False), *TIGHT.values()]),
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_every_run_ends(self, seed: int, trouble: float, bounds: RunLimits) -> None:
+        sim = Simulation(seed=seed, trouble=trouble, limits=bounds)
+        assert sim.run().outcome in {"succeeded", "failed"}
 
-    @given(seed=st.integers(0, 10**6), trouble=st.floats(0, 0.6))
-    @settings(max_examples=60, deadline=None)
+    @given(
+        seed=st.integers(0, 10**6),
+        trouble=st.floats(0, 0.6),
+        bounds=st.sampled_from([limits(), limits(partial_synthesis="model"), *TIGHT.values()]),
+    )
+    @settings(max_examples=100, deadline=None)
     def test_a_crash_after_any_event_recovers_to_the_same_state(
-        self, seed: int, trouble: float
+        self, seed: int, trouble: float, bounds: RunLimits
     ) -> None:
-        sim = Simulation(seed=seed, trouble=trouble)
+        sim = Simulation(seed=seed, trouble=trouble, limits=bounds)
         while sim.ended is None:
             before = observable(sim.machine.state)
             sim.crash()
