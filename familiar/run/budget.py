@@ -53,13 +53,26 @@ class Use:
 
 def uses(state: RunState, limits: RunLimits) -> Iterator[Use]:
     """Every budget but the wall time, which needs a clock."""
-    yield Use("turns", sum(1 for turn in state.turns if turn.over), limits.turns)
+    yield Use("turns", state.turns_over, limits.turns)
     yield Use("model_calls", state.model_calls, limits.model_calls)
     yield Use("tokens", state.prompt_tokens + state.output_tokens, limits.tokens)
     yield Use("output_tokens", state.output_tokens, limits.output_tokens)
     yield Use("recoveries", state.recoveries, limits.recoveries)
     if limits.money is not None:
         yield Use("money", state.money, limits.money)
+
+
+def near(state: RunState, limits: RunLimits) -> bool:
+    """Whether any of `uses` is at its soft limit: asked after every event, so it makes nothing."""
+    share, output = limits.soft, state.output_tokens
+    return (
+        state.model_calls >= share * limits.model_calls
+        or output >= share * limits.output_tokens
+        or state.prompt_tokens + output >= share * limits.tokens
+        or state.recoveries >= share * limits.recoveries
+        or state.turns_over >= share * limits.turns
+        or (limits.money is not None and state.money >= share * limits.money)
+    )
 
 
 def cost(usage: UsageRecord, pool: str, limits: RunLimits) -> float:

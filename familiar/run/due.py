@@ -68,6 +68,8 @@ class Due:
     def weigh_budgets(self) -> None:
         """Tell of budgets that are nearly used up, and end the run when one is."""
         state = self._state
+        if state.exhausted is None and not budget.near(state, self._limits):
+            return
         for use in budget.uses(state, self._limits):
             if state.exhausted is not None:
                 break

@@ -202,10 +202,11 @@ class RunMachine:
         state = self.state
         if state.exhausted is not None:
             return
-        for use in budget.uses(state, self.limits):
-            if use.over and use.budget not in ("turns", "recoveries"):
-                self._due.exhaust(use.budget)
-                return
+        if budget.near(state, self.limits):
+            for use in budget.uses(state, self.limits):
+                if use.over and use.budget not in ("turns", "recoveries"):
+                    self._due.exhaust(use.budget)
+                    return
         state.model_calls += 1
         call.status = CallStatus.QUEUED
         self._due.do(Dispatch(call.id, call.attempt))
@@ -331,7 +332,7 @@ class RunMachine:
     # The end of a turn, and of the run.
 
     def _turn_over(self) -> None:
-        self.state.turn.over = True
+        self.state.turns_over += 1
         follows = ending.after_turn(self.state, self.limits)
         if follows == "turns":
             self._due.exhaust("turns")

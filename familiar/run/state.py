@@ -94,7 +94,6 @@ class TurnState:
     problems: tuple[Problem, ...] = ()
     calls: tuple[PlannedCall, ...] = ()
     open_calls: int = 0
-    over: bool = False
     done: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -127,6 +126,7 @@ class RunState:
     dependents: dict[str, list[str]] = field(default_factory=dict)
     turns: list[TurnState] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    turns_over: int = 0
     model_calls: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
