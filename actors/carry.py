@@ -276,6 +276,7 @@ class _Carrier:
         evidence: dict[str, object] = {
             "deadline": deadline,
             "deadline_s": limits.total_s,
+            "stall_limit_s": limits.stall_s,
             "max_tokens": self.order.request.sampling.max_tokens,
         }
         if usual is not None:

@@ -11,13 +11,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from familiar.call import CallKey
+from familiar.call import CallKey, JsonScalar
 from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass
 from familiar.plan.load import PoolLoad
 from familiar.scheduling import Assignment, Scheduler, Waiting
 from familiar.service import ReplicaView
+
+
+@dataclass(frozen=True, slots=True)
+class HopelessPool:
+    """A pool that cannot be started: why, and what its engine's error knew."""
+
+    reason: str
+    evidence: Mapping[str, JsonScalar] = field(default_factory=dict)
 
 
 class Dispatcher:
@@ -72,18 +81,24 @@ class Dispatcher:
     def in_flight(self, pool: str, replica: str) -> int:
         return self._scheduler.in_flight(pool, replica)
 
-    def expire(self, lost_pools: Mapping[str, str]) -> None:
+    def expire(self, lost_pools: Mapping[str, HopelessPool]) -> None:
         """Fail what has waited too long. `lost_pools` maps a pool that cannot be started to the
         reason."""
         now = time.time()
         for waiting in self._waiting_in(lost_pools):
             pool = self._pool_of[waiting.alias]
+            lost = lost_pools[pool]
             self._fail(
                 waiting,
                 CallError(
-                    f"{waiting.key}: no replica of pool {pool} can be started: {lost_pools[pool]}",
+                    f"{waiting.key}: no replica of pool {pool} can be started: {lost.reason}",
                     failure_class=FailureClass.BACKEND_UNREACHABLE,
-                    evidence={"pool": pool, "reason": lost_pools[pool], "started": False},
+                    evidence={
+                        **lost.evidence,
+                        "pool": pool,
+                        "reason": lost.reason,
+                        "started": False,
+                    },
                 ),
             )
         for waiting in self._scheduler.expired(now, self._deadlines):

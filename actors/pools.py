@@ -14,15 +14,17 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from actors.dispatcher import Dispatcher
+from actors.dispatcher import Dispatcher, HopelessPool
 from actors.fingerprint import replica_fingerprint
 from actors.named_actor import end_actor, find_actor
+from actors.probe import PROBED, probe_node, probe_replica
 from actors.supervisor import REPLICA_PREFIX, Supervisor
 from actors.workbench_actor import WORKBENCH
 from actors.workbench_client import WorkbenchClient
@@ -33,6 +35,7 @@ from familiar.call import (
     CallOrder,
     CallOutcome,
     Failure,
+    JsonScalar,
     Publication,
     Published,
     Timing,
@@ -110,7 +113,26 @@ class Pools:
         failure = outcome.failure
         if supervisor and failure and failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
             await supervisor.look()
-        return outcome
+        return outcome if failure is None else await self._with_evidence(outcome, replica, order)
+
+    async def _with_evidence(
+        self, outcome: CallOutcome, replica: str, order: CallOrder
+    ) -> CallOutcome:
+        """The outcome of a failed try with what can only be seen now (`actors.probe`)."""
+        supervisor, failure = self._supervisors.get(replica), outcome.failure
+        if supervisor is None or failure is None or failure.failure_class not in PROBED:
+            return outcome
+        pool = supervisor.pool
+        seen: dict[str, JsonScalar] = {
+            "queued": self._dispatcher.queued(pool),
+            "in_flight": self._dispatcher.in_flight(pool, replica),
+            "max_tokens": order.request.sampling.max_tokens,
+            "total_limit_s": order.deadlines.total_s,
+        }
+        seen |= await probe_replica(supervisor.handle)
+        if failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
+            seen |= await probe_node(supervisor.view().node)
+        return replace(outcome, failure=replace(failure, evidence=seen | failure.evidence))
 
     async def _carry(self, replica: str, order: CallOrder) -> CallOutcome:
         if order.workspace and order.output_file is not None:
@@ -215,13 +237,13 @@ class Pools:
                 reasons.append(f"Pool {pool} has no ready replica ({states}).")
         return reasons
 
-    def hopeless(self) -> dict[str, str]:
+    def hopeless(self) -> dict[str, HopelessPool]:
         """Pools whose every replica failed to start again and again, with the last reason."""
         members: defaultdict[str, list[Supervisor]] = defaultdict(list)
         for supervisor in self._supervisors.values():
             members[supervisor.pool].append(supervisor)
         return {
-            pool: group[-1].last_error
+            pool: HopelessPool(group[-1].last_error, group[-1].last_evidence)
             for pool, group in members.items()
             if all(s.hopeless for s in group)
         }

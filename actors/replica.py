@@ -40,7 +40,7 @@ from familiar.call import (
     Usage,
 )
 from familiar.config.schema import PoolConfig, ReplicaConfig
-from familiar.engine import Delta, Engine, EngineStats, GenerateRequest
+from familiar.engine import Delta, Engine, EngineHealth, EngineStats, GenerateRequest
 from familiar.errors import EngineError, FailureClass, FamiliarError, StaleEpoch
 
 ReplicaState = Literal["new", "starting", "ready", "unhealthy", "dead", "stopped"]
@@ -206,6 +206,12 @@ class Replica:
             finally:
                 self._streams -= 1
                 await deltas.aclose()  # type: ignore[attr-defined]
+
+    async def probe(self) -> tuple[EngineHealth, EngineStats]:
+        """Ask the engine itself how it is, now: evidence for a call that has just failed."""
+        if self._engine is None:
+            return EngineHealth(ok=False, reason=self._detail), EngineStats()
+        return await self._engine.health(), self._engine.stats()
 
     async def abort(self, request_id: str) -> None:
         """Free what a request holds in the engine."""

@@ -31,10 +31,10 @@ from actors.replica import Replica, ReplicaStatus
 from actors.replica_client import ReplicaClient
 from actors.workbench import TryProgress
 from cluster.placement import Placement
-from familiar.call import CallKey, CallOrder, CallOutcome, Failure, Timing, Usage
+from familiar.call import CallKey, CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
 from familiar.config.schema import PoolConfig
 from familiar.engine import EngineStats
-from familiar.errors import FailureClass, StaleEpoch
+from familiar.errors import EngineError, FailureClass, StaleEpoch
 from familiar.service import ReplicaView
 
 REPLICA_PREFIX = "replica:"
@@ -65,6 +65,7 @@ class Supervisor:
     status: ReplicaStatus | None = None
     failed_starts: int = 0
     last_error: str = ""
+    last_evidence: dict[str, JsonScalar] = field(default_factory=dict)
     _client: ReplicaClient | None = None
     _down: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -107,7 +108,7 @@ class Supervisor:
                 raise
             except Exception as error:  # whatever a start or a watch can raise ends in a new start
                 self.failed_starts += self.state == "starting"
-                self.last_error = _cause(error)
+                self.last_error, self.last_evidence = _cause(error), _evidence(error)
             await self._discard()
             pause = BACKOFF_S[min(self.failed_starts, len(BACKOFF_S) - 1)]
             self._set("backing_off", f"{self.last_error}; next start in {pause:g} s")
@@ -126,7 +127,8 @@ class Supervisor:
                 return await client.carry_out(order)
             except ActorDiedError as error:
                 self._is_down(handle)
-                return self._lost(order.key, f"replica {self.replica} died: {_cause(error)}")
+                said = f"replica {self.replica} died: {_cause(error)}"
+                return self._lost(order.key, said, process_died=True)
             except ActorUnavailableError:
                 # Asked again, it attaches to the try; a successor would not know it.
                 await asyncio.sleep(UNAVAILABLE_PAUSE_S)
@@ -165,7 +167,7 @@ class Supervisor:
         await self._poll()
         return {} if self.status is None else self.status.progress
 
-    def _lost(self, key: CallKey, message: str) -> CallOutcome:
+    def _lost(self, key: CallKey, message: str, *, process_died: bool = False) -> CallOutcome:
         now = time.time()
         return CallOutcome(
             key=key,
@@ -174,7 +176,12 @@ class Supervisor:
             failure=Failure(
                 FailureClass.BACKEND_UNREACHABLE,
                 message,
-                {"replica": self.replica, "state": self.state, "started": True},
+                {
+                    "replica": self.replica,
+                    "state": self.state,
+                    "started": True,
+                    "process_died": process_died,
+                },
             ),
         )
 
@@ -287,3 +294,12 @@ def _cause(error: Exception) -> str:
     cause = cause_of(error)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(cause).__name__
+
+
+def _evidence(error: Exception) -> dict[str, JsonScalar]:
+    """What a failed start knew of its engine, for the calls that wait for it in vain."""
+    cause = cause_of(error)
+    if not isinstance(cause, EngineError):
+        return {}
+    known = {name: value for name, value in cause.evidence.items() if isinstance(value, str | int)}
+    return {"start_class": cause.failure_class.value, **known}

@@ -222,3 +222,53 @@ METRICS = (
     "# TYPE familiar_runs_ended_total counter\n"
     'familiar_runs_ended_total{outcome="succeeded"} 12.0\n'
 )
+
+EXPLANATION: dict[str, Any] = {
+    "run_id": RUN_ID,
+    "outcome": "failed",
+    "symptom": "The run failed after 3.4 s (call_oversized): turn 1 of 1 ended and these files are "
+    "missing: index.html",
+    "causes": [
+        {
+            "cause": "call_oversized",
+            "says": "One call was asked to write more than its deadline allows at this backend's "
+            "usual rate. Seen in page-index/1 on smol:0.",
+            "likelihood": 0.9,
+            "decisive": True,
+            "lost_s": 3.1,
+            "calls": ["page-index/1"],
+            "evidence": [
+                {
+                    "says": "It was still writing at 60.0 tokens/s when its 3 s were over: 178 "
+                    "tokens so far, and no end.",
+                    "events": [7],
+                    "figures": {"tokens": 178, "tokens_per_s": 60.0, "deadline_s": 3.0},
+                }
+            ],
+            "ruled_out": [
+                {
+                    "cause": "backend_unreachable",
+                    "how": "smol:0 answered its health check right after the failure.",
+                    "events": [7],
+                }
+            ],
+            "change": ["Raise aliases.naughty.deadline_s, 3 now."],
+            "contradicts": [],
+        }
+    ],
+    "events": 9,
+    "seconds": 3.4,
+}
+_DIGEST = {"outcome": {"outcome": "failed"}, "plan": {"calls": 1}}
+RUN_DIFFERENCE: dict[str, Any] = {
+    "a": {"run_id": RUN_ID, "sections": _DIGEST},
+    "b": {
+        "run_id": "run-01k5f3n9q2",
+        "sections": {"outcome": {"outcome": "succeeded"}, "plan": {"calls": 8}},
+    },
+    "differences": [
+        {"section": "outcome", "name": "outcome", "a": "failed", "b": "succeeded", "ratio": None},
+        {"section": "plan", "name": "calls", "a": 1, "b": 8, "ratio": 8.0},
+    ],
+    "same": ["prompts"],
+}

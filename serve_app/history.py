@@ -8,13 +8,19 @@ from __future__ import annotations
 from actors.store.queries import Reader
 from actors.store.rows import CallRow, RunRow, SynthesisRow, TryRow
 from familiar.errors import InputError, NotFound
+from familiar.event import Event
+from familiar.explain.diff import diff
+from familiar.explain.explain import explain
 from serve_app.media_type import media_type_of
 from serve_app.models.artifact import Artifact, ArtifactList
 from serve_app.models.call import CallDetail, CallList, CallSummary, TrySummary, TryText
 from serve_app.models.event import StreamEnd
+from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Decision, Mend, Plan, PlanNode, TurnPlan
 from serve_app.models.run import RunDetail, RunPage, RunSummary, Synthesis
 from serve_app.models.session import Session
+
+_EVENTS_PAGE = 1_000
 
 
 def need_run(reader: Reader, run_id: str) -> None:
@@ -182,6 +188,24 @@ def text(reader: Reader, run_id: str, digits: str) -> str:
             remedy="Send the digits that the log has, or more of them.",
         )
     return reader.text(found[0])
+
+
+def explanation(reader: Reader, run_id: str) -> ExplanationDetail:
+    """Why the run went as it did, up to its newest event."""
+    return ExplanationDetail.model_validate(explain(_events(reader, run_id)))
+
+
+def difference(reader: Reader, run_id: str, other: str) -> RunDifference:
+    """What differs between two runs."""
+    return RunDifference.model_validate(diff(_events(reader, run_id), _events(reader, other)))
+
+
+def _events(reader: Reader, run_id: str) -> list[Event]:
+    """The whole history. Raises `NotFound`."""
+    found: list[Event] = []
+    while page := reader.events(run_id, after=len(found), limit=_EVENTS_PAGE):
+        found += page
+    return found
 
 
 def artifacts(reader: Reader, run_id: str) -> ArtifactList:

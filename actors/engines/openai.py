@@ -114,7 +114,11 @@ class OpenAIEngine:
                     f"{self._root} does not serve the model {self._model}; it serves "
                     f"{', '.join(names[:8])}.",
                     failure_class=FailureClass.BACKEND_REFUSED,
-                    evidence={"url": self._root, "model": self._model},
+                    evidence={
+                        "url": self._root,
+                        "model": self._model,
+                        "serves": ", ".join(names[:8]),
+                    },
                     remedy="Put one of these names into the pool's `model`.",
                 )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import familiar
-from serve_app.cli import config, deployment, reading
+from serve_app.cli import config, deployment, explaining, reading
 from serve_app.cli.doctor import doctor
 from serve_app.cli.exit_code import HELP
 from serve_app.cli.run import run
@@ -45,6 +45,8 @@ app.command("ls", epilog=HELP)(reading.ls)
 app.command("show", epilog=HELP)(reading.show)
 app.command("log", epilog=HELP)(reading.log)
 app.command("calls", epilog=HELP)(reading.calls)
+app.command("explain", epilog=HELP)(explaining.explain)
+app.command("diff", epilog=HELP)(explaining.diff)
 app.command("cancel", epilog=HELP)(deployment.cancel)
 app.command("pools", epilog=HELP)(deployment.pools)
 app.command("doctor", epilog=HELP)(doctor)

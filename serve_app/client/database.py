@@ -17,6 +17,7 @@ from serve_app.client.service import Message
 from serve_app.models.artifact import ArtifactList
 from serve_app.models.call import CallDetail, CallList
 from serve_app.models.event import StreamEnd
+from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
 from serve_app.models.run import RunDetail, RunPage
 
@@ -54,6 +55,12 @@ class DatabaseHistory:
 
     def artifacts(self, run_id: str) -> ArtifactList:
         return history.artifacts(self._reader, run_id)
+
+    def explanation(self, run_id: str) -> ExplanationDetail:
+        return history.explanation(self._reader, run_id)
+
+    def difference(self, run_id: str, other: str) -> RunDifference:
+        return history.difference(self._reader, run_id, other)
 
     def text(self, run_id: str, digits: str) -> str:
         return history.text(self._reader, run_id, digits)

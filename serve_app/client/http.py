@@ -24,6 +24,7 @@ from serve_app.models.artifact import ArtifactList
 from serve_app.models.base import HttpModel
 from serve_app.models.call import CallDetail, CallList
 from serve_app.models.event import RecordedEvent, StreamEnd, StreamProgress
+from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
 from serve_app.models.pool import PoolList
 from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
@@ -132,6 +133,12 @@ class HttpService:
 
     def artifacts(self, run_id: str) -> ArtifactList:
         return self._get(ArtifactList, f"/v1/runs/{run_id}/artifacts")
+
+    def explanation(self, run_id: str) -> ExplanationDetail:
+        return self._get(ExplanationDetail, f"/v1/runs/{run_id}/explain")
+
+    def difference(self, run_id: str, other: str) -> RunDifference:
+        return self._get(RunDifference, f"/v1/runs/{run_id}/diff/{other}")
 
     def text(self, run_id: str, digits: str) -> str:
         return self._ask("GET", f"/v1/runs/{run_id}/texts/{digits}").text

@@ -15,6 +15,7 @@ from familiar.service import Readiness, SubmitRun
 from serve_app.models.artifact import ArtifactList
 from serve_app.models.call import CallDetail, CallList
 from serve_app.models.event import StreamEnd, StreamProgress
+from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
 from serve_app.models.pool import PoolList
 from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
@@ -41,6 +42,10 @@ class History(Protocol):
     def call(self, run_id: str, call_id: str) -> CallDetail: ...
 
     def artifacts(self, run_id: str) -> ArtifactList: ...
+
+    def explanation(self, run_id: str) -> ExplanationDetail: ...
+
+    def difference(self, run_id: str, other: str) -> RunDifference: ...
 
     def text(self, run_id: str, digits: str) -> str:
         """The text of a run whose SHA-256 begins with `digits`, 12 or more."""

@@ -86,6 +86,34 @@ def test_calls_have_their_times_and_their_failure(service: Served, source: tuple
     assert tries["review"] == []
 
 
+def test_explain_names_the_cause_first_with_its_events(
+    service: Served, source: tuple[str, str]
+) -> None:
+    run_id = service.bake()
+    shown = familiar("explain", run_id, *source)
+    assert shown.code == 0
+    assert shown.out.startswith("backend_stalled")
+    assert "page-index/1" in shown.out
+    document = familiar("explain", run_id, "--json", *source).document
+    assert document["outcome"] == "succeeded"
+    assert document["causes"][0]["cause"] == "backend_stalled"
+    assert [7] in [evidence["events"][-1:] for evidence in document["causes"][0]["evidence"]]
+    assert familiar("explain", "nosuchrun", *source).code == 2
+
+
+def test_diff_shows_only_what_differs(service: Served, source: tuple[str, str]) -> None:
+    first, second = service.bake(), service.bake(upto=4)
+    shown = familiar("diff", first, second, *source)
+    assert shown.code == 0
+    assert "syntheses" in shown.out
+    document = familiar("diff", first, second, "--json", *source).document
+    rows = {(row["section"], row["name"]): (row["a"], row["b"]) for row in document["differences"]}
+    assert rows["outcome", "outcome"] == ("succeeded", "running")
+    assert "plan" in document["same"]
+    same = familiar("diff", first, first, *source)
+    assert same.out.startswith("The two runs do not differ")
+
+
 def test_one_call_has_all_its_texts(service: Served, source: tuple[str, str]) -> None:
     run_id = service.bake()
     shown = familiar("calls", run_id, "page-index", *source)

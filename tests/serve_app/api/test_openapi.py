@@ -12,6 +12,7 @@ from familiar.config.schema import Config
 from serve_app import examples
 from serve_app.models.artifact import ArtifactList
 from serve_app.models.call import CallDetail, CallList
+from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
 from serve_app.models.pool import PoolList
 from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
@@ -29,6 +30,8 @@ OPERATIONS = {
     ("get", "/v1/runs/{run_id}/calls/{call_id}"),
     ("get", "/v1/runs/{run_id}/artifacts"),
     ("get", "/v1/runs/{run_id}/artifacts/{path}"),
+    ("get", "/v1/runs/{run_id}/explain"),
+    ("get", "/v1/runs/{run_id}/diff/{other}"),
     ("get", "/v1/runs/{run_id}/log"),
     ("get", "/v1/runs/{run_id}/texts/{digits}"),
     ("get", "/v1/runs/{run_id}/events"),
@@ -146,6 +149,8 @@ async def test_keys_are_described_where_they_are_asked_for(
         (CallDetail, examples.CALL_DETAIL),
         (ArtifactList, examples.ARTIFACT_LIST),
         (Session, examples.SESSION),
+        (ExplanationDetail, examples.EXPLANATION),
+        (RunDifference, examples.RUN_DIFFERENCE),
         (PoolList, examples.POOL_LIST),
     ],
 )

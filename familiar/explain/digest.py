@@ -1,0 +1,174 @@
+"""A run in figures: what two runs are compared by.
+
+Sections of named figures, in the order in which a person asks: how it ended, what was asked
+(prompts), what was planned, where it ran, what it used, how long it took, what came of it. Names
+hold nothing that differs from run to run by itself (ids, times of day), so that equal runs have
+equal digests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from familiar.event import CallSucceeded, Event, PlanAccepted, PlannedCall, PlanRejected
+from familiar.explain.explain import explain_story
+from familiar.explain.explanation import Figure
+from familiar.explain.story import Story, read_story
+
+Section = dict[str, Figure]
+SECTIONS = ("outcome", "prompts", "plan", "routes", "tokens", "times", "files", "syntheses")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDigest:
+    """`sections` by name, each figure by its name; seconds, tokens, counts, hashes."""
+
+    run_id: str
+    sections: Mapping[str, Mapping[str, Figure]]
+
+
+def digest(events: Iterable[Event]) -> RunDigest:
+    """The digest of a run, linear in its events."""
+    story = read_story(events)
+    files: Section = {path: story.published[path] for path in sorted(story.published)}
+    made: dict[str, Section] = {
+        "outcome": _outcome(story),
+        "prompts": _prompts(story),
+        "plan": _plan(story),
+        "routes": _routes(story),
+        "tokens": _tokens(story),
+        "times": _times(story),
+        "files": files,
+        "syntheses": _syntheses(story),
+    }
+    return RunDigest(story.run_id, made)
+
+
+def _outcome(story: Story) -> Section:
+    explained = explain_story(story)
+    end = story.end
+    found: Section = {"outcome": explained.outcome, "cause": explained.cause.value}
+    if end is not None:
+        found["reason"] = end.reason
+        if end.failure_class is not None:
+            found["failure class"] = end.failure_class.value
+    if story.submitted is not None:
+        found["goal"] = story.submitted.goal.sha256[:12]
+        found["configuration"] = story.submitted.config_hash[:12]
+    return found
+
+
+def _prompts(story: Story) -> Section:
+    """Name and version (a hash of the prompt's content) by kind and alias."""
+    seen: dict[str, dict[str, None]] = {}
+    for tried in story.tries.values():
+        sent = tried.dispatched
+        if sent is not None:
+            used = seen.setdefault(f"{sent.kind} by {sent.alias}", {})
+            used[f"{sent.prompt_name}@{sent.prompt_version}"] = None
+    return {name: ", ".join(used) for name, used in sorted(seen.items())}
+
+
+def _plan(story: Story) -> Section:
+    accepted = [note.body for note in story.plans if isinstance(note.body, PlanAccepted)]
+    calls = [call for body in accepted for call in body.calls]
+    levels = _levels(calls)
+    aliases = Counter(call.alias for call in calls)
+    return {
+        "turns": len(story.turns),
+        "planners": ", ".join(body.planner for body in accepted) or "none",
+        "plans refused": sum(isinstance(note.body, PlanRejected) for note in story.plans),
+        "calls": len(calls),
+        "edges": sum(len(call.depends_on) for call in calls),
+        "depth": max(levels.values(), default=0),
+        "width": max(Counter(levels.values()).values(), default=0),
+        **{f"calls of {alias}": count for alias, count in sorted(aliases.items())},
+    }
+
+
+def _levels(calls: Iterable[PlannedCall]) -> dict[str, int]:
+    """The longest chain up to each call, 1 for one that waits for nothing."""
+    return {name: int(found) for name, found in _chains(list(calls), lambda _: 1.0).items()}
+
+
+def _routes(story: Story) -> Section:
+    tries = Counter(tried.replica for tried in story.tries.values() if tried.replica)
+    failed = Counter(tried.replica for tried in story.failed_tries if tried.replica)
+    return {
+        replica: f"{count} tries" + (f", {failed[replica]} failed" if failed[replica] else "")
+        for replica, count in sorted(tries.items())
+    }
+
+
+def _tokens(story: Story) -> Section:
+    by_alias: Counter[str] = Counter()
+    prompt = cached = output = wasted = 0
+    for tried in story.tries.values():
+        if tried.ended is None:
+            continue
+        usage = tried.ended.usage
+        prompt += usage.prompt_tokens
+        cached += usage.cached_tokens
+        output += usage.output_tokens
+        by_alias[tried.alias or "?"] += usage.output_tokens
+        if not isinstance(tried.ended, CallSucceeded):
+            wasted += usage.output_tokens
+    found: Section = {"prompt": prompt, "cached": cached, "output": output}
+    found["output in failed tries"] = wasted
+    return found | {f"output of {alias}": count for alias, count in sorted(by_alias.items())}
+
+
+def _times(story: Story) -> Section:
+    busy: dict[str, float] = {}
+    waited = 0.0
+    took: dict[str, float] = {}
+    for tried in story.tries.values():
+        span = tried.seconds
+        busy[tried.alias or "?"] = busy.get(tried.alias or "?", 0.0) + span
+        waited += tried.queue_s or 0.0
+        took[tried.call] = took.get(tried.call, 0.0) + span + (tried.queue_s or 0.0)
+    calls = list(story.planned.values())
+    path = _chains(calls, lambda call: took.get(call.id, 0.0))
+    by_turn: dict[int, float] = {}
+    for name, length in path.items():
+        turn = story.planned_turn[name]
+        by_turn[turn] = max(by_turn.get(turn, 0.0), length)
+    harness = sum(span for name, span in took.items() if name not in story.planned)
+    found: Section = {
+        "makespan": round(story.seconds, 2),
+        "critical path": round(sum(by_turn.values()) + harness, 2),
+        "waiting for slots": round(waited, 2),
+    }
+    return found | {f"busy {alias}": round(span, 2) for alias, span in sorted(busy.items())}
+
+
+def _chains(calls: list[PlannedCall], weight: Callable[[PlannedCall], float]) -> dict[str, float]:
+    """The heaviest chain of calls that ends with each call (Kahn's order; plans have no cycles)."""
+    by_id = {call.id: call for call in calls}
+    after: dict[str, list[str]] = {}
+    open_on = dict.fromkeys(by_id, 0)
+    for call in calls:
+        for name in set(call.depends_on) & by_id.keys():
+            after.setdefault(name, []).append(call.id)
+            open_on[call.id] += 1
+    longest = {name: weight(call) for name, call in by_id.items()}
+    free = [name for name, count in open_on.items() if count == 0]
+    while free:
+        name = free.pop()
+        for follower in after.get(name, ()):
+            own = weight(by_id[follower])
+            longest[follower] = max(longest[follower], longest[name] + own)
+            open_on[follower] -= 1
+            if open_on[follower] == 0:
+                free.append(follower)
+    return longest
+
+
+def _syntheses(story: Story) -> Section:
+    return {
+        f"{made.kind} {made.version}": f"by {made.source}, {made.text.size} B, "
+        f"{made.text.sha256[:12]}, {'adopted' if made.adopted else 'not adopted'}: {made.reason}"
+        for made in story.syntheses
+    }

@@ -1,0 +1,1 @@
+"""The rules of diagnosis, one family a file; `table` lists them all."""

@@ -1,0 +1,139 @@
+"""The run's own end: a budget, a cancellation, files that nobody made.
+
+The end names the budget in words that begin with its setting; how much was used is counted here
+from the events, and where the count contradicts the end, the evidence says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from familiar.errors import FailureClass
+from familiar.event import CallSucceeded, PlanAccepted
+from familiar.explain.cause import Cause
+from familiar.explain.explanation import Evidence, Figure, Finding
+from familiar.explain.rules.finding import LIKELY, SURE
+from familiar.explain.story import Story
+
+_SETTING = re.compile(r"budgets\.([a-z_]{1,30})")
+_BY_SETTING = {
+    "turns": Cause.BUDGET_TURNS,
+    "model_calls": Cause.BUDGET_MODEL_CALLS,
+    "tokens": Cause.BUDGET_TOKENS,
+    "output_tokens": Cause.BUDGET_OUTPUT_TOKENS,
+    "wall_s": Cause.BUDGET_WALL,
+    "recoveries": Cause.BUDGET_RECOVERIES,
+    "money": Cause.BUDGET_MONEY,
+}
+
+
+def budget(story: Story) -> Iterator[Finding]:
+    """The end that says that a budget is used up, and what it went into."""
+    end = story.end
+    if end is None or end.failure_class is not FailureClass.BUDGET_EXHAUSTED:
+        return
+    named = _SETTING.search(end.reason)
+    if named is not None:
+        cause = _BY_SETTING.get(named[1], Cause.BUDGET_OTHER)
+    else:
+        cause = Cause.BUDGET_TURNS if _still_going(story) else Cause.BUDGET_OTHER
+    yield Finding(
+        cause=cause,
+        likelihood=SURE,
+        evidence=(Evidence(end.reason, (story.end_seq,)), _used(story), *_spenders(story)),
+        lost_s=story.seconds,
+        decisive=True,
+    )
+
+
+def cancelled(story: Story) -> Iterator[Finding]:
+    """Somebody asked for the end."""
+    end = story.end
+    if end is not None and end.outcome == "cancelled":
+        events = tuple(seq for seq in (story.cancel_seq, story.end_seq) if seq)
+        yield Finding(
+            cause=Cause.CANCELLED,
+            likelihood=SURE,
+            evidence=(Evidence(end.reason, events),),
+            decisive=True,
+        )
+
+
+def unmet(story: Story) -> Iterator[Finding]:
+    """Files that were named and not made, and calls that were never tried."""
+    end = story.end
+    if end is None or end.outcome != "failed":
+        return
+    if story.missing and end.failure_class is FailureClass.FILES_MISSING:
+        yield Finding(
+            cause=Cause.FILES_MISSING,
+            likelihood=LIKELY,
+            evidence=(Evidence(f"Never published: {', '.join(story.missing)}.", (story.end_seq,)),),
+            decisive=True,
+        )
+    if end.failure_class is FailureClass.INTERNAL:
+        yield Finding(
+            cause=Cause.INTERNAL,
+            likelihood=LIKELY,
+            evidence=(Evidence(end.reason, (story.end_seq,)),),
+            decisive=True,
+        )
+    for call, (seq, skipped) in story.skipped.items():
+        yield Finding(
+            cause=Cause.DEPENDENCY_FAILED,
+            likelihood=LIKELY,
+            evidence=(
+                Evidence(f"{call} was skipped because of {', '.join(skipped.because)}.", (seq,)),
+            ),
+            call=call,
+            decisive=True,
+        )
+
+
+def _still_going(story: Story) -> bool:
+    """Whether the last plan wanted another turn."""
+    accepted = [n.body for n in story.plans if isinstance(n.body, PlanAccepted)]
+    return bool(accepted) and accepted[-1].continue_
+
+
+def _used(story: Story) -> Evidence:
+    output = prompt = 0
+    for tried in story.tries.values():
+        if tried.ended is not None:
+            output += tried.ended.usage.output_tokens
+            prompt += tried.ended.usage.prompt_tokens
+    dispatched = sum(1 for tried in story.tries.values() if tried.dispatched is not None)
+    figures: dict[str, Figure] = {
+        "turns": len(story.turns),
+        "model_calls": dispatched,
+        "prompt_tokens": prompt,
+        "output_tokens": output,
+        "recoveries": sum(
+            1
+            for tried in story.tries.values()
+            if tried.recovery is not None and tried.recovery.action != "give_up"
+        ),
+        "wall_s": round(story.seconds, 2),
+    }
+    counted = ", ".join(f"{name} {value}" for name, value in figures.items())
+    return Evidence(f"Counted from the events: {counted}.", (story.end_seq,), figures)
+
+
+def _spenders(story: Story) -> tuple[Evidence, ...]:
+    """Who used most output tokens, and how much of it was for nothing."""
+    by_alias: Counter[str] = Counter()
+    wasted = 0
+    for tried in story.tries.values():
+        if tried.ended is None:
+            continue
+        tokens = tried.ended.usage.output_tokens
+        by_alias[tried.alias or "?"] += tokens
+        if not isinstance(tried.ended, CallSucceeded):
+            wasted += tokens
+    if not by_alias:
+        return ()
+    shares = ", ".join(f"{alias} {tokens}" for alias, tokens in by_alias.most_common(4))
+    lost = f"; {wasted} of them in tries that failed" if wasted else ""
+    return (Evidence(f"Output tokens by alias: {shares}{lost}."),)

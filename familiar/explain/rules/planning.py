@@ -1,0 +1,170 @@
+"""What was wrong with plans: unreadable, not allowed, the same again, or one inside another.
+
+A rejected plan carries its problems by code. Where the same problems come back turn after turn, the
+orchestrator did not learn; where a plan equals one whose calls failed, it repeated itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from familiar.event import PlanAccepted, PlannedCall, PlanRejected, Problem
+from familiar.explain.cause import Cause
+from familiar.explain.explanation import Evidence, Finding, RuledOut
+from familiar.explain.rules.finding import LIKELY, SURE
+from familiar.explain.story import PlanNote, Story
+
+UNREADABLE = frozenset({"plan_malformed", "plan_too_large", "plan_truncated", "wire_malformed"})
+REPEATED = frozenset({"plan_repeated"})
+_NESTED = ("nested", "lifted")
+
+
+def rejected(story: Story) -> Iterator[Finding]:
+    """One finding for each rejected plan, by the gravest of its problems."""
+    accepted = {n.body.turn for n in story.plans if isinstance(n.body, PlanAccepted)}
+    for note in story.plans:
+        body = note.body
+        if not isinstance(body, PlanRejected):
+            continue
+        cause = _cause(body.problems)
+        yield Finding(
+            cause=cause,
+            likelihood=SURE,
+            evidence=(
+                Evidence(
+                    f"Plan {body.attempt} of turn {body.turn} was refused: "
+                    + " ".join(f"{p.code}: {p.message}" for p in body.problems[:4]),
+                    (note.seq,),
+                ),
+            ),
+            ruled_out=_answered(story, note),
+            call=f"plan-{body.turn}",
+            attempt=body.attempt,
+            decisive=body.turn not in accepted,
+            lost_s=_spent(story, body),
+        )
+
+
+def repeated(story: Story) -> Iterator[Finding]:
+    """Accepted plans with the calls of an earlier one, one of which had failed."""
+    seen: dict[str, PlanNote] = {}
+    for note in story.plans:
+        if not isinstance(note.body, PlanAccepted) or not note.body.calls:
+            continue
+        shape = _shape(note.body.calls)
+        first = seen.setdefault(shape, note)
+        if first is note or not isinstance(first.body, PlanAccepted):
+            continue
+        failed = [
+            tried
+            for call in first.body.calls
+            for tried in story.of_call.get(call.id, ())
+            if tried.failure is not None
+        ]
+        if failed:
+            yield Finding(
+                cause=Cause.PLAN_REPEATED,
+                likelihood=LIKELY,
+                evidence=(
+                    Evidence(
+                        f"Turn {note.body.turn} has the calls of turn {first.body.turn} again, "
+                        f"where {', '.join(tried.name for tried in failed[:5])} failed.",
+                        (first.seq, *(tried.ended_seq for tried in failed[:5]), note.seq),
+                    ),
+                ),
+                decisive=not any(story.recovered(tried) for tried in failed),
+            )
+
+
+def nested(story: Story) -> Iterator[Finding]:
+    """A planned call whose whole prompt is a plan document, or a mend that lifted one."""
+    for note in story.plans:
+        if not isinstance(note.body, PlanAccepted):
+            continue
+        for mend in note.body.mends:
+            if any(mark in mend.code for mark in _NESTED):
+                yield _nested(story, note, f"{mend.code}: {mend.message}", mend.call)
+        for call in note.body.calls:
+            if _is_plan(call.prompt):
+                yield _nested(
+                    story,
+                    note,
+                    f"The prompt of {call.id} is itself a plan of {len(call.prompt)} characters, "
+                    "where a task should stand.",
+                    call.id,
+                )
+
+
+def _nested(story: Story, note: PlanNote, says: str, call: str | None) -> Finding:
+    end = story.end
+    return Finding(
+        cause=Cause.WIRE_NESTED,
+        likelihood=SURE,
+        evidence=(Evidence(says, (note.seq,)),),
+        call=call,
+        decisive=end is not None and end.outcome == "failed",
+    )
+
+
+def _cause(problems: tuple[Problem, ...]) -> Cause:
+    codes = {problem.code for problem in problems}
+    if any(mark in code for code in codes for mark in _NESTED):
+        return Cause.WIRE_NESTED
+    if codes & REPEATED:
+        return Cause.PLAN_REPEATED
+    if codes & UNREADABLE or any(code.startswith("wire_") for code in codes):
+        return Cause.WIRE_MALFORMED
+    return Cause.PLAN_INVALID
+
+
+def _answered(story: Story, note: PlanNote) -> tuple[RuledOut, ...]:
+    """The orchestrator's backend did its part: the answer came, whole."""
+    assert isinstance(note.body, PlanRejected)
+    tried = story.tries.get((f"plan-{note.body.turn}", note.body.attempt))
+    if tried is None or not tried.succeeded:
+        return ()
+    rate = "" if tried.rate is None else f" at {tried.rate:.1f} tokens/s"
+    return (
+        RuledOut(
+            Cause.BACKEND_UNREACHABLE,
+            f"{tried.replica} answered {tried.name} with {tried.tokens} tokens{rate}.",
+            (tried.ended_seq,),
+        ),
+    )
+
+
+def _spent(story: Story, body: PlanRejected) -> float:
+    tried = story.tries.get((f"plan-{body.turn}", body.attempt))
+    return 0.0 if tried is None else max(tried.ended_at - tried.dispatched_at, 0.0)
+
+
+def _shape(calls: tuple[PlannedCall, ...]) -> str:
+    """Calls without their ids, which a model changes first."""
+    place = {call.id: str(number) for number, call in enumerate(calls)}
+    return json.dumps(
+        Counter(
+            json.dumps(
+                [
+                    call.alias,
+                    " ".join(call.prompt.split()),
+                    call.output_file,
+                    sorted(place.get(name, name) for name in call.depends_on),
+                ]
+            )
+            for call in calls
+        ),
+        sort_keys=True,
+    )
+
+
+def _is_plan(prompt: str) -> bool:
+    text = prompt.strip()
+    if not (text.startswith("{") and text.endswith("}") and '"worker_calls"' in text):
+        return text.startswith("<familiar") and text.endswith(">")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and isinstance(data.get("worker_calls"), list)

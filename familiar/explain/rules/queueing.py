@@ -1,0 +1,74 @@
+"""Waiting for a slot: too long for the deadline, or long enough to slow the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from familiar.errors import FailureClass
+from familiar.explain.cause import Cause
+from familiar.explain.explanation import Evidence, Finding
+from familiar.explain.rules.finding import LIKELY, SURE, found, saw
+from familiar.explain.story import Story, Try
+
+NOTABLE_SHARE = 0.2
+"""Waiting for slots counts as what slowed a run from this share of its time on."""
+
+
+def queue_timeout(story: Story, tried: Try) -> Finding | None:
+    """The deadline of the queue struck: how long it waited, who was before it."""
+    if tried.failure is None or tried.failure.failure_class is not FailureClass.QUEUE_TIMEOUT:
+        return None
+    waited, queued = tried.number("waited_s"), tried.number("queued")
+    served = story.served_in(tried.pool, tried.ended_at - (waited or 0.0), tried.ended_at)
+    busy = (
+        Evidence(
+            f"The pool was at work meanwhile: it finished "
+            f"{', '.join(other.name for other in served)}.",
+            tuple(other.ended_seq for other in served),
+        ),
+    )
+    return found(
+        Cause.QUEUE_TIMEOUT,
+        SURE if served or (queued or 0) > 1 else LIKELY,
+        story,
+        tried,
+        saw(
+            f"It waited {waited or 0:.1f} s for a slot of pool {tried.pool} and got none; "
+            f"{queued or 0:.0f} calls were waiting.",
+            tried,
+            waited_s=waited,
+            queued=queued,
+        ),
+        *(busy if served else ()),
+        against=(Cause.BACKEND_UNREACHABLE, Cause.CALL_OVERSIZED),
+    )
+
+
+def queue_wait(story: Story) -> Iterator[Finding]:
+    """What waiting for slots cost a run that got through, by pool."""
+    by_pool: dict[str, list[Try]] = {}
+    for tried in story.tries.values():
+        if tried.queue_s and tried.pool:
+            by_pool.setdefault(tried.pool, []).append(tried)
+    for pool, tries in by_pool.items():
+        worst = max(tries, key=lambda tried: tried.queue_s or 0.0)
+        longest = worst.queue_s or 0.0
+        # A wait that is longer than the run was measured by clocks that disagree.
+        if not max(0.5, NOTABLE_SHARE * story.seconds) <= longest <= story.seconds:
+            continue
+        yield Finding(
+            cause=Cause.QUEUE_WAIT,
+            likelihood=LIKELY,
+            evidence=(
+                Evidence(
+                    f"{worst.name} waited {longest:.1f} s of the run's {story.seconds:.1f} s for a "
+                    f"slot of pool {pool}; {len(tries)} tries waited there.",
+                    (worst.dispatched_seq,),
+                    {"longest_wait_s": round(longest, 2), "tries": len(tries)},
+                ),
+            ),
+            call=worst.call,
+            attempt=worst.attempt,
+            pool=pool,
+            lost_s=longest,
+        )

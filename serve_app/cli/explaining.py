@@ -1,0 +1,61 @@
+"""`familiar explain` and `familiar diff`: why a run went as it did, and how two runs differ."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
+from serve_app.cli.output import explained, out, print_json
+from serve_app.cli.source import find_history
+
+OtherRun = Annotated[
+    str, typer.Argument(metavar="OTHER", help="The run to compare with, named as RUN is.")
+]
+
+
+@explained
+def explain(
+    run: Run,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Say what went wrong with a run, or what slowed it: cause, evidence, what to change.
+
+    Everything is derived from the run's events; numbers after # are theirs.
+    """
+    from serve_app.client.run_name import resolve_run
+    from serve_app.follow.explanation import print_explanation
+
+    history = find_history(config, overrides, url, key)
+    found = history.explanation(resolve_run(history, run))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print_explanation(found, out())
+
+
+@explained
+def diff(
+    run: Run,
+    other: OtherRun,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs: prompts, plan, routes, tokens, times, outcome, syntheses."""
+    from serve_app.client.run_name import resolve_run
+    from serve_app.follow.explanation import print_difference
+
+    history = find_history(config, overrides, url, key)
+    found = history.difference(resolve_run(history, run), resolve_run(history, other))
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print_difference(found, out())

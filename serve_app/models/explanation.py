@@ -1,0 +1,82 @@
+"""An explanation and a comparison as the API shows them: `familiar.explain`'s values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from familiar.explain.cause import Cause
+from serve_app.models.base import HttpModel
+
+Figure = bool | int | float | str
+
+
+class Evidence(HttpModel):
+    """One observation, with the seq of the events that hold it."""
+
+    says: str
+    events: list[int]
+    figures: dict[str, Figure]
+
+
+class RuledOut(HttpModel):
+    """A cause that looked possible and was not it."""
+
+    cause: Cause
+    how: str
+    events: list[int]
+
+
+class RankedCause(HttpModel):
+    """One cause, with all that was found for it."""
+
+    cause: Cause
+    says: str
+    likelihood: float = Field(ge=0, le=1, description="how complete the evidence is")
+    decisive: bool = Field(description="whether the end of the run hangs on it")
+    lost_s: float = Field(description="seconds that went by because of it")
+    calls: list[str] = Field(description="the tries that it struck, call/attempt")
+    evidence: list[Evidence]
+    ruled_out: list[RuledOut]
+    change: list[str] = Field(description="what to change: keys of the configuration, the plan")
+    contradicts: list[str] = Field(
+        description="where the recorded failure class says something else than the evidence"
+    )
+
+
+class ExplanationDetail(HttpModel):
+    """Why a run went as it did. The first cause is the most likely."""
+
+    run_id: str
+    outcome: Literal["succeeded", "failed", "cancelled", "running"]
+    symptom: str
+    causes: list[RankedCause] = Field(min_length=1)
+    events: int = Field(description="how many events were read")
+    seconds: float
+
+
+class RunDigest(HttpModel):
+    """One run in figures, by section."""
+
+    run_id: str
+    sections: dict[str, dict[str, Figure]]
+
+
+class Difference(HttpModel):
+    """One figure that differs; `ratio` is b over a, where both are numbers."""
+
+    section: str
+    name: str
+    a: Figure | None
+    b: Figure | None
+    ratio: float | None
+
+
+class RunDifference(HttpModel):
+    """Two runs side by side. `same` names the sections in which nothing differs."""
+
+    a: RunDigest
+    b: RunDigest
+    differences: list[Difference]
+    same: list[str]

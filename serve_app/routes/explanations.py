@@ -1,0 +1,56 @@
+"""Why a run went as it did, and what differs between two."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from serve_app import examples, history
+from serve_app.backend import Backend
+from serve_app.models.explanation import ExplanationDetail, RunDifference
+from serve_app.openapi import answers, problems
+from serve_app.routes.parameters import RunId
+
+OtherRun = Annotated[
+    str,
+    Path(
+        description="id of the run to compare with",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$",
+        examples=["run-01k5f3n9q2"],
+    ),
+]
+
+
+def explanation_routes(backend: Backend) -> APIRouter:
+    """Diagnosis: derived from the events at each request, never stored."""
+    router = APIRouter(tags=["runs"])
+
+    @router.get(
+        "/v1/runs/{run_id}/explain",
+        summary="Explain a run",
+        responses={
+            **answers("The causes, first the most likely.", examples.EXPLANATION),
+            **problems(404, 422, 503),
+        },
+    )
+    async def explain_run(run_id: RunId) -> ExplanationDetail:
+        """Symptom, causes with their chain of evidence, what was ruled out and how, what to change.
+        For a run that succeeded: what slowed it."""
+        return await backend.read(history.explanation, run_id)
+
+    @router.get(
+        "/v1/runs/{run_id}/diff/{other}",
+        summary="Compare two runs",
+        responses={
+            **answers("What differs.", examples.RUN_DIFFERENCE),
+            **problems(404, 422, 503),
+        },
+    )
+    async def compare_runs(run_id: RunId, other: OtherRun) -> RunDifference:
+        """Prompts, shape of the plan, routes, tokens, times, outcome, syntheses: the figures that
+        are not the same."""
+        return await backend.read(history.difference, run_id, other)
+
+    return router
