@@ -15,6 +15,8 @@ from familiar.explain.cause import ORDER, TEXTS, Cause
 from familiar.explain.explanation import Evidence, Finding, RankedCause, RuledOut
 from familiar.explain.story import Story
 
+MOST_PROVED = 3
+"""Of how many tries the evidence is shown; the names of the others stand in `calls`."""
 MOST_EVIDENCE = 12
 MOST_RULED_OUT = 8
 MOST_NAMED = 8
@@ -108,7 +110,7 @@ def _nothing(story: Story) -> RankedCause:
 
 def _evidence(findings: Sequence[Finding]) -> tuple[Evidence, ...]:
     kept: dict[tuple[str, tuple[int, ...]], Evidence] = {}
-    for finding in findings:
+    for finding in findings[:MOST_PROVED]:
         for evidence in finding.evidence:
             kept.setdefault((evidence.says, evidence.events), evidence)
             if len(kept) == MOST_EVIDENCE:

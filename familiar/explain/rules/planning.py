@@ -16,9 +16,16 @@ from familiar.explain.explanation import Evidence, Finding, RuledOut
 from familiar.explain.rules.finding import LIKELY, SURE
 from familiar.explain.story import PlanNote, Story
 
-UNREADABLE = frozenset({"plan_malformed", "plan_too_large", "plan_truncated", "wire_malformed"})
-REPEATED = frozenset({"plan_repeated"})
-_NESTED = ("nested", "lifted")
+REPEATED = "plan_repeated"
+_NESTED = ("nested", "lifted", "wire_in_tool_call")
+_BY_CODE = {
+    "oversized": Cause.CALL_OVERSIZED,
+    "wire_truncated": Cause.CALL_TRUNCATED,
+    "plan_malformed": Cause.WIRE_MALFORMED,
+    "plan_too_large": Cause.WIRE_MALFORMED,
+}
+"""Codes of `familiar/plan/README.md` that stand for a cause of their own; the others are rules of
+the lint, and a plan that breaks them is invalid."""
 
 
 def rejected(story: Story) -> Iterator[Finding]:
@@ -112,9 +119,14 @@ def _cause(problems: tuple[Problem, ...]) -> Cause:
     codes = {problem.code for problem in problems}
     if any(mark in code for code in codes for mark in _NESTED):
         return Cause.WIRE_NESTED
-    if codes & REPEATED:
+    # A plan that was refused before and still breaks a rule fails by the rule; but its ids are
+    # taken only because it is the same plan.
+    if REPEATED in codes and codes <= {REPEATED, "duplicate_id"}:
         return Cause.PLAN_REPEATED
-    if codes & UNREADABLE or any(code.startswith("wire_") for code in codes):
+    for code, cause in _BY_CODE.items():
+        if code in codes:
+            return cause
+    if any(code.startswith("wire_") for code in codes):
         return Cause.WIRE_MALFORMED
     return Cause.PLAN_INVALID
 

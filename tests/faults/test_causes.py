@@ -1,0 +1,121 @@
+"""Every injected fault is explained by its own cause, first; no two causes can change places."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from actors.store.queries import Reader
+from cluster.local import start_local
+from familiar.config.schema import ClusterConfig
+from familiar.event import CallDispatched, Event
+from familiar.explain import explain as diagnosis
+from familiar.explain.cause import Cause
+from familiar.explain.explain import explain
+from familiar.explain.explanation import Explanation, Finding
+from familiar.explain.rules.table import RUN_RULES, TRY_RULES, RunRule, TryRule
+from tests.actors.deployment import Deployment, deployed, wait_for
+from tests.faults.deployments import NEAR, budgets_config, faults_config, second_node
+from tests.faults.injected import EXPECTED, FAULTS
+
+pytestmark = pytest.mark.ray
+
+NAMES = tuple(fault.name for fault in FAULTS)
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, list[Event]]]:
+    """The history of one run for each fault, all of them worked on side by side."""
+    folder = tmp_path_factory.mktemp("faults")
+    with contextlib.ExitStack() as stack:
+        settings = ClusterConfig(num_cpus=4, object_store_mib=100, labels={"place": NEAR})
+        cluster = stack.enter_context(start_local(settings, namespace="tests"))
+        node = stack.enter_context(second_node(cluster))
+        tight = stack.enter_context(deployed(budgets_config(folder), folder))
+        usual = stack.enter_context(deployed(faults_config(folder), folder))
+        runs = {
+            fault.name: (tight if fault.budgets else usual).submit(fault.goal, fault.files)
+            for fault in FAULTS
+        }
+        wait_for(lambda: is_sent(usual.reader, runs["node"]), "the call on the second node")
+        node.kill()
+        found: dict[str, list[Event]] = {}
+        for fault in FAULTS:
+            deployment: Deployment = tight if fault.budgets else usual
+            deployment.wait_ended([runs[fault.name]])
+            found[fault.name] = deployment.history(runs[fault.name])
+        yield found
+
+
+def is_sent(reader: Reader, run_id: str) -> bool:
+    bodies = (event.body for event in reader.events(run_id))
+    return any(isinstance(body, CallDispatched) and body.kind == "worker" for body in bodies)
+
+
+def test_there_are_enough_faults_and_each_has_a_cause_of_its_own() -> None:
+    assert set(EXPECTED) == set(NAMES)
+    assert len(EXPECTED) >= 15
+    assert len(set(EXPECTED.values())) == len(EXPECTED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_injected_cause_is_named_first(histories: Mapping[str, list[Event]], name: str) -> None:
+    found = explain(histories[name])
+    assert found.cause is EXPECTED[name], shown(found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cause_is_proved_by_events_of_the_run(
+    histories: Mapping[str, list[Event]], name: str
+) -> None:
+    found = explain(histories[name])
+    chief = found.causes[0]
+    cited = [seq for evidence in chief.evidence for seq in evidence.events]
+    assert cited
+    assert all(1 <= seq <= len(histories[name]) for seq in cited)
+    assert chief.change
+
+
+def test_an_oversized_call_is_proved_by_what_was_ruled_out(
+    histories: Mapping[str, list[Event]],
+) -> None:
+    chief = explain(histories["oversized"]).causes[0]
+    ruled_out = {alibi.cause for alibi in chief.ruled_out}
+    assert {Cause.BACKEND_UNREACHABLE, Cause.BACKEND_STALLED, Cause.QUEUE_TIMEOUT} <= ruled_out
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(sorted(EXPECTED), 2)), ids="-".join)
+def test_two_causes_that_change_places_are_noticed(
+    histories: Mapping[str, list[Event]], pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect is made on purpose: every rule gives one cause where it should give the other."""
+    one, other = (EXPECTED[name] for name in pair)
+    exchange = {one: other, other: one}
+
+    def mistaken(finding: Finding | None) -> Finding | None:
+        if finding is None:
+            return None
+        return replace(finding, cause=exchange.get(finding.cause, finding.cause))
+
+    def of_try(rule: TryRule) -> TryRule:
+        return lambda story, tried: mistaken(rule(story, tried))
+
+    def of_run(rule: RunRule) -> RunRule:
+        return lambda story: filter(None, map(mistaken, rule(story)))
+
+    monkeypatch.setattr(diagnosis, "TRY_RULES", tuple(map(of_try, TRY_RULES)))
+    monkeypatch.setattr(diagnosis, "RUN_RULES", tuple(map(of_run, RUN_RULES)))
+    found = {name: explain(histories[name]).cause for name in pair}
+    assert found != {name: EXPECTED[name] for name in pair}
+
+
+def shown(found: Explanation) -> str:
+    lines = [found.symptom]
+    for cause in found.causes[:3]:
+        lines.append(f"{cause.cause} {cause.likelihood} {cause.decisive}: {cause.says}")
+        lines += [f"   {e.says} {e.events}" for e in cause.evidence]
+    return "\n".join(lines)
