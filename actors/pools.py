@@ -127,7 +127,7 @@ class Pools:
             "queued": self._dispatcher.queued(pool),
             "in_flight": self._dispatcher.in_flight(pool, replica),
             "max_tokens": order.request.sampling.max_tokens,
-            "total_limit_s": order.deadlines.total_s,
+            "deadline_s": order.deadlines.total_s,
         }
         seen |= await probe_replica(supervisor.handle)
         if failure.failure_class is FailureClass.BACKEND_UNREACHABLE:

@@ -99,7 +99,7 @@ def _no_queue(story: Story, tried: Try) -> RuledOut | None:
 
 def _small(story: Story, tried: Try) -> RuledOut | None:
     """Against oversized: the deadline was far away, or the tokens did not flow."""
-    limit = tried.number("total_limit_s")
+    limit = tried.number("deadline_s")
     if limit is None or not 0 < tried.seconds < 0.9 * limit:
         return None
     return RuledOut(

@@ -110,7 +110,7 @@ class Try:
     @property
     def at_deadline(self) -> bool:
         """Whether a deadline ended it, by its own account or by the time that it took."""
-        limit = self.number("total_limit_s")
+        limit = self.number("deadline_s")
         return bool(self.text("deadline")) or (limit is not None and self.seconds >= 0.98 * limit)
 
     def evidence(self, name: str) -> object:
@@ -178,6 +178,7 @@ class Story:
     skipped: dict[str, tuple[int, ev.CallSkipped]] = field(default_factory=dict)
     published: dict[str, str] = field(default_factory=dict)
     syntheses: list[ev.SynthesisMade] = field(default_factory=list)
+    budgets: list[tuple[int, ev.BudgetReached]] = field(default_factory=list)
     _by_replica: dict[str, _Served] = field(default_factory=dict)
     _by_pool: dict[str, _Served] = field(default_factory=dict)
     _failed_on: dict[str, list[Try]] = field(default_factory=dict)
@@ -288,6 +289,8 @@ def _fold(story: Story, event: ev.Event) -> None:
             story.skipped[body.call] = (seq, body)
         case ev.FilePublished():
             story.published[body.path] = body.call
+        case ev.BudgetReached():
+            story.budgets.append((seq, body))
         case ev.SynthesisMade():
             story.syntheses.append(body)
         case _:

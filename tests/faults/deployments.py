@@ -87,12 +87,26 @@ def budgets_config(folder: Path) -> Config:
     """Budgets that a run has used up within seconds."""
     faults = [fault for fault in FAULTS if fault.budgets]
     rules = [rule for fault in faults for rule in fault.rules]
-    pools = {"brain": _pool(_planner(faults)), "steady": _pool(rules)}
+    pools = {
+        "brain": _pool(_planner(faults)),
+        "steady": _pool(rules),
+        "priced": _pool(rules, price={"input_per_million": 0, "output_per_million": 1_000}),
+    }
     aliases = {
         "orchestrator": {"pool": "brain", "parallel": 64},
         "steady": {"pool": "steady", **DEADLINES, "deadline_s": 300.0},
+        "priced": {"pool": "priced", **DEADLINES},
     }
-    budgets = {"turns": 3, "model_calls": 9, "output_tokens": 700, "wall_s": 20.0}
+    budgets = {
+        "turns": 3,
+        "model_calls": 9,
+        "output_tokens": 700,
+        "tokens": 4_000,
+        "recoveries": 2,
+        "money": 0.05,
+        "wall_s": 20.0,
+        "attempts": 6,
+    }
     return _config("budgets", folder, pools, aliases, budgets)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from familiar.explain.cause import Cause
@@ -39,11 +39,12 @@ class Fault:
     plans: tuple[str, ...]
     rules: tuple[dict[str, Any], ...] = ()
     budgets: bool = False
-    files: tuple[str, ...] = field(default_factory=tuple)
+    files: tuple[str, ...] = ()
+    about: str = ""
 
     @property
     def goal(self) -> str:
-        return f"Please do what is called {self.mark}."
+        return f"Please do what is called {self.mark}. {self.about}"
 
     @property
     def mark(self) -> str:
@@ -180,6 +181,31 @@ FAULTS: tuple[Fault, ...] = (
         budgets=True,
     ),
     Fault(
+        "tokens",
+        (plan(call("heavy-1")),),
+        (rule("heavy-1", answer={"tokens": 5}),),
+        budgets=True,
+        about="Think of everything. " * 1_500,
+    ),
+    Fault(
+        "money",
+        (
+            plan(
+                call("dear-1", "priced"),
+                call("dear-2", "priced", "dear-1"),
+                call("dear-3", "priced", "dear-2"),
+            ),
+        ),
+        (rule("dear-*", answer={"tokens": 30}),),
+        budgets=True,
+    ),
+    Fault(
+        "recoveries",
+        (plan(call("often-1")),),
+        (rule("often-1", {"kind": "cut", "after_tokens": 5}, **GOOD),),
+        budgets=True,
+    ),
+    Fault(
         "wall",
         (plan(call("slack-1")),),
         (rule("slack-1", **ENDLESS, rates={"tokens_per_s": 2}),),
@@ -208,5 +234,8 @@ EXPECTED: dict[str, Cause] = {
     "turns": Cause.BUDGET_TURNS,
     "calls": Cause.BUDGET_MODEL_CALLS,
     "output": Cause.BUDGET_OUTPUT_TOKENS,
+    "tokens": Cause.BUDGET_TOKENS,
+    "money": Cause.BUDGET_MONEY,
+    "recoveries": Cause.BUDGET_RECOVERIES,
     "wall": Cause.BUDGET_WALL,
 }

@@ -1,7 +1,7 @@
 """The run's own end: a budget, a cancellation, files that nobody made.
 
-The end names the budget in words that begin with its setting; how much was used is counted here
-from the events, and where the count contradicts the end, the evidence says so.
+A budget's limit and use stand in an event of their own; what it went into is counted here from the
+tries.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from familiar.errors import FailureClass
-from familiar.event import CallSucceeded, PlanAccepted
+from familiar.event import CallSucceeded
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Figure, Finding
 from familiar.explain.rules.finding import LIKELY, SURE
@@ -34,15 +34,25 @@ def budget(story: Story) -> Iterator[Finding]:
     end = story.end
     if end is None or end.failure_class is not FailureClass.BUDGET_EXHAUSTED:
         return
-    named = _SETTING.search(end.reason)
-    if named is not None:
-        cause = _BY_SETTING.get(named[1], Cause.BUDGET_OTHER)
-    else:
-        cause = Cause.BUDGET_TURNS if _still_going(story) else Cause.BUDGET_OTHER
+    reached = [(seq, body) for seq, body in story.budgets if not body.soft]
+    evidence = [Evidence(end.reason, (story.end_seq,))]
+    cause = Cause.BUDGET_OTHER
+    if reached:
+        seq, body = reached[-1]
+        cause = _BY_SETTING.get(body.budget, cause)
+        evidence.append(
+            Evidence(
+                f"budgets.{body.budget} allows {body.limit:g}, and {body.used:g} are used.",
+                (seq,),
+                {"limit": body.limit, "used": body.used},
+            )
+        )
+    elif (named := _SETTING.search(end.reason)) is not None:
+        cause = _BY_SETTING.get(named[1], cause)
     yield Finding(
         cause=cause,
         likelihood=SURE,
-        evidence=(Evidence(end.reason, (story.end_seq,)), _used(story), *_spenders(story)),
+        evidence=(*evidence, _used(story), *_spenders(story)),
         lost_s=story.seconds,
         decisive=True,
     )
@@ -90,12 +100,6 @@ def unmet(story: Story) -> Iterator[Finding]:
             call=call,
             decisive=True,
         )
-
-
-def _still_going(story: Story) -> bool:
-    """Whether the last plan wanted another turn."""
-    accepted = [n.body for n in story.plans if isinstance(n.body, PlanAccepted)]
-    return bool(accepted) and accepted[-1].continue_
 
 
 def _used(story: Story) -> Evidence:

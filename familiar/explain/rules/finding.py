@@ -89,7 +89,13 @@ def _recovery(tried: Try) -> tuple[Evidence, ...]:
     if tried.recovery is None:
         return ()
     reasons = "; ".join(tried.recovery.reasons)
-    return (Evidence(f"Recovery chose {tried.recovery.action}: {reasons}", (tried.recovery_seq,)),)
+    known: dict[str, Figure] = {
+        name: value
+        for name, value in tried.recovery.evidence.items()
+        if isinstance(value, int | float | str)
+    }
+    says = f"Recovery chose {tried.recovery.action}: {reasons}"
+    return (Evidence(says, (tried.recovery_seq,), known),)
 
 
 def _lost(tried: Try) -> float:

@@ -57,7 +57,7 @@ def slow(story: Story, tried: Try) -> Finding | None:
     """Tokens came, but far below the usual rate, or the first one came very late."""
     if not _struck(tried):
         return None
-    rate, usual, limit = tried.rate, story.usual_rate(tried), tried.number("total_limit_s")
+    rate, usual, limit = tried.rate, story.usual_rate(tried), tried.number("deadline_s")
     first = tried.first_token_s
     if first is None:
         if not _others_flowed(story, tried):
@@ -113,7 +113,7 @@ def oversized(story: Story, tried: Try) -> Finding | None:
         )
     if not _struck(tried) or not was_flowing(tried):
         return None
-    rate, usual, limit = tried.rate, story.usual_rate(tried), tried.number("total_limit_s")
+    rate, usual, limit = tried.rate, story.usual_rate(tried), tried.number("deadline_s")
     assert rate is not None
     if tried.text("deadline") not in ("", "total"):
         return None

@@ -178,7 +178,7 @@ class History:
             action=action,
             **{
                 "deadline": "total",
-                "total_limit_s": limit_s,
+                "deadline_s": limit_s,
                 "stall_limit_s": 2.0,
                 "tokens_per_s": rate,
                 "silent_s": silent_s,

@@ -148,24 +148,28 @@ def test_a_pool_that_never_came_up_for_its_models_name_is_not_unreachable() -> N
 
 
 @pytest.mark.parametrize(
-    ("reason", "cause"),
+    ("name", "cause"),
     [
-        ("the budget budgets.turns (2) is used up", Cause.BUDGET_TURNS),
-        ("the budget budgets.model_calls (9) is used up", Cause.BUDGET_MODEL_CALLS),
-        ("the budget budgets.output_tokens (9) is used up", Cause.BUDGET_OUTPUT_TOKENS),
-        ("the budget budgets.tokens (9) is used up", Cause.BUDGET_TOKENS),
-        ("the budget budgets.wall_s (9 s) is used up", Cause.BUDGET_WALL),
-        ("the budget budgets.recoveries (9) is used up", Cause.BUDGET_RECOVERIES),
-        ("the budget budgets.money (9) is used up", Cause.BUDGET_MONEY),
+        ("turns", Cause.BUDGET_TURNS),
+        ("model_calls", Cause.BUDGET_MODEL_CALLS),
+        ("output_tokens", Cause.BUDGET_OUTPUT_TOKENS),
+        ("tokens", Cause.BUDGET_TOKENS),
+        ("wall_s", Cause.BUDGET_WALL),
+        ("recoveries", Cause.BUDGET_RECOVERIES),
+        ("money", Cause.BUDGET_MONEY),
     ],
 )
 def test_a_spent_budget_is_first_with_what_was_counted(
-    history: History, reason: str, cause: Cause
+    history: History, name: ev.Budget, cause: Cause
 ) -> None:
+    history.add(ev.BudgetReached(budget="turns", limit=9, used=8, soft=True))
     history.bad("w", F.BACKEND_UNREACHABLE, probe="failed")
-    history.fail(F.BUDGET_EXHAUSTED, reason)
+    seq = history.add(ev.BudgetReached(budget=name, limit=9, used=9, soft=False))
+    history.fail(F.BUDGET_EXHAUSTED, f"the budget budgets.{name} is used up (9 of 9)")
     found = explain(history.events)
     assert found.cause is cause
+    reached = next(e for e in first(found).evidence if e.events == (seq,))
+    assert reached.figures == {"limit": 9, "used": 9}
     counted = next(e for e in first(found).evidence if e.says.startswith("Counted"))
     assert counted.figures["model_calls"] == 5
     assert Cause.BACKEND_DIED in {also.cause for also in found.causes[1:]}
