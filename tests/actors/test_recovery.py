@@ -182,15 +182,18 @@ def test_a_call_that_is_too_large_is_split_by_the_next_plan(deployment: Deployme
     assert "+- big.md: made by call big-2" in deployment.reader.text(made[2].diff.sha256)
 
 
-def test_a_spent_budget_ends_the_run_with_what_there_is(deployment: Deployment) -> None:
-    deployment.redeploy(settings(deployment.folder, output_tokens=300))
+@pytest.mark.parametrize(("name", "limit"), [("output_tokens", 300), ("wall_s", 3.0)])
+def test_a_spent_budget_ends_the_run_with_what_there_is(
+    deployment: Deployment, name: str, limit: float
+) -> None:
+    deployment.redeploy(settings(deployment.folder, **{name: limit}))
     told = Told(deployment, "Write `one.md`, `two.md` and `three.md`.")
     assert told.end.failure_class is FailureClass.BUDGET_EXHAUSTED
-    assert "budgets.output_tokens" in told.end.reason
+    assert f"budgets.{name}" in told.end.reason
     assert "three.md" in told.end.reason
     assert deployment.reader.run(told.run_id).files_made == ("one.md", "two.md")
     reached = [body for body in told.bodies if isinstance(body, ev.BudgetReached)]
-    assert [body.soft for body in reached] == [True, False]
+    assert [(body.budget, body.soft) for body in reached] == [(name, True), (name, False)]
     (partial,) = (body for body in told.bodies if isinstance(body, ev.SynthesisMade))
     assert partial.kind == "partial"
     text = deployment.reader.text(partial.text.sha256)

@@ -45,6 +45,8 @@ def test_show_tells_the_whole_run(service: Served, source: tuple[str, str]) -> N
         ANSWER,
         "index.html",
         "turn 1: the model, 2 worker call(s)",
+        "1: final, turn 1, by model, not adopted: it names files that are not there",
+        "2: final, turn 1, by rules, adopted",
         "page-index/2",
         "smol:1",
         f"log {run_id} {' '.join(source)}",

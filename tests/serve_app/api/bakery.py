@@ -13,7 +13,9 @@ PROMPT = '[{"role": "system", "content": "You write one file."}]'
 RAW = "```html\n<!doctype html><title>Bread</title><p>Pão\n```"
 PAGE = "<!doctype html><title>Bread</title><p>Pão"
 PLAN = '{"continue": false, "worker_calls": []}'
+CLAIM = "See nothing.html."
 ANSWER = "index.html is made."
+DIFF = "--- version 1\n+++ version 2\n@@ -1 +1 @@\n-See nothing.html.\n+index.html is made."
 COMMIT = "3f786850e387550fdab836ed7e6dc881de23001b"
 T = 1_760_000_000.0
 
@@ -110,18 +112,33 @@ BODIES: tuple[ev.Body, ...] = (
         version=1,
         turn=1,
         kind="final",
+        source="model",
+        text=ev.text_ref(CLAIM),
+        inputs=("page-index",),
+        adopted=False,
+        reason="it names files that are not there: nothing.html",
+        prompt_name="synthesis/final",
+        prompt_version="a3f1c2d4e5b6",
+    ),
+    ev.SynthesisMade(
+        version=2,
+        turn=1,
+        kind="final",
         source="rules",
         text=ev.text_ref(ANSWER),
+        inputs=("page-index",),
         adopted=True,
-        reason="The only version.",
+        reason="made by rules",
+        previous=1,
+        diff=ev.text_ref(DIFF),
     ),
     ev.RunEnded(outcome="succeeded", reason="Every file that the goal named is there."),
 )
 LAST_SEQ = 1 + len(BODIES)
+TEXTS = (PROMPT, RAW, PAGE, PLAN, CLAIM, ANSWER, DIFF, "<!doc")
 
 
 async def bake(backend: LocalBackend, run_id: str, upto: int = len(BODIES)) -> None:
     """Record the first `upto` events after `run.submitted`."""
-    texts = (PROMPT, RAW, PAGE, PLAN, ANSWER, "<!doc")
     if upto:
-        await backend.record(run_id, *BODIES[:upto], texts=texts)
+        await backend.record(run_id, *BODIES[:upto], texts=TEXTS)

@@ -145,7 +145,7 @@ class TestLive:
                     await backend.record(
                         run_id,
                         bakery.BODIES[upto],
-                        texts=(bakery.PROMPT, bakery.RAW, bakery.PAGE, bakery.PLAN, bakery.ANSWER),
+                        texts=bakery.TEXTS,
                     )
                 async for chunk in chunks:
                     text += chunk

@@ -102,7 +102,13 @@ async def test_a_run_says_where_it_stands(http: httpx.AsyncClient, backend: Loca
     assert ended["last_seq"] == bakery.LAST_SEQ
     assert ended["output_tokens"] == 440
     assert ended["calls"] == {"succeeded": 1, "published": 1, "skipped": 1}
-    assert [s["text"] for s in ended["syntheses"]] == [bakery.ANSWER]
+    claimed, listed = ended["syntheses"]
+    assert (claimed["text"], claimed["adopted"]) == (bakery.CLAIM, False)
+    assert "nothing.html" in claimed["reason"]
+    assert (claimed["prompt_name"], claimed["diff"]) == ("synthesis/final", None)
+    assert (listed["text"], listed["adopted"]) == (bakery.ANSWER, True)
+    assert (listed["previous"], listed["diff"]) == (1, bakery.DIFF)
+    assert listed["inputs"] == ["page-index"]
 
 
 async def test_a_cancelled_run_stays_as_it_is(http: httpx.AsyncClient) -> None:
