@@ -99,7 +99,7 @@ TEXTS: dict[Cause, CauseText] = {
     ),
     Cause.BUDGET_MONEY: CauseText(
         "The pools that have a price used up the run's money.",
-        "Raise budgets.money, or move an alias to a pool without price_per_million_tokens.",
+        "Raise budgets.money, or move an alias to a pool without a price.",
     ),
     Cause.BUDGET_OTHER: CauseText(
         "A budget of the run is used up.", "Raise the budget that the run's reason names."

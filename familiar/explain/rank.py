@@ -69,7 +69,6 @@ def _ranked(group: _Group, story: Story) -> RankedCause:
     best = findings[0]
     text = TEXTS[group.cause]
     general = (_filled(text.change, best, story),) if text.change else ()
-    changes = dict.fromkeys(change for finding in findings for change in finding.change)
     names = [_name(finding) for finding in findings if finding.call is not None]
     where = ", ".join(dict.fromkeys(names[:MOST_NAMED]))
     on = f" on {best.replica}" if best.replica else f" in pool {best.pool}" if best.pool else ""
@@ -82,7 +81,7 @@ def _ranked(group: _Group, story: Story) -> RankedCause:
         calls=tuple(dict.fromkeys(names)),
         evidence=_evidence(findings),
         ruled_out=_ruled_out(findings, group.cause),
-        change=tuple(changes) or general,
+        change=best.change or general,
         contradicts=tuple(
             f"{_name(finding)} was recorded as {finding.claimed}; the evidence says "
             f"{finding.cause}."

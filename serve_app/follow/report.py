@@ -268,6 +268,7 @@ def _print_next(report: Report, console: Console, hints: Hints) -> None:
         ("its history", f"git -C {workspace} log --stat"),
         ("its log", hints.command(f"log {run.run_id}")),
         ("its calls", hints.command(f"calls {run.run_id}")),
+        ("why", hints.command(f"explain {run.run_id}")),
         ("this again", hints.command(f"show {run.run_id}")),
         ("go on", hints.command(f"run --session {run.session_id} 'what to change'")),
         ("read from", hints.where),

@@ -143,7 +143,7 @@ def oversized(story: Story, tried: Try) -> Finding | None:
         ),
         saw(
             f"What fits: ({deadline:g} s - {first:.2f} s to the first token) x {rate:.1f} tokens/s "
-            f"= {fits:.0f} tokens{_asked(tried, rate, first)}.",
+            f"= {fits:.0f} tokens{_asked(tried, rate, first)}{_expected(tried)}.",
             tried,
             fits_tokens=round(fits),
             max_tokens=tried.number("max_tokens"),
@@ -157,6 +157,12 @@ def oversized(story: Story, tried: Try) -> Finding | None:
         ),
         change=(_smaller(alias, fits), f"Or raise aliases.{alias}.deadline_s, {deadline:g} now."),
     )
+
+
+def _expected(tried: Try) -> str:
+    """The estimate that recovery made from what the call was asked."""
+    expected = None if tried.recovery is None else tried.recovery.evidence.get("tokens_expected")
+    return f"; about {expected} tokens are expected of it" if isinstance(expected, int) else ""
 
 
 def _smaller(alias: str, fits: float) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from familiar import event as ev
 from familiar.errors import FailureClass as F
+from familiar.explain import explain as diagnosis
 from familiar.explain.cause import ORDER, TEXTS, Cause
 from familiar.explain.explain import explain
 from familiar.explain.explanation import Explanation, RankedCause
@@ -248,6 +251,12 @@ def test_every_event_number_that_is_named_exists(history: History) -> None:
 def test_every_cause_has_its_words_and_its_place() -> None:
     assert set(TEXTS) == set(Cause) == set(ORDER)
     assert {failure.value for failure in F} - {cause.value for cause in Cause} <= {"call_refused"}
+
+
+def test_the_readme_lists_every_cause() -> None:
+    readme = Path(diagnosis.__file__).with_name("README.md").read_text(encoding="utf-8")
+    table = readme.split("## Causes")[1].split("## What is ruled out")[0]
+    assert set(re.findall(r"`([a-z_]+)`(?=[^|\n]*\|)", table)) >= {cause.value for cause in Cause}
 
 
 def test_nothing_is_explained_from_no_events() -> None:
