@@ -64,7 +64,7 @@ class Source:
     how many tokens/s does one call usually get (None: not known yet)."""
 
     producing: Callable[[], bool] = lambda: False
-    usual_tokens_per_s: float | None = None
+    usual_tokens_per_s: Callable[[], float | None] = lambda: None
 
 
 async def carry_out(
@@ -248,7 +248,7 @@ class _Carrier:
         now, p, limits, key = time.monotonic(), self.progress, self.order.deadlines, self.order.key
         elapsed = now - p.started
         rate = p.tokens_per_s(now)
-        usual = self.source.usual_tokens_per_s
+        usual = self.source.usual_tokens_per_s()
         if p.last_token is None or p.first_token is None:
             busy = self.source.producing()
             kind = FailureClass.BACKEND_SLOW if busy else FailureClass.BACKEND_STALLED

@@ -48,6 +48,7 @@ def ensure_deployment(config: Config) -> Any:
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=4096,
+            enable_task_events=False,
             **_on(config.cluster.orchestrator_node),
         )
         .remote(config, fingerprint)

@@ -230,6 +230,8 @@ class Supervisor:
                 max_restarts=0,
                 max_task_retries=0,
                 max_concurrency=4096,
+                # Our own events say more, and Ray would keep two for each message.
+                enable_task_events=False,
                 get_if_exists=True,
                 **self.placement.options(),
             )

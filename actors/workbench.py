@@ -196,10 +196,12 @@ class Workbench:
         self, order: CallOrder, stream: StreamOf, source_name: str, producing: Callable[[], bool]
     ) -> _Try:
         progress = Progress()
-        usual = self._usual.setdefault(source_name, _Usual())
+        usual = self._usual.get(source_name)
+        if usual is None:
+            usual = self._usual[source_name] = _Usual()
         writes = order.mode == "output_file" and order.workspace
         workspace = Workspace(order.workspace) if writes else None
-        source = Source(producing, usual.per_s())
+        source = Source(producing, usual.per_s)
 
         async def work() -> CallOutcome:
             outcome = await carry_out(order, stream(order), workspace, progress, source)

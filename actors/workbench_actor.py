@@ -104,6 +104,7 @@ def get_workbench(namespace: str, fingerprint: str) -> Any:
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=4096,
+            enable_task_events=False,
             scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
         )
         .remote(fingerprint=fingerprint)

@@ -320,7 +320,7 @@ async def test_silence_after_tokens_is_a_stall_with_the_tokens_as_evidence() -> 
 
 async def test_tokens_that_flow_at_the_deadline_make_the_call_oversized() -> None:
     script = {"rates": {"tokens_per_s": 200}, "answer": {"tokens": 100_000}}
-    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=190.0))
+    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=lambda: 190.0))
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
     evidence = outcome.failure.evidence
@@ -331,7 +331,7 @@ async def test_tokens_that_flow_at_the_deadline_make_the_call_oversized() -> Non
 
 async def test_far_below_the_usual_rate_the_backend_is_slow() -> None:
     script = {"rates": {"tokens_per_s": 50}, "answer": {"tokens": 100_000}}
-    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=2000.0))
+    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=lambda: 2000.0))
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.BACKEND_SLOW
     assert outcome.failure.evidence["usual_tokens_per_s"] == 2000.0
