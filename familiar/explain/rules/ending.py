@@ -54,7 +54,16 @@ def budget(story: Story) -> Iterator[Finding]:
         likelihood=SURE,
         evidence=(*evidence, _used(story), *_spenders(story)),
         lost_s=story.seconds,
-        decisive=True,
+        decisive=cause is not Cause.BUDGET_TURNS or not _lost_in_last_turn(story),
+    )
+
+
+def _lost_in_last_turn(story: Story) -> bool:
+    """Whether calls of the last turn were lost: then that is why another turn was wanted."""
+    last = story.turns[-1] if story.turns else 0
+    return any(
+        story.planned_turn.get(tried.call) == last and not story.recovered(tried)
+        for tried in story.failed_tries
     )
 
 

@@ -167,6 +167,8 @@ def test_a_spent_budget_is_first_with_what_was_counted(
 ) -> None:
     history.add(ev.BudgetReached(budget="turns", limit=9, used=8, soft=True))
     history.bad("w", F.BACKEND_UNREACHABLE, probe="failed")
+    history.plan(call("x"), turn=2, more=True)
+    history.good("x")
     seq = history.add(ev.BudgetReached(budget=name, limit=9, used=9, soft=False))
     history.fail(F.BUDGET_EXHAUSTED, f"the budget budgets.{name} is used up (9 of 9)")
     found = explain(history.events)
@@ -174,8 +176,17 @@ def test_a_spent_budget_is_first_with_what_was_counted(
     reached = next(e for e in first(found).evidence if e.events == (seq,))
     assert reached.figures == {"limit": 9, "used": 9}
     counted = next(e for e in first(found).evidence if e.says.startswith("Counted"))
-    assert counted.figures["model_calls"] == 5
+    assert counted.figures["model_calls"] == 7
     assert Cause.BACKEND_DIED in {also.cause for also in found.causes[1:]}
+
+
+def test_turns_that_are_used_up_by_a_lost_call_are_not_the_cause(history: History) -> None:
+    history.bad("w", F.BACKEND_UNREACHABLE, probe="failed")
+    history.add(ev.BudgetReached(budget="turns", limit=1, used=1, soft=False))
+    history.fail(F.BUDGET_EXHAUSTED, "the budget budgets.turns is used up (1 of 1)")
+    found = explain(history.events)
+    assert found.cause is Cause.BACKEND_DIED
+    assert Cause.BUDGET_TURNS in {also.cause for also in found.causes[1:]}
 
 
 @pytest.mark.parametrize(
