@@ -331,7 +331,9 @@ async def test_tokens_that_flow_at_the_deadline_make_the_call_oversized() -> Non
 
 async def test_far_below_the_usual_rate_the_backend_is_slow() -> None:
     script = {"rates": {"tokens_per_s": 50}, "answer": {"tokens": 100_000}}
-    outcome = await failed(script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=lambda: 2000.0))
+    outcome = await failed(
+        script, Deadlines(30, 30, 0.4), Source(usual_tokens_per_s=lambda: 2000.0)
+    )
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.BACKEND_SLOW
     assert outcome.failure.evidence["usual_tokens_per_s"] == 2000.0
