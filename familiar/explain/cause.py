@@ -8,8 +8,8 @@ file has the same list with the evidence that each needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Cause(StrEnum):
@@ -61,8 +61,7 @@ ORDER: dict[Cause, int] = {cause: place for place, cause in enumerate(Cause)}
 """The place of each cause in the list."""
 
 
-@dataclass(frozen=True, slots=True)
-class CauseText:
+class CauseText(NamedTuple):
     """`says` is the cause in one sentence, `change` what a person can do about it in general."""
 
     says: str

@@ -23,7 +23,7 @@ MOST_NAMED = 8
 _PLACE = re.compile(r"\b(?:POOL|ALIAS|RUN|SESSION|CALL)\b")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Group:
     """All findings of one cause. `chief` are those that are the best reading of their try."""
 

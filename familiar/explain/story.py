@@ -10,6 +10,7 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from familiar import event as ev
 
@@ -21,7 +22,7 @@ MOST_FAILURES = 20
 """How many failures of one replica are looked at for its outages."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Try:
     """One try of a call, from its dispatch to its end. `*_seq` are event numbers, 0 for none."""
 
@@ -128,8 +129,7 @@ class Try:
         return found if isinstance(found, str) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanNote:
+class PlanNote(NamedTuple):
     """One plan of the orchestrator or the rules planner, accepted or rejected."""
 
     seq: int
@@ -137,7 +137,7 @@ class PlanNote:
     body: ev.PlanAccepted | ev.PlanRejected
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Served:
     """The successful tries of one replica or pool by the time they ended."""
 
@@ -154,7 +154,7 @@ class _Served:
         return self._median[1]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Story:
     """One run. Made by `read_story`."""
 

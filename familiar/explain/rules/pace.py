@@ -179,9 +179,8 @@ def _struck(tried: Try) -> bool:
 
 
 def _long_silence(silent: float, stall: float | None, tried: Try) -> bool:
-    if was_flowing(tried):
-        return False
-    return silent > 0.5 * tried.seconds or (stall is not None and silent > 0.5 * stall)
+    long = silent > 0.5 * tried.seconds or (stall is not None and silent > 0.5 * stall)
+    return long and not was_flowing(tried)
 
 
 def _others_flowed(story: Story, tried: Try) -> bool:
@@ -195,6 +194,5 @@ def _others_flowed(story: Story, tried: Try) -> bool:
 
 def _asked(tried: Try, rate: float, first: float) -> str:
     most = tried.number("max_tokens")
-    if most is None or rate <= 0:
-        return ""
-    return f"; the {most:.0f} it may write would take {first + most / rate:.1f} s"
+    would = 0.0 if most is None else first + most / rate
+    return "" if most is None else f"; the {most:.0f} it may write would take {would:.1f} s"
