@@ -113,7 +113,12 @@ class Dispatcher:
             f"{waiting.key} waited {waited:.1f} s for a slot of pool {pool}; alias {waiting.alias} "
             f"allows {self._deadlines[waiting.alias]:g} s.",
             failure_class=FailureClass.QUEUE_TIMEOUT,
-            evidence={"pool": pool, "waited_s": round(waited, 3), "queued": self.queued(pool)},
+            evidence={
+                "pool": pool,
+                "waited_s": round(waited, 3),
+                "queued": self.queued(pool),
+                "ready_slots": self._scheduler.ready_slots(pool),
+            },
             remedy="Add replicas or slots, or plan fewer calls at once.",
         )
 

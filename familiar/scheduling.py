@@ -102,6 +102,10 @@ class Scheduler:
         """Calls that waited longer than their alias allows; `deadlines` in seconds by alias."""
         return [w for w in self._waiting.values() if now - w.queued_at > deadlines[w.alias]]
 
+    def ready_slots(self, pool: str) -> int:
+        """Slots of the replicas that can take calls now, taken ones included."""
+        return sum(r.slots for r in self._replicas.get(pool, {}).values() if r.ready)
+
     def queued(self, pool: str) -> int:
         return sum(1 for w in self._waiting.values() if self._aliases[w.alias].pool == pool)
 

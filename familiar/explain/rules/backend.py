@@ -125,6 +125,10 @@ def cut(story: Story, tried: Try) -> Finding | None:
 
 def unreachable(story: Story, tried: Try) -> Finding | None:
     """Nothing came and nobody answered: the last word when nothing finer can be said."""
+    if tried.number("ready_slots") == 0:
+        waited = tried.number("waited_s") or 0.0
+        says = f"For {waited:.1f} s no replica of pool {tried.pool} was ready to take it."
+        return found(Cause.BACKEND_UNREACHABLE, SURE, story, tried, saw(says, tried))
     if not _lost(tried):
         return None
     never = tried.evidence("started") is False

@@ -18,6 +18,8 @@ def queue_timeout(story: Story, tried: Try) -> Finding | None:
     """The deadline of the queue struck: how long it waited, who was before it."""
     if tried.failure is None or tried.failure.failure_class is not FailureClass.QUEUE_TIMEOUT:
         return None
+    if tried.number("ready_slots") == 0:
+        return None  # Nobody was there to be waited for: see `backend.unreachable`.
     waited, queued = tried.number("waited_s"), tried.number("queued")
     served = story.served_in(tried.pool, tried.ended_at - (waited or 0.0), tried.ended_at)
     busy = (

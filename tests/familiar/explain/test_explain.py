@@ -180,6 +180,15 @@ def test_a_spent_budget_is_first_with_what_was_counted(
     assert Cause.BACKEND_DIED in {also.cause for also in found.causes[1:]}
 
 
+def test_waiting_for_a_pool_without_a_replica_is_no_full_queue() -> None:
+    history = History()
+    history.plan(call("w"))
+    history.bad("w", F.QUEUE_TIMEOUT, waited_s=2.0, queued=1, ready_slots=0, pool="pool")
+    found = first(failed(history, F.QUEUE_TIMEOUT))
+    assert found.cause is Cause.BACKEND_UNREACHABLE
+    assert found.contradicts
+
+
 def test_turns_that_are_used_up_by_a_lost_call_are_not_the_cause(history: History) -> None:
     history.bad("w", F.BACKEND_UNREACHABLE, probe="failed")
     history.add(ev.BudgetReached(budget="turns", limit=1, used=1, soft=False))
