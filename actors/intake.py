@@ -8,7 +8,6 @@ stack. A session has one open run at a time, because two could write the same fi
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 import time
@@ -17,12 +16,13 @@ from pathlib import Path
 
 from actors.store.queries import Reader
 from actors.store.store import Store
-from familiar.brief import read_messages
 from familiar.config.schema import Config
-from familiar.engine import Message
+from familiar.context.message import StackMessage
+from familiar.context.stack import read_stack
 from familiar.errors import Conflict, InputError
 from familiar.event import Draft, InheritedFile, RunSubmitted, TextRef, text_ref
 from familiar.goal import Goal
+from familiar.prompts.planning import synthesis_message
 from familiar.service import RunReceipt, SubmitRun
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
@@ -130,20 +130,22 @@ class Intake:
         return tuple(newest.values())
 
     def _stack(self, run_id: str, texts: dict[str, str]) -> TextRef | None:
-        """The messages at which the last run of the session stood: its last plan prompt, and the
-        answer."""
+        """The stack at which the last run of the session stood: its last plan prompt, the model's
+        answer to it, and the answer that the run ended with."""
         reader = self._read()
         plans = [row for call in reader.calls(run_id) if call.kind == "plan" for row in call.tries]
         asked = [row for row in plans if row.prompt_sha256 is not None]
         if not asked:
             return None
         last = asked[-1]
-        messages = list(read_messages(reader.text(last.prompt_sha256 or "")))
+        stack = read_stack(reader.text(last.prompt_sha256 or ""))
         if last.raw_sha256 is not None and last.failure_class is None:
-            messages.append(Message("assistant", reader.text(last.raw_sha256)))
-        text = json.dumps(
-            [{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False
-        )
+            stack = stack.push(StackMessage("plan", reader.text(last.raw_sha256)))
+        for synthesis in reader.syntheses(run_id):
+            if synthesis.adopted and synthesis.kind == "final":
+                answer = reader.text(synthesis.text_sha256)
+                stack = stack.push(synthesis_message(answer))
+        text = stack.to_json()
         ref = text_ref(text)
         texts[ref.sha256] = text
         return ref

@@ -35,6 +35,8 @@ from familiar.config.schema import Config
 from familiar.errors import Conflict, FailureClass, StaleEpoch
 from familiar.event import Body, Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
+from familiar.plan.load import PoolLoad
+from familiar.plan.rates import CallRates
 from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun
@@ -58,6 +60,7 @@ class Orchestrator:
         self._recorder: Recorder | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._metrics = Metrics()
+        self._rates = CallRates({name: alias.pool for name, alias in config.aliases.items()})
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     # What the API asks for.
@@ -160,6 +163,9 @@ class Orchestrator:
     def devices(self, replica: str) -> tuple[str, ...]:
         return self._pools.devices(replica)
 
+    def load(self) -> PoolLoad:
+        return self.dispatcher.load(self._rates.by_alias())
+
     async def holder(self, key: CallKey, replica: str) -> str | None:
         return await self._pools.holder(key, replica)
 
@@ -227,6 +233,7 @@ class Orchestrator:
         machine = RunMachine(run_id, self._limits)
         for event in store.events(run_id):
             machine.apply(event)
+            self._rates.see(event, machine.state.calls)
         return machine
 
     async def _recorded(self, performer: Performer, body: Body, texts: Mapping[str, str]) -> None:
@@ -290,6 +297,7 @@ class Orchestrator:
                 continue
             performer.committed(event)
             self._metrics.see(event, performer.machine.state.calls)
+            self._rates.see(event, performer.machine.state.calls)
             if isinstance(event.body, RunEnded):
                 del self._performers[event.run_id]
 

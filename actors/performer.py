@@ -31,7 +31,7 @@ from familiar.plan.judge import judge_plan
 from familiar.plan.rank import upward_ranks
 from familiar.plan.read import PlanWire
 from familiar.plan.rules import decide_by_rules
-from familiar.plan.view import view_turn
+from familiar.plan.view import TurnView, view_turn
 from familiar.run import command as cmd
 from familiar.run import synthesis
 from familiar.run.machine import RunMachine
@@ -59,7 +59,7 @@ class Performer:
         self.goal = goal
         self.config = config
         self._services = services
-        self._briefer = Briefer(config, goal, services.texts)
+        self._briefer = Briefer(config, goal, services.texts, services.load)
         self._tries: dict[CallKey, _Try] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: set[asyncio.Task[None]] = set()
@@ -186,7 +186,7 @@ class Performer:
             case cmd.JudgePlan():
                 await self._judge(command)
             case cmd.PlanByRules():
-                view = view_turn(self.config, self.machine.state, self.goal)
+                view = self._view()
                 self._record(decide_by_rules(view, "the model has no valid plan"))
             case cmd.Synthesize():
                 await self._synthesize(command)
@@ -238,7 +238,8 @@ class Performer:
             reasons=slot.reasons,
             continues=call.follow_up.text if call.follow_up and brief.continue_final else None,
         )
-        self._record(body, {prompt.sha256: prompt_json})
+        before = () if brief.compaction is None else (brief.compaction,)
+        self.record((*before, body), {prompt.sha256: prompt_json})
 
     async def _carry(self, command: cmd.Carry, recovering: bool) -> None:
         call = self.machine.state.calls[command.call]
@@ -259,7 +260,7 @@ class Performer:
         call = self.machine.state.calls[command.call]
         assert call.raw is not None
         answer = await self._services.texts.get(call.raw.sha256)
-        view = view_turn(self.config, self.machine.state, self.goal)
+        view = self._view()
         wire = self.config.aliases[call.planned.alias].wire
         body = await asyncio.to_thread(
             judge_plan,
@@ -341,6 +342,9 @@ class Performer:
                 self._record(body)
 
     # What a call needs.
+
+    def _view(self) -> TurnView:
+        return view_turn(self.config, self.machine.state, self.goal, self._services.load())
 
     async def _brief(self, call: CallState) -> Brief:
         return await self._briefer.brief(call, self.machine.state)

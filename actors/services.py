@@ -15,6 +15,7 @@ from actors.dispatcher import Dispatcher
 from actors.texts import Texts
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.event import Event
+from familiar.plan.load import PoolLoad
 
 
 class Services(Protocol):
@@ -32,6 +33,9 @@ class Services(Protocol):
         database says of it."""
 
     def devices(self, replica: str) -> tuple[str, ...]: ...
+
+    def load(self) -> PoolLoad:
+        """How fast calls usually are and how busy each alias is, over all runs."""
 
     async def holder(self, key: CallKey, replica: str) -> str | None:
         """Who holds a try that an earlier orchestrator sent out to `replica`, if anybody does.

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field, replace
 from familiar.call import DocumentSpec
 from familiar.config.schema import SamplingConfig
 from familiar.engine import Message, OutputGrammar, Sampling
+from familiar.event import StackCompacted
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
+    """`stack_json` is the prompt with the kinds of its messages, where it came from a stack;
+    `compaction` what was done to the stack for it."""
+
     messages: tuple[Message, ...]
     prompt_name: str
     prompt_version: str
@@ -25,16 +29,21 @@ class Brief:
     grammar_name: str | None = None
     document: DocumentSpec = field(default_factory=DocumentSpec)
     continue_final: bool = False
+    stack_json: str | None = None
+    compaction: StackCompacted | None = None
 
     @property
     def prompt_json(self) -> str:
+        if self.stack_json is not None:
+            return self.stack_json
         return json.dumps(
             [{"role": m.role, "content": m.content} for m in self.messages], ensure_ascii=False
         )
 
     def with_prompt(self, prompt_json: str) -> Brief:
         """The same brief with the messages that were recorded."""
-        return replace(self, messages=read_messages(prompt_json))
+        messages = read_messages(prompt_json)
+        return replace(self, messages=messages, stack_json=prompt_json)
 
 
 def read_messages(prompt_json: str) -> tuple[Message, ...]:

@@ -7,6 +7,7 @@
     │   └── Conflict           the request contradicts what is already recorded
     ├── WireError              model output that cannot be read as what was asked for
     ├── PlanError              a plan that reads well and must not run
+    ├── StackError             an operation that a message stack does not allow
     ├── WorkspaceError         a path that leaves the workspace, a full disk, a git failure
     ├── StoreError             the database refused, is read-only, is the wrong one
     │   └── StaleEpoch         a newer orchestrator owns the run
@@ -107,6 +108,10 @@ class PlanError(FamiliarError):
     def __init__(self, message: str, *, problems: tuple[str, ...] = (), remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.problems = problems
+
+
+class StackError(FamiliarError):
+    """An operation that a message stack does not allow, or a recorded prompt that is none."""
 
 
 class WorkspaceError(FamiliarError):

@@ -250,6 +250,19 @@ class FilePublished(_Body):
     commit: str
 
 
+class StackCompacted(_Body):
+    """The message stack was begun anew for a plan prompt. Tokens are estimates; `kept` and
+    `dropped` say how much of each kind of message."""
+
+    type: Literal["stack.compacted"] = "stack.compacted"
+    turn: int
+    reason: str
+    tokens_before: int
+    tokens_after: int
+    kept: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
 class SynthesisMade(_Body):
     """One version of the answer. `diff` is a unified diff from the version `previous`; the prompt
     is that of the model's call, if there was one."""
@@ -285,6 +298,7 @@ Body = Annotated[
     | RecoveryChosen
     | BudgetReached
     | FilePublished
+    | StackCompacted
     | SynthesisMade,
     Field(discriminator="type"),
 ]

@@ -135,6 +135,9 @@ class LogLines:
             case e.FilePublished() as b:
                 yield f"file published path={_quote(b.path)} bytes={b.size}"
                 yield f"sha256={b.sha256[:DIGITS]} commit={b.commit[:DIGITS]}"
+            case e.StackCompacted() as b:
+                yield f"stack compacted tokens={b.tokens_before}->{b.tokens_after}"
+                yield f"reason={_quote(b.reason)} dropped={_quote('; '.join(b.dropped))}"
             case e.SynthesisMade() as b:
                 adopted = "adopted" if b.adopted else "not adopted"
                 yield f"{b.kind} synthesis {b.version} from {b.source}, {adopted}"

@@ -284,6 +284,17 @@ def _file_published(event: e.Event, body: e.FilePublished) -> Iterable[Change]:
     yield w.FILE, (*where, body.sha256, body.size, body.commit)
 
 
+def _stack_compacted(event: e.Event, body: e.StackCompacted) -> Iterable[Change]:
+    tokens = {"tokens_before": body.tokens_before, "tokens_after": body.tokens_after}
+    yield _decision(
+        event,
+        "compacted",
+        _list((body.reason,)),
+        turn=body.turn,
+        detail={**tokens, "kept": body.kept, "dropped": body.dropped},
+    )
+
+
 def _synthesis_made(event: e.Event, body: e.SynthesisMade) -> Iterable[Change]:
     yield (
         w.SYNTHESIS,
@@ -326,5 +337,6 @@ PROJECT: Mapping[type[BaseModel], Projection] = {
     e.RecoveryChosen: _recovery_chosen,
     e.BudgetReached: _budget_reached,
     e.FilePublished: _file_published,
+    e.StackCompacted: _stack_compacted,
     e.SynthesisMade: _synthesis_made,
 }

@@ -13,6 +13,7 @@ unchanged.
 | self_dependency, dependency_cycle | the calls wait for themselves |
 | path_escape | an output_file outside the workspace, or inside the harness's folders |
 | path_collision | two calls write one file, or one writes a file where another needs a folder |
+| unknown_need | `needs` names a file that is neither there nor written by this plan |
 | contract_missing | pages that share parts, without the call that writes them first |
 | empty_prompt | a call that says nothing |
 | no_progress | files are missing and the plan makes none of them, or it has no calls to make |
@@ -34,6 +35,7 @@ from dataclasses import dataclass
 from familiar.event import PlannedCall, Problem
 from familiar.path import planned_path_problem
 from familiar.plan.capacity import capacity_problems
+from familiar.plan.needs import unknown_needs, wait_for_needs
 from familiar.plan.read import ReadPlan
 from familiar.plan.repeat import refused_again, repeat_problems
 from familiar.plan.schema import ID_PATTERN
@@ -65,12 +67,14 @@ def lint(plan: ReadPlan, view: TurnView) -> Linted:
 def _mended(
     calls: tuple[PlannedCall, ...], view: TurnView
 ) -> tuple[tuple[PlannedCall, ...], tuple[Problem, ...]]:
-    """A page of a plan that writes the contract depends on it; saying so is a safe mend."""
+    """A page of a plan that writes the contract depends on it, and a call on the writers of what it
+    needs; saying so is a safe mend."""
+    calls, needed = wait_for_needs(calls)
     writer = next((call for call in calls if call.output_file == CONTRACT_FILE), None)
     if writer is None or not view.shares_parts:
-        return calls, ()
+        return calls, needed
     mended: list[PlannedCall] = []
-    mends: list[Problem] = []
+    mends: list[Problem] = [*needed]
     for call in calls:
         page = call.output_file is not None and view.is_page(call.output_file)
         if not page or call is writer or writer.id in call.depends_on:
@@ -98,6 +102,7 @@ def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) ->
     yield from _identity(calls, view)
     yield from _dependencies(calls, view)
     yield from _paths(calls, view)
+    yield from unknown_needs(calls, view)
     yield from _progress(plan, calls, view)
     yield from repeat_problems(calls, view)
     yield from capacity_problems(calls, view)

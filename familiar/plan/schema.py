@@ -8,11 +8,15 @@ double ids, missing files) is left to `lint`.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from pydantic import JsonValue
 
 from familiar.plan.view import CONTRACT_FILE, TurnView
 
 MAX_PROMPT_CHARS = 2_000
+MAX_NEEDS = 8
 ID_PATTERN = "[a-z][a-z0-9_-]{0,23}"
 
 
@@ -37,6 +41,13 @@ def plan_schema(
         call["output_file"] = {"type": "string", "enum": files}
     elif not view.goal.files:
         call["output_file"] = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_./-]{0,80}$"}
+    readable: list[JsonValue] = [*view.made, *(file for file in files if file not in view.made)]
+    if readable and "output_file" in call:
+        call["needs"] = {
+            "type": "array",
+            "items": {"type": "string", "enum": readable},
+            "maxItems": MAX_NEEDS,
+        }
     return {
         "type": "object",
         "properties": {
@@ -55,3 +66,8 @@ def plan_schema(
         "required": ["continue", "worker_calls"],
         "additionalProperties": False,
     }
+
+
+def schema_json(schema: Mapping[str, JsonValue]) -> str:
+    """The schema as text, the same bytes for the same schema."""
+    return json.dumps(schema, sort_keys=True, separators=(",", ":"))

@@ -131,15 +131,10 @@ class TurnView:
 
 def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_LOAD) -> TurnView:
     """The view of the current turn of `state`."""
-    roles = tuple(
-        _role(name, alias, config)
-        for name, alias in config.aliases.items()
-        if alias.enabled and name != config.orchestrator.alias
-    )
     return TurnView(
         turn=state.turn.number,
         goal=goal,
-        roles=roles,
+        roles=roles_of(config),
         missing=state.missing,
         made=tuple(sorted({*state.files, *state.inherited})),
         earlier=tuple(_earlier(call) for call in state.calls.values() if call.kind == "worker"),
@@ -174,6 +169,15 @@ def _failed_plan(turn: TurnState, state: RunState) -> FailedPlan:
         if record.failure_class in ASKED_TOO_MUCH:
             to_blame.add(name)
     return FailedPlan(turn.number, turn.calls, reasons, frozenset(to_blame), failure)
+
+
+def roles_of(config: Config) -> tuple[Role, ...]:
+    """The aliases that a plan may name."""
+    return tuple(
+        _role(name, alias, config)
+        for name, alias in config.aliases.items()
+        if alias.enabled and name != config.orchestrator.alias
+    )
 
 
 def _role(name: str, alias: AliasConfig, config: Config) -> Role:

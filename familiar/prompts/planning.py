@@ -1,120 +1,184 @@
-"""The messages of a plan call: a frozen system prompt, then an append-only stack.
+"""The messages of a plan's stack, each of one kind, rendered from the files of
+`familiar/prompts/orchestrator`.
 
-Each prompt of a run is the one before, with the model's answer and one new message behind it, so
-that an engine's prefix cache serves everything that was there already. Only when the stack outgrows
-the alias's window is it begun anew, with the goal and where things stand.
+What moves stands in the newest message only (`turn_message`): the files that are missing, how busy
+the roles are, the form of the answer with this turn's tags. Everything else is said once, where it
+happened, and stays.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from pydantic import JsonValue
-
-from familiar.engine import Message
-from familiar.event import Problem
-from familiar.plan.view import CONTRACT_FILE, EarlierCall, Role, TurnView
+from familiar.context.artifact import ArtifactRef
+from familiar.context.message import Fact, StackMessage
+from familiar.event import Problem, text_ref
+from familiar.goal import Goal
+from familiar.plan.view import CONTRACT_FILE, EarlierCall, TurnView
 from familiar.prompts.prompt import load_prompt
 
-CHARS_PER_TOKEN = 3.0
-"""A careful estimate: English prose and JSON have 3.5 to 4.5 characters a token in BPE
-vocabularies."""
 MAX_FAILURE_CHARS = 300
+MAX_ANSWER_CHARS = 600
+MAX_RECALLED_CHARS = 160
+MAX_QUESTIONS = 3
+MAX_ARTIFACTS = 40
 
 
-def build_orchestrator_system_prompt(view: TurnView, name: str = "orchestrator/v2") -> str:
-    """The system prompt for the roles that are enabled. It does not change within a run."""
-    rule = ""
-    if view.shares_parts and len(view.goal.pages) > 1:
-        rule = load_prompt("orchestrator/contract-rule").render(contract_file=CONTRACT_FILE) + "\n"
-    return load_prompt(name).render(
-        contract_rule=rule, roles="\n".join(_role_line(role) for role in view.roles)
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A call that ended: the file it made, by reference, or the head of what it answered."""
+
+    call: EarlierCall
+    artifact: ArtifactRef | None = None
+    answer: str = ""
+
+    @property
+    def line(self) -> str:
+        if self.artifact is not None:
+            return f"- {self.artifact.described}"
+        if self.answer:
+            return f"- {self.call.id} ({self.call.alias}) answered: {_cut(self.answer)}"
+        return call_line(self.call)
+
+    def fact(self, run_id: str) -> Fact:
+        if self.artifact is not None:
+            return Fact(self.artifact.fact.key, f"- {self.artifact.line}")
+        said = f" answered: {_cut(self.answer, MAX_RECALLED_CHARS)}" if self.answer else ""
+        line = f"- {self.call.id} ({self.call.alias}){said}" if said else call_line(self.call)
+        return Fact(f"call:{run_id}:{self.call.id}", line)
+
+
+def goal_message(goal: Goal) -> StackMessage:
+    """What is wanted, in full."""
+    text = goal.text.strip()
+    recalled = Fact(
+        f"goal:{text_ref(text).sha256[:12]}", f"- Earlier goal: {_cut(text, MAX_RECALLED_CHARS)}"
     )
+    return StackMessage("goal", load_prompt("orchestrator/goal").render(goal=text), (recalled,))
 
 
-def first_messages(view: TurnView, name: str = "orchestrator/v2") -> tuple[Message, ...]:
-    """The stack at the start of a run, or where it is begun anew."""
-    text = load_prompt("orchestrator/goal").render(
-        goal=view.goal.text.strip(), state=_state(view), turn=str(view.turn)
+def turn_message(
+    view: TurnView, *, tells_load: bool, again: bool = False, wire: str = ""
+) -> StackMessage:
+    """Where things stand and what is asked for; the newest message of every plan prompt."""
+    state = [*_state(view)]
+    if tells_load and view.roles:
+        state.append(load_prompt("orchestrator/load").render(load=_load(view)))
+    text = load_prompt("orchestrator/turn").render(
+        state="\n".join(state), turn=str(view.turn), again=" again" if again else "", wire=wire
     )
-    system = Message("system", build_orchestrator_system_prompt(view, name))
-    return (system, Message("user", text))
+    return StackMessage("turn", text.strip())
 
 
-def anew(view: TurnView, name: str) -> tuple[Message, ...]:
-    """The stack begun anew in a later turn: the goal, and what the calls so far have made."""
-    start = first_messages(view, name)
-    return start if not view.earlier else (*start[:-1], _joined(start[-1], results_message(view)))
-
-
-def schema_json(schema: Mapping[str, JsonValue]) -> str:
-    """The schema as text, the same bytes for the same schema."""
-    return json.dumps(schema, sort_keys=True, separators=(",", ":"))
-
-
-def goal_message(view: TurnView) -> Message:
-    """A new goal on top of a session's stack."""
-    text = load_prompt("orchestrator/goal").render(
-        goal=view.goal.text.strip(), state=_state(view), turn=str(view.turn)
-    )
-    return Message("user", text)
-
-
-def results_message(view: TurnView) -> Message:
-    """What the calls of earlier turns made, at the head of a later turn."""
+def results_message(turn: int, results: Sequence[Result], run_id: str) -> StackMessage:
+    """What the calls of a turn made, or why they failed."""
     text = load_prompt("orchestrator/results").render(
-        results="\n".join(call_line(call) for call in view.earlier) or "none",
-        state=_state(view),
-        turn=str(view.turn),
+        turn=str(turn), results="\n".join(result.line for result in results) or "none"
     )
-    return Message("user", text)
+    return StackMessage("results", text, tuple(result.fact(run_id) for result in results))
 
 
-def rejected_message(view: TurnView, problems: Sequence[Problem]) -> Message:
+def rejected_message(problems: Sequence[Problem]) -> StackMessage:
     """Why the plan before was refused."""
     text = load_prompt("orchestrator/rejected").render(
-        problems="\n".join(f"- {problem.message}" for problem in problems),
-        state=_state(view),
-        turn=str(view.turn),
+        problems="\n".join(f"- {problem.message}" for problem in problems)
     )
-    return Message("user", text)
+    return StackMessage("rejected", text)
 
 
-def fits(messages: Sequence[Message], *, window_tokens: int) -> bool:
-    """Whether the stack is safely within `window_tokens`, by the estimate above."""
-    return sum(len(message.content) for message in messages) / CHARS_PER_TOKEN < window_tokens
+def contract_message(contract: ArtifactRef) -> StackMessage:
+    text = load_prompt("orchestrator/contract").render(contract=contract.described)
+    return StackMessage("contract", text)
+
+
+def artifacts_message(artifacts: Sequence[ArtifactRef]) -> StackMessage:
+    """Files of earlier runs that nothing on the stack speaks of, by reference."""
+    named = [f"- {artifact.described}" for artifact in artifacts[:MAX_ARTIFACTS]]
+    if len(artifacts) > MAX_ARTIFACTS:
+        named.append(f"- and {len(artifacts) - MAX_ARTIFACTS} more")
+    text = load_prompt("orchestrator/artifacts").render(artifacts="\n".join(named))
+    facts = (Fact(artifact.fact.key, f"- {artifact.line}") for artifact in artifacts)
+    return StackMessage("artifact", text, tuple(facts))
+
+
+def rules_planned_message(turn: int, reason: str) -> StackMessage:
+    text = load_prompt("orchestrator/rules-planned").render(turn=str(turn), reason=reason)
+    return StackMessage("decision", text)
+
+
+def mended_message(turn: int, mends: Sequence[Problem]) -> StackMessage:
+    changes = "\n".join(f"- {mend.message}" for mend in mends)
+    text = load_prompt("orchestrator/mended").render(turn=str(turn), mends=changes)
+    return StackMessage("decision", text)
+
+
+def wrong_message(problem: str) -> StackMessage:
+    """What was wrong with an answer that could not be read to its end."""
+    return StackMessage("rejected", load_prompt("recovery/again").render(problem=problem))
+
+
+def question_messages(call: EarlierCall, answer: str) -> Iterable[StackMessage]:
+    """What a worker asks in its answer: lines that end in a question mark, the first few."""
+    lines = (line.strip(" -*#>\t") for line in answer.splitlines())
+    asked = [line for line in lines if line.endswith("?") and len(line) > 1]
+    prompt = load_prompt("orchestrator/question")
+    for question in asked[:MAX_QUESTIONS]:
+        text = prompt.render(
+            call=call.id, alias=call.alias, question=_cut(question, MAX_FAILURE_CHARS)
+        )
+        yield StackMessage("question", text)
+
+
+def synthesis_message(answer: str) -> StackMessage:
+    """The answer that the run before ended with."""
+    text = load_prompt("orchestrator/answered").render(answer=_cut(answer))
+    recalled = _cut(answer, MAX_RECALLED_CHARS)
+    fact = Fact(f"answer:{text_ref(answer).sha256[:12]}", f"- Its answer: {recalled}")
+    return StackMessage("synthesis", text, (fact,))
+
+
+def summarise(facts: Sequence[str]) -> str:
+    """The text of a summary."""
+    return load_prompt("orchestrator/summary").render(facts="\n".join(facts))
 
 
 def call_line(call: EarlierCall) -> str:
     """One call in one line: id, role, what it made or why it failed."""
-    made = f" made {call.output_file}" if call.output_file and call.status == "done" else ""
+    wrote = call.output_file
+    made = f" made {wrote}" if wrote and call.status == "done" else ""
+    wanted = f", {wrote}" if wrote and call.status != "done" else ""
     why = f": {call.failure[:MAX_FAILURE_CHARS]}" if call.failure else ""
     advice = f". To do: {call.advice}" if call.advice else ""
-    return f"- {call.id} ({call.alias}) {call.status}{made}{why}{advice}"
+    return f"- {call.id} ({call.alias}) {call.status}{made}{wanted}{why}{advice}"
 
 
-def _joined(first: Message, second: Message) -> Message:
-    return Message(first.role, f"{first.content}\n\n{second.content}")
+def _cut(text: str, limit: int = MAX_ANSWER_CHARS) -> str:
+    flat = " ".join(text[: limit * 2].split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
 
 
-def _role_line(role: Role) -> str:
-    about = f": {role.description}" if role.description else ""
-    writes = "writes one file" if role.mode == "output_file" else "answers in text"
-    return (
-        f"- {role.alias}{about} ({writes}, {role.parallel} at once, {role.deadline_s:g} s a call, "
-        f"at most {role.max_tokens} tokens)"
+def _load(view: TurnView) -> str:
+    load = view.load
+    return "; ".join(
+        f"{role.alias} {load.running.get(role.alias, 0)} of {role.parallel} busy, "
+        f"{load.waiting.get(role.alias, 0)} waiting, "
+        + (
+            f"{load.rates[role.alias]:.3g} tokens/s a call"
+            if role.alias in load.rates
+            else "not measured yet"
+        )
+        for role in view.roles
     )
 
 
-def _state(view: TurnView) -> str:
-    made = [name for name in view.made if name != CONTRACT_FILE]
+def _state(view: TurnView) -> list[str]:
+    made = sum(1 for name in view.made if name != CONTRACT_FILE)
     lines = []
     if view.missing:
         lines.append(f"Files still to be written: {', '.join(view.missing)}.")
     if made:
-        lines.append(f"Files that are there: {', '.join(made)}.")
+        lines.append(f"Files that are there: {made}.")
     if view.shares_parts and CONTRACT_FILE in view.made:
         lines.append("The shared parts are there.")
-    lines += view.notices
-    return "\n".join(lines)
+    return [*lines, *view.notices]

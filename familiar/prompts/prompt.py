@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,9 +27,13 @@ class Prompt:
     version: str
     text: str
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        return frozenset(_PLACEHOLDER.findall(self.text))
+
     def render(self, **values: str) -> str:
         """Fill every placeholder. Raises `ConfigError` when the names do not match exactly."""
-        wanted = set(_PLACEHOLDER.findall(self.text))
+        wanted = self.placeholders
         if wanted != set(values):
             missing, unknown = sorted(wanted - set(values)), sorted(set(values) - wanted)
             raise ConfigError(
@@ -36,6 +41,22 @@ class Prompt:
                 where=self.name,
             )
         return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A text made of several prompt files, under the name of the leading one."""
+
+    name: str
+    version: str
+    text: str
+
+
+def composed_version(parts: Iterable[Prompt]) -> str:
+    """12 hex digits over the names and contents of all parts: it changes when any of them does.
+    Values that are rendered into them are not covered."""
+    named = sorted({f"{part.name} {part.version}" for part in parts})
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:12]
 
 
 @cache

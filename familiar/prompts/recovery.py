@@ -26,9 +26,13 @@ def asked_again(messages: tuple[Message, ...], answer: str, problem: str) -> tup
     templates want the two sides to take turns."""
     said = load_prompt("recovery/again").render(problem=problem)
     if answer.strip():
-        cut = answer if len(answer) <= MAX_ANSWER_CHARS else answer[:MAX_ANSWER_CHARS] + CUT
-        return (*messages, Message("assistant", cut), Message("user", said))
+        return (*messages, Message("assistant", head(answer)), Message("user", said))
     if messages and messages[-1].role == "user":
         last = messages[-1]
         return (*messages[:-1], Message("user", f"{last.content}\n\n{said}"))
     return (*messages, Message("user", said))
+
+
+def head(answer: str) -> str:
+    """As much of an answer as is shown again."""
+    return answer if len(answer) <= MAX_ANSWER_CHARS else answer[:MAX_ANSWER_CHARS] + CUT

@@ -1,10 +1,11 @@
 """The brief of a worker call: what the plan asks, what the goal says about the file, what it
 depends on.
 
-A worker sees no more than it needs. What it depends on is handed on in full while that fits into
-half of the context, and cut evenly beyond that, with a mark where something was left out. A page
-under a contract is asked for its slot only; the shared parts are spliced by the harness and cost no
-token.
+A worker sees no more than it needs. A file that it depends on is handed on by reference (path,
+hash, size, outline); the files that the plan says it needs, and the answers of calls that wrote no
+file, are handed on in full while that fits into half of the role's window, and cut evenly beyond
+that, with a mark where something was left out. A page under a contract is asked for its slot only;
+the shared parts are spliced by the harness and cost no token.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from dataclasses import dataclass
 from familiar.brief import Brief, sampling_of
 from familiar.call import DocumentSpec
 from familiar.config.schema import AliasConfig, Config
+from familiar.context.artifact import ArtifactRef
+from familiar.context.tokens import CHARS_PER_TOKEN, window_of
 from familiar.engine import Message
 from familiar.event import PlannedCall
 from familiar.goal import Goal
-from familiar.prompts.planning import CHARS_PER_TOKEN
-from familiar.prompts.prompt import Prompt, has_prompt, load_prompt
+from familiar.prompts.prompt import Prompt, composed_version, has_prompt, load_prompt
 from familiar.prompts.slot import slot_for
 
 MAX_ABOUT_CHARS = 4_000
@@ -28,7 +30,7 @@ CUT = "\n[… left out …]\n"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something a call depends on: a file's path or a call's id, and its text."""
+    """Something that is handed on in full: a file's path or a call's id, and its text."""
 
     name: str
     text: str
@@ -39,7 +41,7 @@ def brief_worker(
     *,
     config: Config,
     goal: Goal,
-    sources: Sequence[Source],
+    sources: Sequence[Source | ArtifactRef],
     contract_text: str | None,
     attempt: int,
 ) -> Brief:
@@ -50,13 +52,13 @@ def brief_worker(
     if config.contract.kind == "html-page":
         slot = slot_for(call, config.contract, goal, contract_text)
     if slot is None:
-        user, prompt = _plain_task(call, config, alias, goal, sources), system
+        user, prompt, parts = _plain_task(call, config, alias, goal, sources), system, _parts(call)
     else:
-        user, prompt = slot.text, slot.prompt
+        user, prompt, parts = slot.text, slot.prompt, [slot.prompt]
     return Brief(
         messages=(Message("system", system.text), Message("user", user)),
         prompt_name=prompt.name,
-        prompt_version=prompt.version,
+        prompt_version=composed_version([system, *parts]),
         sampling=sampling_of(alias.sampling, attempt=attempt),
         grammar=None if slot is None else slot.grammar,
         grammar_name=None if slot is None else slot.grammar_name,
@@ -75,12 +77,18 @@ def _plain_document(call: PlannedCall) -> DocumentSpec:
     return DocumentSpec(kind="raw" if call.output_file is None else "document")
 
 
+def _parts(call: PlannedCall) -> list[Prompt]:
+    """The files that a task without a slot is rendered from."""
+    form = "worker/text" if call.output_file is None else "worker/file"
+    return [load_prompt("worker/call"), load_prompt(form)]
+
+
 def _plain_task(
     call: PlannedCall,
     config: Config,
     alias: AliasConfig,
     goal: Goal,
-    sources: Sequence[Source],
+    sources: Sequence[Source | ArtifactRef],
 ) -> str:
     user = load_prompt("worker/call").render(
         task=call.prompt.strip(),
@@ -104,12 +112,17 @@ def _about(call: PlannedCall, goal: Goal) -> str:
     return f"\nThe goal says:\n{text[:MAX_ABOUT_CHARS]}\n"
 
 
-def _sources(sources: Sequence[Source], config: Config, alias: AliasConfig) -> str:
+def _sources(sources: Sequence[Source | ArtifactRef], config: Config, alias: AliasConfig) -> str:
     if not sources:
         return ""
-    context = config.pools[alias.pool].context_length - alias.sampling.max_tokens
-    share = int(max(context, 256) * CHARS_PER_TOKEN / 2 / len(sources))
-    parts = [f"--- {source.name} ---\n{_cut(source.text, share)}" for source in sources]
+    full = sum(isinstance(source, Source) for source in sources)
+    share = int(window_of(alias, config) * CHARS_PER_TOKEN / 2 / max(full, 1))
+    parts = [
+        f"--- {source.name} ---\n{_cut(source.text, share)}"
+        if isinstance(source, Source)
+        else f"--- {source.described}"
+        for source in sources
+    ]
     return "\nWhat this depends on:\n" + "\n".join(parts) + "\n"
 
 

@@ -163,6 +163,7 @@ class RunMachine:
         self._due.answered(PlanByRules(body.turn))
         turn.planner, turn.continue_ = body.planner, body.continue_
         turn.calls, turn.open_calls = body.calls, len(body.calls)
+        turn.mends = body.mends
         for planned in body.calls:
             self._add_call(planned, "worker", queue=False)
         for planned in body.calls:
@@ -223,7 +224,7 @@ class RunMachine:
         call.prompt_name, call.prompt_version = body.prompt_name, body.prompt_version
         self._due.do(Carry(call.id, body.attempt))
 
-    def _on_adopted(self, body: ev.CallAdopted) -> None:
+    def _on_noted(self, body: ev.CallAdopted | ev.StackCompacted) -> None:
         """A note for the reader of the history; the state does not change."""
 
     def _on_succeeded(self, body: ev.CallSucceeded) -> None:
@@ -385,12 +386,13 @@ _HANDLERS: Mapping[type, Callable[[RunMachine, Any], None]] = {
     ev.PlanRejected: RunMachine._on_plan_rejected,
     ev.PlannerChosen: RunMachine._on_planner_chosen,
     ev.CallDispatched: RunMachine._on_dispatched,
-    ev.CallAdopted: RunMachine._on_adopted,
+    ev.CallAdopted: RunMachine._on_noted,
     ev.CallSucceeded: RunMachine._on_succeeded,
     ev.CallFailed: RunMachine._on_failed,
     ev.CallSkipped: RunMachine._on_skipped,
     ev.RecoveryChosen: RunMachine._on_recovery_chosen,
     ev.BudgetReached: RunMachine._on_budget_reached,
     ev.FilePublished: RunMachine._on_published,
+    ev.StackCompacted: RunMachine._on_noted,
     ev.SynthesisMade: RunMachine._on_synthesis,
 }

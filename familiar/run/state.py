@@ -93,6 +93,7 @@ class TurnState:
     rejected: int = 0
     problems: tuple[Problem, ...] = ()
     calls: tuple[PlannedCall, ...] = ()
+    mends: tuple[Problem, ...] = ()
     open_calls: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)

@@ -85,6 +85,8 @@ def _said(event: Event) -> str:
             return f"budget {b.budget} {end}: {b.used:g} of {b.limit:g}"
         case e.FilePublished() as b:
             return f"{b.path} is there, {b.size} bytes"
+        case e.StackCompacted() as b:
+            return f"message stack compacted, {b.tokens_before} → {b.tokens_after} tokens"
         case e.SynthesisMade() as b:
             return f"{b.kind} answer {b.version} by {b.source}" + (
                 "" if b.adopted else f" (not adopted: {b.reason})"

@@ -295,6 +295,15 @@ def bodies() -> st.SearchStrategy[e.Body]:
             commit=st.just("cd" * 20),
         ),
         st.builds(
+            e.StackCompacted,
+            turn=_turn,
+            reason=_words,
+            tokens_before=st.integers(0, 10**6),
+            tokens_after=st.integers(0, 10**6),
+            kept=_reasons,
+            dropped=_reasons,
+        ),
+        st.builds(
             e.SynthesisMade,
             version=st.integers(1, 3),
             turn=_turn,

@@ -1,14 +1,11 @@
-"""Prompts are strict files; a plan's prompts grow by appending."""
+"""Prompts are strict files, and their versions cover all that they are made of."""
 
 from __future__ import annotations
 
 import pytest
 
 from familiar.errors import ConfigError
-from familiar.event import Problem
-from familiar.prompts import planning
-from familiar.prompts.prompt import load_prompt
-from tests.familiar.plan.views import view
+from familiar.prompts.prompt import Prompt, composed_version, load_prompt
 
 
 def test_a_prompt_renders_only_with_exactly_its_placeholders() -> None:
@@ -30,30 +27,10 @@ def test_values_are_not_rendered_again() -> None:
     assert load_prompt("worker/file").render(file="{file}").count("{file}") == 1
 
 
-def test_the_system_prompt_names_every_role_with_its_limits() -> None:
-    text = planning.build_orchestrator_system_prompt(view())
-    assert "naughty: the naughty" in text
-    assert "2 at once" in text
-    assert "300 s a call" in text
-    assert "contract.html" in text
-
-
-def test_the_contract_rule_stands_only_where_pages_share_parts() -> None:
-    assert "contract.html" not in planning.build_orchestrator_system_prompt(
-        view(shares_parts=False)
-    )
-
-
-def test_a_refusal_says_every_problem() -> None:
-    problems = [Problem(code="a", message="First."), Problem(code="b", message="Second.")]
-    text = planning.rejected_message(view(), problems).content
-    assert "- First." in text
-    assert "- Second." in text
-
-
-def test_a_stack_that_outgrows_its_window_is_begun_anew_with_the_goal() -> None:
-    messages = planning.first_messages(view())
-    assert planning.fits(messages, window_tokens=4_000)
-    assert not planning.fits(messages * 50, window_tokens=4_000)
-    anew = planning.anew(view(turn=2), "orchestrator/v2")
-    assert "Make a site." in anew[-1].content
+def test_the_version_of_a_composition_changes_with_any_part() -> None:
+    parts = [Prompt("a", "1" * 12, ""), Prompt("b", "2" * 12, "")]
+    version = composed_version(parts)
+    assert len(version) == 12
+    assert composed_version(reversed(parts)) == version
+    assert composed_version([parts[0], Prompt("b", "3" * 12, "")]) != version
+    assert composed_version(parts[:1]) != version

@@ -1,0 +1,51 @@
+"""One message on the stack, with a kind that says what it is for.
+
+The kind decides who speaks in the chat (`role`) and what a compaction does with the message
+(`compact`). `facts` are the lines that outlive a compaction: short, keyed, so that a newer one on
+the same thing (a file that was written again) replaces the older.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from familiar.engine import Message
+
+Kind = Literal[
+    "system",  # the frozen instructions
+    "goal",  # what a person wants; begins a run
+    "contract",  # what the files share, by reference
+    "plan",  # the model's own answer, as it wrote it
+    "results",  # what the calls of a turn made, by reference
+    "rejected",  # why a plan was refused
+    "decision",  # a choice that was not the model's, with its reasons
+    "question",  # what a worker asked and nobody has answered
+    "artifact",  # files of earlier runs, by reference
+    "synthesis",  # the answer that a run ended with
+    "summary",  # what a compaction left of older messages
+    "turn",  # where things stand and what moves; the newest message of every prompt
+]
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line worth keeping. `key` names its subject: `file:index.html`, `call:c4`."""
+
+    key: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackMessage:
+    """Renders to exactly one chat message, always the same one."""
+
+    kind: Kind
+    text: str
+    facts: tuple[Fact, ...] = ()
+
+    def render(self) -> Message:
+        if self.kind == "system":
+            return Message("system", self.text)
+        return Message("assistant" if self.kind == "plan" else "user", self.text)
