@@ -10,8 +10,8 @@ subscribers by run.
 What went wrong decides what happens. A `TransientStoreError` (full disk, locked file, server away)
 keeps the batch and tries again with back-off, and `problem` says so. A `StaleEpoch` is the end:
 everybody waiting gets it, and nothing more is written. Anything else is the fault of one group of
-drafts, and only its owner gets the error. Telemetry and snapshots are written when there is
-nothing to commit, and dropped rather than waited for.
+drafts, and only its owner gets the error. Telemetry is written when there is nothing to
+commit, and dropped rather than waited for.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Group:
 
 
 _WAKE = None
-"""Put into the queue to make the writer look around: telemetry, a snapshot, or the end."""
+"""Put into the queue to make the writer look around: telemetry, or the end."""
 
 
 class Recorder:
@@ -88,7 +88,6 @@ class Recorder:
         self._committed = 0
         self._incoming: SimpleQueue[_Group | None] = SimpleQueue()
         self._samples: deque[DeviceSample] = deque(maxlen=MAX_SAMPLES)
-        self._snapshots: dict[str, tuple[int, str]] = {}
         self._closing = threading.Event()
         self._give_up_at = float("inf")
         self._fatal: StoreError | None = None
@@ -163,11 +162,6 @@ class Recorder:
     def telemetry(self, samples: Sequence[DeviceSample]) -> None:
         """Keep device samples when there is time; the oldest are dropped when there is none."""
         self._samples.extend(samples)
-        self._incoming.put(_WAKE)
-
-    def snapshot(self, run_id: str, seq: int, state_json: str) -> None:
-        """Keep a run's folded state when there is time. Only the newest of a run is kept."""
-        self._snapshots[run_id] = (seq, state_json)
         self._incoming.put(_WAKE)
 
     async def close(self, timeout_s: float = 30.0) -> None:
@@ -321,16 +315,13 @@ class Recorder:
 
     def _write_when_idle(self) -> None:
         try:
-            while self._snapshots and self._incoming.empty():
-                run_id, (seq, state) = self._snapshots.popitem()
-                self.store.save_snapshot(run_id, seq, state)
             samples = []
             while self._samples and self._incoming.empty():
                 samples.append(self._samples.popleft())
             if samples:
                 self.store.add_samples(samples)
         except StoreError as error:
-            # Neither is history: the next snapshot or sample takes the place of this one.
+            # It is no history: the next sample takes the place of this one.
             self._report(error)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

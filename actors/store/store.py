@@ -37,7 +37,6 @@ from actors.store.tables import (
     PROJECTIONS,
     RUNS,
     SESSIONS,
-    SNAPSHOTS,
     TEXTS,
     WORKER_CALLS,
 )
@@ -298,17 +297,6 @@ class Store:
         """The run that was submitted with this idempotency key."""
         row = self._first(select(RUNS.c.run_id).where(RUNS.c.idempotency_key == key))
         return None if row is None else str(row.run_id)
-
-    def save_snapshot(self, run_id: str, seq: int, state_json: str) -> None:
-        """Keep a run's folded state, up to and including `seq`, for a quick restart."""
-        with self._lock, self._writer as transaction:
-            transaction.write(w.SNAPSHOT, [(run_id, seq, state_json)])
-
-    def load_snapshot(self, run_id: str) -> tuple[int, str] | None:
-        """The newest snapshot: its seq and its state."""
-        query = select(SNAPSHOTS.c.seq, SNAPSHOTS.c.state).where(SNAPSHOTS.c.run_id == run_id)
-        row = self._first(query)
-        return None if row is None else (row.seq, row.state)
 
     def add_samples(self, samples: Sequence[DeviceSample]) -> None:
         """Write device telemetry."""

@@ -2,8 +2,8 @@
 
 `events` and `texts` are the history and are only ever added to. `store`, `shards` and `owners` say
 whose database this is and who may write. Everything else is a projection: written in the
-transaction of its events, and rebuilt from them at any time. Only `gpu_samples` (telemetry) and
-`snapshots` (a cache of folded state) are neither.
+transaction of its events, and rebuilt from them at any time. Only `gpu_samples` (telemetry) is
+neither.
 
 Columns that hold lists or mappings hold JSON as text, so that both databases give back the same
 bytes. Times are seconds since the Unix epoch. Texts are kept as UTF-8 bytes, because PostgreSQL's
@@ -89,14 +89,6 @@ TEXTS = Table(
     _key("sha256"),
     Column("size", BigInteger(), nullable=False),
     Column("body", LargeBinary(), nullable=False),
-)
-
-SNAPSHOTS = Table(
-    "snapshots",
-    METADATA,
-    _key("run_id"),
-    Column("seq", Integer(), nullable=False),
-    Column("state", Text(), nullable=False),
 )
 
 SESSIONS = Table(

@@ -31,7 +31,6 @@ from actors.store.tables import (
     OWNERS,
     RUNS,
     SESSIONS,
-    SNAPSHOTS,
     SYNTHESES,
     TEXTS,
     TURNS,
@@ -81,7 +80,6 @@ def _all(table: Table) -> tuple[str, ...]:
 EVENT = Upsert(EVENTS, _all(EVENTS), None)
 TEXT = Upsert(TEXTS, _all(TEXTS), ())
 OWNER = Upsert(OWNERS, _all(OWNERS), ())
-SNAPSHOT = _upsert(SNAPSHOTS, *_all(SNAPSHOTS))
 GPU_SAMPLE = _upsert(GPU_SAMPLES, *_all(GPU_SAMPLES))
 
 SESSION = Upsert(SESSIONS, _all(SESSIONS), ("workspace", "created_at"), lowest="created_at")

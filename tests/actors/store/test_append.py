@@ -156,13 +156,6 @@ def test_an_idempotency_key_belongs_to_one_run(store: Store) -> None:
     store.append(number([submitted()], epoch, "second"), {})
 
 
-def test_snapshots_keep_the_newest_state(store: Store) -> None:
-    assert store.load_snapshot("run-1") is None
-    store.save_snapshot("run-1", 3, "{}")
-    store.save_snapshot("run-1", 9, '{"turn": 2}')
-    assert store.load_snapshot("run-1") == (9, '{"turn": 2}')
-
-
 @pytest.mark.postgres
 def test_postgresql_shards_write_side_by_side_and_only_their_own_runs(
     postgres_urls: NewUrl,

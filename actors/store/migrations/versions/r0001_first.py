@@ -155,13 +155,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
-        "snapshots",
-        sa.Column("run_id", sa.String(), autoincrement=False, nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_snapshots")),
-    )
-    op.create_table(
         "store",
         sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("store_id", sa.String(), nullable=False),
