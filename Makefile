@@ -1,4 +1,4 @@
-.PHONY: demo test serve lint
+.PHONY: demo test serve lint field-study
 
 demo:
 	@scripts/demo
@@ -11,3 +11,6 @@ serve:
 
 lint:
 	@scripts/lint
+
+field-study:
+	@scripts/field-study
