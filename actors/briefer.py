@@ -123,7 +123,7 @@ class Briefer:
     async def _asked(self, call: CallState, state: RunState, view: TurnView, system: str) -> _Asked:
         """The run's stack up to where this turn's own message belongs."""
         if call.prompt is not None:
-            stack = _answerable(read_stack(await self._texts.get(call.prompt.sha256)))
+            stack = read_stack(await self._texts.get(call.prompt.sha256)).without_draft()
             if call.raw is None or _failed_last(call, call.attempt - 1):
                 return await self._again(call, stack)
             answer = await self._texts.get(call.raw.sha256)
@@ -144,9 +144,10 @@ class Briefer:
             written = text.rstrip()
             goes_on = [StackMessage("plan", written)] if written else []
             return _Asked(stack.push(*goes_on), whole=True, goes_on=bool(written))
+        said = planning.no_answer_message()
         if text.strip():
-            stack = stack.push(StackMessage("plan", recovery.head(text)))
-        return _Asked(stack.push(planning.wrong_message(follow_up.problem)), whole=True)
+            said = StackMessage("plan", recovery.head(text))
+        return _Asked(stack.push(said, planning.wrong_message(follow_up.problem)), whole=True)
 
     async def _base(self, state: RunState, view: TurnView, system: str) -> tuple[Stack, int]:
         """The stack as it stands in the history, and the first turn whose end it does not tell."""
@@ -154,13 +155,13 @@ class Briefer:
             earlier = state.calls.get(plan_call_id(number))
             if earlier is None or earlier.prompt is None:
                 continue
-            stack = _answerable(read_stack(await self._texts.get(earlier.prompt.sha256)))
-            if earlier.raw is not None and not _failed_last(earlier, earlier.attempt):
-                answer = await self._texts.get(earlier.raw.sha256)
-                stack = stack.push(StackMessage("plan", answer))
-            return stack, number
+            stack = read_stack(await self._texts.get(earlier.prompt.sha256)).without_draft()
+            if earlier.raw is None or _failed_last(earlier, earlier.attempt):
+                return stack.push(planning.no_answer_message()), number
+            answer = await self._texts.get(earlier.raw.sha256)
+            return stack.push(StackMessage("plan", answer)), number
         if state.stack is not None:
-            stack = read_stack(await self._texts.get(state.stack.sha256))
+            stack = read_stack(await self._texts.get(state.stack.sha256), open_end=True)
         else:
             stack = Stack.begin(system)
         return stack.push(*await self._unknown(stack, state), planning.goal_message(self._goal)), 1
@@ -280,14 +281,6 @@ def _within(
     )
     event = StackCompacted(turn=number, **asdict(compaction))
     return stack.push(turn).checkpoint(), event
-
-
-def _answerable(stack: Stack) -> Stack:
-    """The stack without an unfinished answer that the model was given to go on from: the whole
-    answer, which begins with it, takes its place."""
-    if stack.messages[-1].kind != "plan":
-        return stack
-    return replace(stack, messages=stack.messages[:-1], sent=len(stack.messages) - 1)
 
 
 def _failed_last(call: CallState, attempt: int) -> bool:

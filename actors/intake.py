@@ -22,7 +22,7 @@ from familiar.context.stack import read_stack
 from familiar.errors import Conflict, InputError
 from familiar.event import Draft, InheritedFile, RunSubmitted, TextRef, text_ref
 from familiar.goal import Goal
-from familiar.prompts.planning import synthesis_message
+from familiar.prompts.planning import no_answer_message, synthesis_message
 from familiar.service import RunReceipt, SubmitRun
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
@@ -138,9 +138,11 @@ class Intake:
         if not asked:
             return None
         last = asked[-1]
-        stack = read_stack(reader.text(last.prompt_sha256 or ""))
+        stack = read_stack(reader.text(last.prompt_sha256 or "")).without_draft()
+        said = no_answer_message()
         if last.raw_sha256 is not None and last.failure_class is None:
-            stack = stack.push(StackMessage("plan", reader.text(last.raw_sha256)))
+            said = StackMessage("plan", reader.text(last.raw_sha256))
+        stack = stack.push(said)
         for synthesis in reader.syntheses(run_id):
             if synthesis.adopted and synthesis.kind == "final":
                 answer = reader.text(synthesis.text_sha256)

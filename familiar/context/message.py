@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from familiar.engine import Message
-
 Kind = Literal[
     "system",  # the frozen instructions
     "goal",  # what a person wants; begins a run
@@ -26,6 +24,7 @@ Kind = Literal[
     "summary",  # what a compaction left of older messages
     "turn",  # where things stand and what moves; the newest message of every prompt
 ]
+Role = Literal["system", "user", "assistant"]
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 
 
@@ -39,13 +38,15 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class StackMessage:
-    """Renders to exactly one chat message, always the same one."""
+    """One thing that is said, and what stays of it."""
 
     kind: Kind
     text: str
     facts: tuple[Fact, ...] = ()
 
-    def render(self) -> Message:
+    @property
+    def role(self) -> Role:
+        """Who speaks in the chat."""
         if self.kind == "system":
-            return Message("system", self.text)
-        return Message("assistant" if self.kind == "plan" else "user", self.text)
+            return "system"
+        return "assistant" if self.kind == "plan" else "user"

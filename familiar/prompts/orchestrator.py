@@ -25,6 +25,7 @@ _MESSAGES = [
     "question",
     "answered",
     "summary",
+    "no-answer",
 ]
 _PARTS = [
     "form-json",
@@ -45,8 +46,9 @@ def build_orchestrator_system_prompt(
     used or not, so equal versions mean equal wording."""
     prompt = load_prompt(name)
     parts = [load_prompt(f"orchestrator/{part}") for part in (*_MESSAGES, *_PARTS)]
+    parts.insert(0, load_prompt("recovery/again"))
     if not prompt.placeholders:
-        version = composed_version([prompt, *parts[: len(_MESSAGES)]])
+        version = composed_version([prompt, *parts[: len(_MESSAGES) + 1]])
         return Composed(name, version, prompt.text)
     text = prompt.render(
         form=_form(pool_state),

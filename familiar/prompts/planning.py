@@ -113,6 +113,11 @@ def mended_message(turn: int, mends: Sequence[Problem]) -> StackMessage:
     return StackMessage("decision", text)
 
 
+def no_answer_message() -> StackMessage:
+    """Stands where the model gave none, so that the two sides of the chat take turns."""
+    return StackMessage("plan", load_prompt("orchestrator/no-answer").text)
+
+
 def wrong_message(problem: str) -> StackMessage:
     """What was wrong with an answer that could not be read to its end."""
     return StackMessage("rejected", load_prompt("recovery/again").render(problem=problem))

@@ -58,7 +58,7 @@ def brief_worker(
     return Brief(
         messages=(Message("system", system.text), Message("user", user)),
         prompt_name=prompt.name,
-        prompt_version=composed_version([system, *parts]),
+        prompt_version=composed_version([system, *parts, load_prompt("recovery/again")]),
         sampling=sampling_of(alias.sampling, attempt=attempt),
         grammar=None if slot is None else slot.grammar,
         grammar_name=None if slot is None else slot.grammar_name,

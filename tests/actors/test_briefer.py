@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from itertools import pairwise
 from typing import Any
 
@@ -17,9 +18,10 @@ from familiar.brief import Brief
 from familiar.config.schema import Config
 from familiar.context.stack import read_stack, render_bytes
 from familiar.context.tokens import prompt_tokens
+from familiar.engine import Message
 from familiar.errors import FailureClass
 from familiar.plan.load import PoolLoad
-from familiar.run.state import CallState
+from familiar.run.state import CallState, FollowUp
 
 GOAL = "Make a site: `index.html`, `about.html` and `README.md`."
 PAGE = "<title>{0}</title><h1>{0}</h1>" + "<p>Some words for visitors.</p>" * 40
@@ -100,6 +102,49 @@ def test_each_plan_prompt_is_a_prefix_of_the_next() -> None:
     for earlier, later in pairwise(asked):
         assert later.startswith(earlier)
         assert later != earlier
+
+
+def sides(sent: Sent) -> list[str]:
+    return [message.role for message in sent.brief.messages]
+
+
+def test_the_two_sides_of_the_chat_take_turns_whatever_happens() -> None:
+    dice = random.Random(7)
+
+    def unsteady(call: CallState, brief: Brief) -> str | FailureClass:
+        if call.kind != "plan" or dice.random() < 0.5:
+            return many_turns(call, brief)
+        return dice.choice(["no plan", FailureClass.BACKEND_UNREACHABLE])
+
+    window = {"window_tokens": 1_500}
+    for number in range(20):
+        made = InProcessRun(config(plans=window), GOAL, unsteady, run_id=f"r-{number}")
+        made.run()
+        for sent in prompts(made, "plan"):
+            roles = sides(sent)
+            assert roles[0] == "system"
+            assert roles[1::2] == ["user"] * len(roles[1::2])
+            assert roles[2::2] == ["assistant"] * len(roles[2::2])
+            assert roles[-1] == "user"
+
+
+def test_a_plan_that_was_cut_off_goes_on_from_what_was_written() -> None:
+    made = InProcessRun(config(), GOAL, script)
+    state = made.state
+
+    async def cut_off() -> Brief:
+        while not made.sent:
+            await made.step()
+        call = state.calls["plan-1"]
+        call.attempt, call.follow_up = 2, FollowUp(made.keep('{"continue": '), continues=True)
+        return await made.briefer.brief(call, state)
+
+    brief = asyncio.run(cut_off())
+    assert brief.continue_final
+    assert brief.messages[-1] == Message("assistant", '{"continue":')
+    before = made.sent[0].brief.messages
+    assert brief.messages[:-1] == before
+    assert read_stack(brief.prompt_json).render() == brief.messages
 
 
 def test_what_moves_stands_in_the_newest_message_only() -> None:

@@ -9,6 +9,7 @@ from familiar.context.compaction import SHARE, Compaction, compact
 from familiar.context.message import Fact, StackMessage
 from familiar.context.stack import Stack
 from familiar.context.tokens import prompt_tokens
+from familiar.engine import Message
 from tests.familiar.context.test_stack import MESSAGES
 
 WINDOW = 2_000
@@ -116,5 +117,5 @@ def test_it_is_repeatable_and_bounded(
     fresh, did = compacted(stack, window)
     assert (fresh, did) == compacted(stack, window)
     always = [m for m in fresh.messages if m.kind in ("system", "contract", "goal")]
-    room = prompt_tokens(message.render() for message in always)
+    room = prompt_tokens(Message(message.role, message.text) for message in always)
     assert fresh.tokens <= room + 3 * window * SHARE + 30
