@@ -12,7 +12,7 @@ import pytest
 
 from actors.engines.scripted import ScriptedEngine
 from familiar.engine import Delta, GenerateRequest, Message, OutputGrammar, Sampling
-from familiar.errors import ConfigError, EngineError, FailureClass
+from familiar.errors import EngineError, FailureClass
 
 
 def ask(
@@ -383,27 +383,3 @@ async def test_every_invocation_is_counted_in_a_file_also_when_it_fails(tmp_path
         ("r/c/2", "a"),
         ("r/d/1", "b"),
     ]
-
-
-# -- scripts, tokens, rates ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ({"rulez": []}, "rulez"),
-        ({"rules": [{"faults": [{"kind": "explode"}]}]}, "kind"),
-        ({"answer": {"text": "a", "tokens": 3}}, "one of"),
-        ([1, 2], "mapping"),
-        ("/nowhere/script.yaml", "cannot be read"),
-    ],
-)
-def test_a_wrong_script_is_refused_with_the_place(script: object, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        ScriptedEngine(script)
-
-
-async def test_a_template_with_an_unknown_field_is_refused() -> None:
-    made = await engine({"answer": {"template": "$nobody"}})
-    with pytest.raises(ConfigError, match="nobody"):
-        await collect(made, ask())
