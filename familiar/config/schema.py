@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class NodeSelector(_Strict):
@@ -102,7 +102,7 @@ class AliasConfig(_Strict):
     queue_deadline_s: Seconds = Field(600.0, description="from ready to the start on a replica")
     first_token_deadline_s: Seconds = 120.0
     stall_deadline_s: Seconds = Field(60.0, description="the longest silence between two tokens")
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     wire: Literal["json", "xml", "toml", "html"] = Field(
         "json",
         description="how this role writes a plan: json is held to a schema while decoding, the "
@@ -234,13 +234,13 @@ class Config(_Strict):
     deployment: Name = Field("familiar", description="namespace of its actors and groups")
     pools: dict[Name, PoolConfig] = Field(min_length=1)
     aliases: dict[Name, AliasConfig] = Field(min_length=1)
-    orchestrator: OrchestratorConfig = OrchestratorConfig()
-    contract: ContractConfig = ContractConfig()
-    budgets: BudgetConfig = BudgetConfig()
-    store: StoreConfig = StoreConfig()
-    workspace: WorkspaceConfig = WorkspaceConfig()
+    orchestrator: OrchestratorConfig = Field(default_factory=OrchestratorConfig)
+    contract: ContractConfig = Field(default_factory=ContractConfig)
+    budgets: BudgetConfig = Field(default_factory=BudgetConfig)
+    store: StoreConfig = Field(default_factory=StoreConfig)
+    workspace: WorkspaceConfig = Field(default_factory=WorkspaceConfig)
     api: ApiConfig
-    cluster: ClusterConfig = ClusterConfig()
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
