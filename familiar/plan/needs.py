@@ -1,12 +1,13 @@
 """Texts that a plan asks to be handed on in full (`needs`): which can be, and what waits for whom.
 
 A file that is there already can be handed on at once. One that the plan itself writes is there when
-its writer has ended, so the reader has to depend on the writer; saying so is a safe mend.
+its writer has ended, so the reader has to depend on the writer, directly or through others; saying
+so is a safe mend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from familiar.event import PlannedCall, Problem
 from familiar.plan.view import TurnView
@@ -17,11 +18,13 @@ def wait_for_needs(
 ) -> tuple[tuple[PlannedCall, ...], tuple[Problem, ...]]:
     """The calls, each dependent on the calls that write what it needs; and what was added."""
     writers = {call.output_file: call.id for call in calls if call.output_file is not None}
+    known = {call.id: call for call in calls}
     mended: list[PlannedCall] = []
     mends: list[Problem] = []
     for call in calls:
         wanted = dict.fromkeys(writers[path] for path in call.needs if path in writers)
-        added = tuple(name for name in wanted if name not in (call.id, *call.depends_on))
+        before = _ancestors(call, known) if wanted else frozenset()
+        added = tuple(name for name in wanted if name != call.id and name not in before)
         if added:
             mends.append(
                 Problem(
@@ -34,6 +37,19 @@ def wait_for_needs(
         depends_on = (*call.depends_on, *added)
         mended.append(call.model_copy(update={"depends_on": depends_on}) if added else call)
     return tuple(mended), tuple(mends)
+
+
+def _ancestors(call: PlannedCall, known: Mapping[str, PlannedCall]) -> frozenset[str]:
+    """Every call of the plan that ends before `call` begins."""
+    found: set[str] = set()
+    open_ = list(call.depends_on)
+    while open_:
+        name = open_.pop()
+        if name not in found:
+            found.add(name)
+            if name in known:
+                open_.extend(known[name].depends_on)
+    return frozenset(found)
 
 
 def unknown_needs(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
