@@ -6,11 +6,13 @@ minutes went into starting engines.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TOLD = "told"
 ORDER = ("unit", "ray", "postgres", "engine", "browser", "gpu")
 
 
@@ -39,3 +41,18 @@ def shared_dir() -> Path:
     if not found.is_dir():
         pytest.skip(f"{found} is not there: this test compares with recorded material kept outside")
     return found
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say something that stands below the results, also when a worker runs the test."""
+    return lambda line: record_property(TOLD, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                for name, line in report.user_properties:
+                    if name == TOLD:
+                        terminalreporter.write_line(str(line))

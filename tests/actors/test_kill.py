@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -226,7 +226,7 @@ def assert_adopted(deployment: Deployment, histories: dict[str, list[Event]]) ->
 
 @pytest.mark.parametrize("victim", ["orchestrator", "replica", "workbench"])
 def test_ten_kills_lose_nothing_and_double_nothing(
-    deployment: Deployment, victim: str, capsys: pytest.CaptureFixture[str]
+    deployment: Deployment, victim: str, tell: Callable[[str], None]
 ) -> None:
     started = time.monotonic()
     kills = [strike(deployment, victim, number) for number in range(KILLS)]
@@ -246,13 +246,12 @@ def test_ten_kills_lose_nothing_and_double_nothing(
     tries = [body for events in histories.values() for body in of_type(events, ev.CallDispatched)]
     failed = [body for events in histories.values() for body in of_type(events, ev.CallFailed)]
     classes = Counter(body.failure.failure_class.value for body in failed)
-    with capsys.disabled():
-        for each in kills:
-            print(f"\nseed {each.seed}: {each.name} at {each.where}", end="")
-        print(
-            f"\n{victim}: {KILLS} kills, {len(runs)} runs, {len(tries)} tries, {adopted} adopted, "
-            f"{dict(classes)}, {seconds:.1f} s"
-        )
+    for each in kills:
+        tell(f"seed {each.seed}: {each.name} at {each.where}")
+    tell(
+        f"{victim}: {KILLS} kills, {len(runs)} runs, {len(tries)} tries, {adopted} adopted, "
+        f"{dict(classes)}, {seconds:.1f} s"
+    )
     JUDGES[victim](tries, failed, adopted)
 
 

@@ -47,7 +47,8 @@ def submit(cluster: LocalCluster, config: Path, *words: str) -> tuple[str, str]:
     while client.get_job_status(job) not in ENDED:
         assert time.monotonic() < deadline, client.get_job_logs(job)
         time.sleep(0.5)
-    return str(client.get_job_status(job)), client.get_job_logs(job)
+    info = client.get_job_info(job)
+    return str(info.status), f"{client.get_job_logs(job)}\n{info.error_type}: {info.message}"
 
 
 @pytest.mark.ray
