@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOLD = "told"
-ORDER = ("unit", "ray", "postgres", "engine", "browser", "gpu")
+ORDER = ("unit", "alone", "ray", "postgres", "engine", "browser", "gpu")
 
 
 def _stage(item: pytest.Item) -> int:

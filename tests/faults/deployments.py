@@ -21,9 +21,9 @@ from tests.faults.injected import FAULTS, RATE, Fault
 
 DEADLINES = {
     "parallel": 32,
-    "deadline_s": 2.0,
-    "first_token_deadline_s": 1.5,
-    "stall_deadline_s": 0.8,
+    "deadline_s": 3.0,
+    "first_token_deadline_s": 2.5,
+    "stall_deadline_s": 1.2,
     "queue_deadline_s": 60.0,
     "sampling": {"max_tokens": 100_000},
 }
