@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +28,7 @@ from actors.performer import Performer
 from actors.pools import Pools
 from actors.recorder import Recorder
 from actors.store.store import Store
+from actors.tasks import Tasks
 from actors.texts import Texts
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
@@ -58,7 +59,7 @@ class Orchestrator:
         self._performers: dict[str, Performer] = {}
         self._outbox: list[Draft] = []
         self._recorder: Recorder | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._metrics = Metrics()
         self._rates = CallRates({name: alias.pool for name, alias in config.aliases.items()})
         self._started = asyncio.get_running_loop().create_task(self._start())
@@ -208,19 +209,19 @@ class Orchestrator:
         self._intake = Intake(config, config_hash(config), store)
         self._pools = Pools(config, self.epoch, self.dispatcher)
         await self._pools.open()
-        await self._recover(store)
+        await self._recover()
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
-    async def _recover(self, store: Store) -> None:
+    async def _recover(self) -> None:
         """Fold the open runs and perform what is due in them."""
-        for run_id in await asyncio.to_thread(store.open_runs):
+        for run_id in await asyncio.to_thread(self._store.open_runs):
             performer = await self._resume(run_id)
             if performer is not None:
                 performer.recover()
 
     async def _resume(self, run_id: str) -> Performer | None:
         """A performer at the end of an open run's history; None when the run is not open."""
-        machine = await asyncio.to_thread(self._fold, self._store, run_id)
+        machine = await asyncio.to_thread(self._fold, run_id)
         if machine.state.ended is not None or machine.state.goal is None:
             return None
         text = await self.texts.get(machine.state.goal.sha256)
@@ -229,9 +230,9 @@ class Orchestrator:
         self._performers[run_id] = performer
         return performer
 
-    def _fold(self, store: Store, run_id: str) -> RunMachine:
+    def _fold(self, run_id: str) -> RunMachine:
         machine = RunMachine(run_id, self._limits)
-        for event in store.events(run_id):
+        for event in self._store.events(run_id):
             machine.apply(event)
             self._rates.see(event, machine.state.calls)
         return machine
@@ -262,13 +263,13 @@ class Orchestrator:
         """What the owner of a decision would have to hear: it could not be written, for good."""
         error = None if done.cancelled() else done.exception()
         if isinstance(error, StaleEpoch):
-            self._spawn(self._give_way())
+            self._tasks.spawn(self._give_way())
         elif isinstance(error, Conflict):
             pass  # who submitted the run hears of it
         elif error is not None and run_id in self._performers:
             self.log.error("run %s: an event was not recorded: %s", run_id, error)
             self._performers.pop(run_id).stop()
-            self._spawn(self._end_unrecorded(run_id, str(error)))
+            self._tasks.spawn(self._end_unrecorded(run_id, str(error)))
 
     async def _end_unrecorded(self, run_id: str, reason: str) -> None:
         """End a run whose decisions ran ahead of what can be written, by what is written of it."""
@@ -276,11 +277,6 @@ class Orchestrator:
         if performer is not None:
             failed = RunEnded(outcome="failed", reason=reason, failure_class=FailureClass.INTERNAL)
             performer.record([failed])
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _give_way(self) -> NoReturn:
         """End for good: were Ray to start this actor again, it would take the epoch back."""

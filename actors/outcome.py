@@ -1,9 +1,30 @@
-"""From what came of a try to the event that ends it, with the texts that the event refers to."""
+"""What came of a try: the event that it ends with, and the outcome of one that nobody could carry
+out."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+
 from familiar import event as ev
-from familiar.call import CallKind, CallOutcome
+from familiar.call import CallKey, CallKind, CallOutcome, Failure, JsonScalar, Timing, Usage
+from familiar.errors import FailureClass
+
+
+def lost_outcome(
+    key: CallKey,
+    failure_class: FailureClass,
+    message: str,
+    evidence: Mapping[str, JsonScalar] | None = None,
+) -> CallOutcome:
+    """The outcome of a try of whose stream nothing is known here."""
+    now = time.time()
+    return CallOutcome(
+        key=key,
+        timing=Timing(now, None, now),
+        usage=Usage(),
+        failure=Failure(failure_class, message, dict(evidence or {})),
+    )
 
 
 def terminal_event(

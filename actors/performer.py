@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.briefer import Briefer
 from actors.outcome import terminal_event
+from actors.tasks import Tasks
 from familiar import event as ev
 from familiar.brief import Brief
 from familiar.call import CallKey, CallMode, CallOrder, Deadlines, Publication
@@ -61,8 +62,10 @@ class Performer:
         self._services = services
         self._briefer = Briefer(config, goal, services.texts, services.load)
         self._tries: dict[CallKey, _Try] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping: set[asyncio.Task[None]] = set()
+        # By try, not by call: a call may be with its next replica before this is committed.
+        self._carried: dict[CallKey, str] = {}
+        self._tasks = Tasks()
+        self._stopping = Tasks()
         self._ranks: dict[str, int] = {}
         self._recovering = False
         self._held_back: deque[tuple[int, cmd.Command]] = deque()
@@ -80,7 +83,7 @@ class Performer:
         self._perform_all(list(self.machine.state.due.values()))
         self._let_go(known)
         self._recovering = False
-        self._spawn(self._watch_wall())
+        self._tasks.spawn(self._watch_wall())
 
     def record(self, bodies: Sequence[ev.Body], texts: Mapping[str, str] | None = None) -> None:
         """Have events committed, fold them, and prepare what they make due. Nothing follows the end
@@ -110,19 +113,17 @@ class Performer:
         self._let_go(event.seq)
         body = event.body
         if isinstance(body, ev.CallSucceeded | ev.CallFailed):
-            replica = self.machine.state.calls[body.call].replica
-            if replica is not None:
-                key = CallKey(self.run_id, body.call, body.attempt)
+            key = CallKey(self.run_id, body.call, body.attempt)
+            if (replica := self._carried.pop(key, None)) is not None:
                 self._services.committed_outcome(replica, key)
         elif isinstance(body, ev.RunSubmitted):
-            self._spawn(self._watch_wall())
+            self._tasks.spawn(self._watch_wall())
         elif isinstance(body, ev.RunEnded):
             self.stop()
 
     def stop(self) -> None:
         """Drop what is still waited for; what runs elsewhere has been told to stop."""
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     def _let_go(self, committed: int) -> None:
         """Start what waited for the commit of event `committed`, or of one before it."""
@@ -144,17 +145,9 @@ class Performer:
 
     def _start(self, command: cmd.Command) -> None:
         if isinstance(command, cmd.Stop):
-            self._spawn(self._stop(command), into=self._stopping)
+            self._stopping.spawn(self._stop(command))
         else:
-            self._spawn(self._guarded(command, self._recovering))
-
-    def _spawn(
-        self, work: Coroutine[None, None, None], *, into: set[asyncio.Task[None]] | None = None
-    ) -> None:
-        tasks = self._tasks if into is None else into
-        task = asyncio.get_running_loop().create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+            self._tasks.spawn(self._guarded(command, self._recovering))
 
     def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
         self.record([body], texts)
@@ -245,6 +238,7 @@ class Performer:
         call = self.machine.state.calls[command.call]
         key = CallKey(self.run_id, call.id, command.attempt)
         replica = call.replica or ""
+        self._carried[key] = replica
         if recovering:
             self._services.dispatcher.occupy(key, call.planned.alias, replica)
             holder = await self._services.holder(key, replica)

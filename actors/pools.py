@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +23,10 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.dispatcher import Dispatcher, HopelessPool
 from actors.fingerprint import replica_fingerprint
 from actors.named_actor import end_actor, find_actor
+from actors.outcome import lost_outcome
 from actors.probe import PROBED, probe_node, probe_replica
 from actors.supervisor import REPLICA_PREFIX, Supervisor
+from actors.tasks import Tasks
 from actors.workbench_actor import WORKBENCH
 from actors.workbench_client import WorkbenchClient
 from cluster.assignment import replicas_of
@@ -34,12 +35,9 @@ from familiar.call import (
     CallKey,
     CallOrder,
     CallOutcome,
-    Failure,
     JsonScalar,
     Publication,
     Published,
-    Timing,
-    Usage,
 )
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass
@@ -66,7 +64,7 @@ class Pools:
         self._settled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._held: dict[CallKey, str] = {}
         self._committed: defaultdict[str, list[CallKey]] = defaultdict(list)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._place_error: str = ""
         self._alias_of: dict[CallKey, str] = {}
         self._supervisors = {
@@ -92,13 +90,11 @@ class Pools:
         await asyncio.gather(*(self._ask_held(name, handle) for name, handle in known.items()))
         for name, handle in known.items():
             self._supervisors[name].handle = handle
-        self._spawn(self._place())
-        self._spawn(self._release_committed())
+        self._tasks.spawn(self._place())
+        self._tasks.spawn(self._release_committed())
 
     async def close(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     # Calls.
 
@@ -141,7 +137,7 @@ class Pools:
             return await self._carry_beside(replica, order)
         supervisor = self._supervisors.get(replica)
         if supervisor is None:
-            return _failed(
+            return lost_outcome(
                 order.key,
                 FailureClass.BACKEND_UNREACHABLE,
                 f"replica {replica} is not in the configuration any more",
@@ -154,7 +150,7 @@ class Pools:
         outcome = await self._workbench.carry_out(order, replica, handle)
         if outcome is None:
             await self._abort(replica, order.key)
-            return _failed(
+            return lost_outcome(
                 order.key, FailureClass.WORKBENCH_LOST, "the workbench that carried it out is gone"
             )
         return outcome
@@ -276,7 +272,7 @@ class Pools:
     def _changed(self, view: ReplicaView) -> None:
         log.info("replica %s is %s %s", view.replica, view.state, view.detail)
         if view.state == "ready":
-            self._spawn(self._became_ready(view))
+            self._tasks.spawn(self._became_ready(view))
         else:
             self._settled[view.replica].clear()
             self._dispatcher.replica_changed(view)
@@ -313,7 +309,7 @@ class Pools:
 
     def _keep(self, placements: dict[str, Placement]) -> None:
         for name, placement in placements.items():
-            self._spawn(self._supervisors[name].keep(placement))
+            self._tasks.spawn(self._supervisors[name].keep(placement))
 
     async def _ask_held(self, name: str, handle: Any) -> None:
         """Which tries does it hold? The question carries our epoch, which fences off an older
@@ -357,18 +353,3 @@ class Pools:
             if handle is not None:
                 log.info("%s is not in the configuration any more; it is ended", name)
                 end_actor(handle, name, self._namespace)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _failed(key: CallKey, failure_class: FailureClass, message: str) -> CallOutcome:
-    now = time.time()
-    return CallOutcome(
-        key=key,
-        timing=Timing(now, None, now),
-        usage=Usage(),
-        failure=Failure(failure_class, message, {}),
-    )

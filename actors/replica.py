@@ -18,7 +18,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -27,17 +27,16 @@ from actors.coalesce import coalesced, window_for
 from actors.crash import CrashSpec, crasher
 from actors.engines.build import build_engine
 from actors.outbox import Outbox
+from actors.outcome import lost_outcome
+from actors.tasks import Tasks
 from actors.workbench import TryProgress, TryState, Workbench
 from actors.workspace import Workspace
 from familiar.call import (
     CallKey,
     CallOrder,
     CallOutcome,
-    Failure,
     Publication,
     Published,
-    Timing,
-    Usage,
 )
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import Delta, Engine, EngineHealth, EngineStats, GenerateRequest
@@ -105,7 +104,7 @@ class Replica:
         self._streams = 0
         self._outbox = Outbox()
         self._outbox_epoch = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -178,11 +177,12 @@ class Replica:
     def _ended(self, key: CallKey, outbox: Outbox, task: asyncio.Task[CallOutcome]) -> None:
         if task.cancelled() or task.exception() is not None:
             why = "it was cancelled" if task.cancelled() else repr(task.exception())
-            outbox.put(_broken(key, f"{key} broke in {self._replica_id}: {why}"))
+            message = f"{key} broke in {self._replica_id}: {why}"
+            outbox.put(lost_outcome(key, FailureClass.INTERNAL, message))
         elif (failure := task.result().failure) is None:
             outbox.put(task.result())
         else:
-            self._spawn(self._put_failed(failure.failure_class, task.result(), outbox))
+            self._tasks.spawn(self._put_failed(failure.failure_class, task.result(), outbox))
 
     async def _put_failed(
         self, failure: FailureClass, outcome: CallOutcome, outbox: Outbox
@@ -310,11 +310,6 @@ class Replica:
             return _refuse(self._replica_id, f"it is {self._state}: {self._detail}")
         return self._engine.generate(request)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _producing(self) -> bool:
         return self._engine is not None and self._engine.stats().tokens_per_s > 0
 
@@ -336,16 +331,6 @@ async def _refuse(replica_id: str, reason: str) -> AsyncIterator[Delta]:
         yield delta
     raise EngineError(
         f"Replica {replica_id} cannot serve: {reason}.", evidence={"replica": replica_id}
-    )
-
-
-def _broken(key: CallKey, message: str) -> CallOutcome:
-    now = time.time()
-    return CallOutcome(
-        key=key,
-        timing=Timing(now, None, now),
-        usage=Usage(),
-        failure=Failure(FailureClass.INTERNAL, message),
     )
 
 

@@ -26,12 +26,13 @@ from ray.exceptions import (
 )
 
 from actors.named_actor import end_actor, find_actor
+from actors.outcome import lost_outcome
 from actors.remote_error import cause_of
 from actors.replica import Replica, ReplicaStatus
 from actors.replica_client import ReplicaClient
 from actors.workbench import TryProgress
 from cluster.placement import Placement
-from familiar.call import CallKey, CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
+from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import PoolConfig
 from familiar.engine import EngineStats
 from familiar.errors import EngineError, FailureClass, StaleEpoch
@@ -168,22 +169,13 @@ class Supervisor:
         return {} if self.status is None else self.status.progress
 
     def _lost(self, key: CallKey, message: str, *, process_died: bool = False) -> CallOutcome:
-        now = time.time()
-        return CallOutcome(
-            key=key,
-            timing=Timing(now, None, now),
-            usage=Usage(),
-            failure=Failure(
-                FailureClass.BACKEND_UNREACHABLE,
-                message,
-                {
-                    "replica": self.replica,
-                    "state": self.state,
-                    "started": True,
-                    "process_died": process_died,
-                },
-            ),
-        )
+        evidence: dict[str, JsonScalar] = {
+            "replica": self.replica,
+            "state": self.state,
+            "started": True,
+            "process_died": process_died,
+        }
+        return lost_outcome(key, FailureClass.BACKEND_UNREACHABLE, message, evidence)
 
     async def _start(self) -> None:
         self._set("starting", "starting its process")

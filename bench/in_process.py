@@ -30,7 +30,7 @@ from familiar.run import command as cmd
 from familiar.run import synthesis
 from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
-from familiar.run.state import CallState
+from familiar.run.state import CallState, RunState
 from familiar.wire import wire_suffix
 
 Answer = str | FailureClass
@@ -109,7 +109,7 @@ class InProcessRun:
         return {path: self.kept[file.text.sha256] for path, file in self.state.files.items()}
 
     @property
-    def state(self):  # type: ignore[no-untyped-def]  # the machine's own state
+    def state(self) -> RunState:
         return self.machine.state
 
     async def _run(self) -> ev.RunEnded:
@@ -124,7 +124,7 @@ class InProcessRun:
         command = next(iter(self.state.due.values()))
         match command:
             case cmd.Record():
-                self._record(command.body)
+                self.commit(command.body)
             case cmd.Dispatch():
                 await self._dispatch(command)
             case cmd.Carry():
@@ -142,9 +142,6 @@ class InProcessRun:
     def _briefer(self) -> Briefer:
         texts = Texts(self.kept.get)
         return self.make_briefer(self.config, self.goal, texts, lambda: self.load)
-
-    def _record(self, body: ev.Body) -> None:
-        self.commit(body)
 
     def _judge(self, command: cmd.JudgePlan) -> None:
         call = self.state.calls[command.call]

@@ -122,3 +122,6 @@ def catch_interrupts(say: Callable[[str], None]) -> Iterator[Interrupts]:
         watcher.join()
         woken.close()
         waker.close()
+        # CPython remembers an interrupt that left an `exec` of source text (each dataclass has one)
+        # and then ends the process by SIGINT, whatever the exit code. The next `exec` clears that.
+        exec("")

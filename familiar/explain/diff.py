@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from familiar.event import Event
 from familiar.explain.digest import SECTIONS, RunDigest, digest
@@ -62,9 +63,9 @@ def diff_digests(a: RunDigest, b: RunDigest) -> RunDiff:
 def _difference(section: str, name: str, a: Figure | None, b: Figure | None) -> Difference:
     ratio = None
     if _is_number(a) and _is_number(b) and a:
-        ratio = round(float(b) / float(a), 3)  # type: ignore[arg-type]
+        ratio = round(b / a, 3)
     return Difference(section, name, a, b, ratio)
 
 
-def _is_number(value: Figure | None) -> bool:
+def _is_number(value: Figure | None) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
-from serve_app.cli.output import explained, out, print_json
+from serve_app.cli.output import explained, print_found
 from serve_app.cli.source import find_history
 
 OtherRun = Annotated[
@@ -33,10 +33,7 @@ def explain(
 
     history = find_history(config, overrides, url, key)
     found = history.explanation(resolve_run(history, run))
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print_explanation(found, out())
+    print_found(found, print_explanation, as_json=as_json)
 
 
 @explained
@@ -55,7 +52,4 @@ def diff(
 
     history = find_history(config, overrides, url, key)
     found = history.difference(resolve_run(history, run), resolve_run(history, other))
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print_difference(found, out())
+    print_found(found, print_difference, as_json=as_json)

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from rich.console import Console
 
+    from serve_app.models.base import HttpModel
+
 PIPE_WIDTH = 160
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound="HttpModel")
 
 
 def out() -> Console:
@@ -47,6 +50,14 @@ def print_json(value: JsonValue, *, line: bool = False) -> None:
     """One document; `line` keeps it on a single line."""
     text = json.dumps(value, ensure_ascii=False, indent=None if line else 2)
     print(text, flush=True, file=sys.stdout)
+
+
+def print_found(found: M, show: Callable[[M, Console], None], *, as_json: bool) -> None:
+    """What was asked for: the whole of it for a machine, or as `show` tells it to a person."""
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        show(found, out())
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:

@@ -11,7 +11,7 @@ import typer
 from familiar.errors import InputError
 from serve_app.cli.exit_code import code_of_outcome
 from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
-from serve_app.cli.output import explained, out, print_json
+from serve_app.cli.output import explained, out, print_found, print_json
 from serve_app.cli.source import find_history
 
 if TYPE_CHECKING:
@@ -157,11 +157,7 @@ def calls(
     history = find_history(config, overrides, url, key)
     run_id = resolve_run(history, run)
     if call is not None:
-        detail = history.call(run_id, call)
-        if as_json:
-            print_json(detail.model_dump(mode="json"))
-        else:
-            print_call(detail, out())
+        print_found(history.call(run_id, call), print_call, as_json=as_json)
         return
     found = history.calls(run_id)
     if as_json:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from cluster.local import LocalCluster
 from cluster.placement import Placement, release, reserve
 from familiar.config.schema import NodeSelector, ReplicaConfig
 from familiar.errors import ClusterError
+from tests.cluster.second_node import second_node
 
 pytestmark = pytest.mark.ray
 
@@ -95,43 +95,6 @@ def in_another_process(cluster: LocalCluster, code: str) -> subprocess.Popen[str
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
-
-
-# `ray start` refuses to add a node to a Ray that keeps to the loopback interface.
-SECOND_NODE = """
-import sys, time
-from ray._private.node import Node
-from ray._private.parameter import RayParams
-Node(
-    RayParams(
-        gcs_address=sys.argv[1], num_cpus=1, num_gpus=4, object_store_memory=100_000_000,
-        labels={"gpu-host": sys.argv[2]},
-    ),
-    head=False, shutdown_at_exit=True, spawn_reaper=True,
-)
-print("ready", flush=True)
-time.sleep(300)
-"""
-
-
-@contextmanager
-def extra_node(cluster: LocalCluster, label: str) -> Iterator[None]:
-    """A second node of the same Ray, on this machine, with four logical GPUs of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SECOND_NODE, cluster.address, label],
-        env={**os.environ, **cluster.environment()},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "ready\n"
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        wait_until(lambda: sum(row["Alive"] for row in ray.nodes()) == 1)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -320,10 +283,10 @@ def test_a_lost_node_is_replaced_by_one_with_the_same_label(four_gpus: LocalClus
     wish = {"p:0": ReplicaConfig(gpus=[1], node=NodeSelector(labels={"gpu-host": "b"}))}
     with pytest.raises(ClusterError, match="wants a node with labels"):
         reserve("dep", wish)
-    with extra_node(four_gpus, "b"):
+    with second_node(four_gpus, {"gpu-host": "b"}, gpus=4):
         first = reserve("dep", wish)["p:0"]
         assert first.node_id != inventory()[0].node_id
-    with extra_node(four_gpus, "b"):
+    with second_node(four_gpus, {"gpu-host": "b"}, gpus=4):
         second = reserve("dep", wish)["p:0"]
         assert second.node_id not in {first.node_id, inventory()[0].node_id}
         assert ray.get(start(second).seen.remote())[0] == ["1"]

@@ -6,17 +6,10 @@ tight budgets. Seconds stand for minutes: deadlines are a hundredth of their def
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cluster.local import LocalCluster
 from familiar.config.schema import Config
-from tests.actors.deployment import wait_for
 from tests.faults.injected import FAULTS, RATE, Fault
 
 DEADLINES = {
@@ -28,22 +21,6 @@ DEADLINES = {
     "sampling": {"max_tokens": 100_000},
 }
 NEAR, FAR = "near", "far"
-
-# `ray start` refuses to add a node to a Ray that keeps to the loopback interface.
-SECOND_NODE = """
-import sys, time
-from ray._private.node import Node
-from ray._private.parameter import RayParams
-Node(
-    RayParams(
-        gcs_address=sys.argv[1], num_cpus=1, object_store_memory=100_000_000,
-        labels={"place": sys.argv[2]},
-    ),
-    head=False, shutdown_at_exit=True, spawn_reaper=True,
-)
-print("ready", flush=True)
-time.sleep(600)
-"""
 
 
 def on(place: str) -> dict[str, Any]:
@@ -148,25 +125,3 @@ def _config(
             "cluster": {"orchestrator_node": on(NEAR)},
         }
     )
-
-
-@contextlib.contextmanager
-def second_node(cluster: LocalCluster) -> Iterator[subprocess.Popen[str]]:
-    """Another node of the same Ray, on this machine; to kill its process is to lose the node."""
-    import ray
-
-    process = subprocess.Popen(
-        [sys.executable, "-c", SECOND_NODE, cluster.address, FAR],
-        env={**os.environ, **cluster.environment()},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        wait_for(lambda: sum(row["Alive"] for row in ray.nodes()) == 1, "the end of the node")

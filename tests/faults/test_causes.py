@@ -19,7 +19,8 @@ from familiar.explain.explain import explain
 from familiar.explain.explanation import Explanation, Finding
 from familiar.explain.rules.table import RUN_RULES, TRY_RULES, RunRule, TryRule
 from tests.actors.deployment import Deployment, deployed, wait_for
-from tests.faults.deployments import NEAR, budgets_config, faults_config, second_node
+from tests.cluster.second_node import second_node
+from tests.faults.deployments import FAR, NEAR, budgets_config, faults_config
 from tests.faults.injected import EXPECTED, FAULTS
 
 pytestmark = pytest.mark.ray
@@ -34,7 +35,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str,
     with contextlib.ExitStack() as stack:
         settings = ClusterConfig(num_cpus=4, object_store_mib=100, labels={"place": NEAR})
         cluster = stack.enter_context(start_local(settings, namespace="tests"))
-        node = stack.enter_context(second_node(cluster))
+        node = stack.enter_context(second_node(cluster, {"place": FAR}))
         tight = stack.enter_context(deployed(budgets_config(folder), folder))
         usual = stack.enter_context(deployed(faults_config(folder), folder))
         runs = {

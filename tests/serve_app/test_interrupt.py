@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,24 @@ def test_a_signal_is_an_interrupt_with_the_exit_code_of_a_shell(number: signal.S
             os.kill(os.getpid(), number)
         assert interrupts.exit_code == 128 + number
     assert signal.getsignal(number) is before
+
+
+def test_the_exit_code_holds_wherever_the_interrupt_came(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal, sys\n"
+        "from serve_app.interrupt import catch_interrupts\n"
+        "with catch_interrupts(print) as interrupts:\n"
+        "    try:\n"
+        "        exec('os.kill(os.getpid(), signal.SIGTERM)')\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "sys.exit(interrupts.exit_code)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    ended = subprocess.run(
+        [sys.executable, "-m", "interrupted"], env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    assert ended.returncode == 128 + signal.SIGTERM
 
 
 def test_an_interrupt_that_was_swallowed_is_raised_at_the_next_look() -> None:
