@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from actors.briefer import Briefer
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from actors.services import Services
 
 
+Committed = asyncio.Future[None] | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Try:
     """A try that is prepared: what the model is asked, and how the answer is treated."""
@@ -68,7 +72,7 @@ class Performer:
         self._stopping = Tasks()
         self._ranks: dict[str, int] = {}
         self._recovering = False
-        self._held_back: deque[tuple[int, cmd.Command]] = deque()
+        self._held_back: deque[tuple[int, Callable[[], None]]] = deque()
         self._unfolded: deque[ev.Event] = deque()
         self._folding = False
 
@@ -126,9 +130,9 @@ class Performer:
         self._tasks.cancel()
 
     def _let_go(self, committed: int) -> None:
-        """Start what waited for the commit of event `committed`, or of one before it."""
+        """Go on with what waited for the commit of event `committed`, or of one before it."""
         while self._held_back and self._held_back[0][0] <= committed:
-            self._start(self._held_back.popleft()[1])
+            self._held_back.popleft()[1]()
 
     def _perform_all(self, commands: Iterable[cmd.Command]) -> None:
         """Prepare decisions at once; hold back what has an effect outside of this process."""
@@ -136,28 +140,40 @@ class Performer:
         for command in commands:
             if isinstance(command, cmd.Record):
                 bodies.append(command.body)
-            elif isinstance(command, cmd.Carry | cmd.Publish | cmd.Stop):
-                self._held_back.append((self.machine.state.seq, command))
+            elif isinstance(command, cmd.Publish | cmd.Stop):
+                self._hold_back(partial(self._start, command, self._recovering))
             else:
-                self._start(command)
+                self._start(command, self._recovering)
         if bodies:
             self.record(bodies)
 
-    def _start(self, command: cmd.Command) -> None:
+    def _hold_back(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when everything that is decided by now is committed."""
+        self._held_back.append((self.machine.state.seq, go_on))
+
+    def _all_committed(self) -> asyncio.Future[None]:
+        """Done when everything that is decided by now is committed."""
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hold_back(partial(_resolve, committed))
+        return committed
+
+    def _start(self, command: cmd.Command, recovering: bool) -> None:
         if isinstance(command, cmd.Stop):
             self._stopping.spawn(self._stop(command))
-        else:
-            self._tasks.spawn(self._guarded(command, self._recovering))
+            return
+        # Its order is built while the disk is at work, and sent when that is done.
+        committed = self._all_committed() if isinstance(command, cmd.Carry) else None
+        self._tasks.spawn(self._guarded(command, recovering, committed))
 
     def _record(self, body: ev.Body, texts: dict[str, str] | None = None) -> None:
         self.record([body], texts)
 
     # Commands.
 
-    async def _guarded(self, command: cmd.Command, recovering: bool) -> None:
+    async def _guarded(self, command: cmd.Command, recovering: bool, committed: Committed) -> None:
         """The run boundary: whatever goes wrong becomes an event with a class and a sentence."""
         try:
-            await self._perform(command, recovering)
+            await self._perform(command, recovering, committed)
         except (asyncio.CancelledError, StaleEpoch):
             raise
         except Exception as error:
@@ -170,12 +186,12 @@ class Performer:
             else:
                 self._record(ev.RunEnded(outcome="failed", reason=message, failure_class=known))
 
-    async def _perform(self, command: cmd.Command, recovering: bool) -> None:
+    async def _perform(self, command: cmd.Command, recovering: bool, committed: Committed) -> None:
         match command:
             case cmd.Dispatch():
                 await self._dispatch(command)
             case cmd.Carry():
-                await self._carry(command, recovering)
+                await self._carry(command, recovering, committed)
             case cmd.JudgePlan():
                 await self._judge(command)
             case cmd.PlanByRules():
@@ -234,7 +250,7 @@ class Performer:
         before = () if brief.compaction is None else (brief.compaction,)
         self.record((*before, body), {prompt.sha256: prompt_json})
 
-    async def _carry(self, command: cmd.Carry, recovering: bool) -> None:
+    async def _carry(self, command: cmd.Carry, recovering: bool, committed: Committed) -> None:
         call = self.machine.state.calls[command.call]
         key = CallKey(self.run_id, call.id, command.attempt)
         replica = call.replica or ""
@@ -245,6 +261,8 @@ class Performer:
             if holder is not None:
                 self._record(ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder))
         order = await self._order(call, key)
+        if committed is not None:
+            await committed
         outcome = await self._services.carry_out(replica, order)
         self._tries.pop(key, None)
         self._services.dispatcher.release(key)
@@ -391,3 +409,8 @@ class Performer:
             return None
         served = [c.replica for c in self.machine.state.calls.values() if c.kind == "plan"]
         return next((replica for replica in reversed(served) if replica), None)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

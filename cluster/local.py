@@ -55,6 +55,8 @@ HEALTH_CHECK: Mapping[str, int] = {
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+# Seconds between two looks of Serve's controller, which else take 5 % of a small machine's core.
+_SERVE_PAUSE = "RAY_SERVE_CONTROL_LOOP_INTERVAL_S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def start_local(
         guard.MARKER: str(directory),
         "PYTHONPATH": _python_path(import_paths),
         _LOOPBACK_SWITCH: "0",
+        _SERVE_PAUSE: os.environ.get(_SERVE_PAUSE, "0.5"),
     }
     try:
         with _environment(variables):

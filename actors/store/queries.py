@@ -28,7 +28,7 @@ from actors.store import tables as t
 from actors.store.address import Address
 from actors.store.assemble import columns, load, load_calls, load_rows, load_runs, token_sums
 from actors.store.failure import store_error
-from actors.store.schema import REVISION, check_sqlite_file, recognise
+from actors.store.schema import check_revision, check_sqlite_file, recognise
 from familiar.errors import NotFound, StoreError
 from familiar.event import Event, event_from_row
 
@@ -55,11 +55,7 @@ class Reader:
         try:
             with engine.connect() as connection:
                 store_id, revision = recognise(connection, address)
-            if revision != REVISION:
-                raise StoreError(
-                    f"The database {address} has schema {revision}; this version reads {REVISION}.",
-                    remedy="Start the service once to bring an older database up to date.",
-                )
+            check_revision(address, revision)
         except Exception as error:
             engine.dispose()
             raise store_error(error, address) from error

@@ -31,6 +31,10 @@ _VERSION_TABLE = (
 )
 
 
+class OldSchema(StoreError):
+    """A database of an older version, which the next start of the service brings up to date."""
+
+
 def create_schema(connection: Connection) -> None:
     """Every table, the newest revision and a new store id, in the caller's transaction."""
     METADATA.create_all(connection)
@@ -130,20 +134,30 @@ def recognise(connection: Connection, where: object) -> tuple[str, str]:
     return store_id, revision
 
 
-def upgrade(engine: Engine, where: object, revision: str) -> None:
-    """Bring an older database to `REVISION`. Raises `StoreError` for one that is newer."""
-    if revision == REVISION:
-        return
+def check_revision(where: object, revision: str) -> None:
+    """Raises `OldSchema` for a database of an older version, `StoreError` for one of a newer."""
     if revision > REVISION:
         raise StoreError(
             f"The database {where} was written by a newer version (schema {revision}; "
             f"this version knows {REVISION}).",
             remedy="Install that version or a later one.",
         )
-    from actors.store.migrations import migrate
+    if revision < REVISION:
+        raise OldSchema(
+            f"The database {where} has schema {revision}; this version reads {REVISION}.",
+            remedy="Start the service once: that brings it up to date.",
+        )
 
-    with engine.begin() as connection:
-        migrate(connection, REVISION)
+
+def upgrade(engine: Engine, where: object, revision: str) -> None:
+    """Bring an older database to `REVISION`. Raises `StoreError` for one that is newer."""
+    try:
+        check_revision(where, revision)
+    except OldSchema:
+        from actors.store.migrations import migrate
+
+        with engine.begin() as connection:
+            migrate(connection, REVISION)
 
 
 def _sync_directory(directory: Path) -> None:

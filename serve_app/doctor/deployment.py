@@ -166,14 +166,17 @@ def _memory(config: Config) -> Iterator[Check]:
 def _store(config: Config) -> Check:
     from actors.store.address import Address
     from actors.store.queries import Reader
+    from actors.store.schema import OldSchema
 
     try:
         address = Address.parse(config.store.url)
         if address.path is not None and not address.path.exists():
             return _can_make(address.path)
-        Reader.open(config.store.url).close()
         if address.path is not None and not os.access(address.path, os.W_OK):
             return missing("store", f"{address} is read-only for this user.", "Correct its mode.")
+        Reader.open(config.store.url).close()
+    except OldSchema:
+        return ok("store", f"{address} is of an older version; a start brings it up to date")
     except FamiliarError as error:
         return missing("store", error.message, error.remedy)
     return ok("store", str(address))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from actors.store.queries import Reader
+from familiar.config.load import load_config
+from familiar.errors import StoreError
 from serve_app.cli.exit_code import HELP, ExitCode, code_of_outcome
 from tests.serve_app.command import familiar
 
@@ -122,6 +126,17 @@ def test_doctor_looks_at_the_machine() -> None:
 def test_doctor_finds_nothing_missing_for_what_can_run(config_file: Path) -> None:
     found = states("--config", str(config_file))
     assert found["pool smol"] == found["store"] == found["workspace"] == "ok"
+
+
+def test_a_database_of_an_older_version_stops_no_start(config_file: Path) -> None:
+    url = load_config(config_file).store.url
+    database = sqlite3.connect(url.removeprefix("sqlite:///"))
+    with database:
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    database.close()
+    assert states("--config", str(config_file))["store"] == "ok"
+    with pytest.raises(StoreError, match="has schema 0001"):
+        Reader.open(url)
 
 
 @pytest.mark.parametrize(
