@@ -20,13 +20,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actors.briefer import Briefer
+from actors.order import call_order, mode_of
 from actors.outcome import terminal_event
 from actors.tasks import Tasks
 from familiar import event as ev
 from familiar.brief import Brief
-from familiar.call import CallKey, CallMode, CallOrder, Deadlines, Publication
-from familiar.config.schema import AliasConfig, Config
-from familiar.engine import GenerateRequest
+from familiar.call import CallKey, CallOrder, Publication
+from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass, FamiliarError, StaleEpoch
 from familiar.goal import Goal
 from familiar.plan.judge import judge_plan
@@ -234,7 +234,7 @@ class Performer:
             kind=call.kind,
             turn=call.turn,
             alias=alias,
-            mode=self._mode(call),
+            mode=mode_of(call),
             pool=self.config.aliases[alias].pool,
             replica=slot.replica,
             devices=self._services.devices(slot.replica),
@@ -368,32 +368,8 @@ class Performer:
         brief = prepared.brief if prepared is not None else await self._brief(call)
         if prepared is None and call.prompt is not None:
             brief = brief.with_prompt(await self._services.texts.get(call.prompt.sha256))
-        alias: AliasConfig = self.config.aliases[call.planned.alias]
-        return CallOrder(
-            key=key,
-            epoch=self._services.epoch,
-            alias=call.planned.alias,
-            request=GenerateRequest(
-                request_id=str(key),
-                messages=brief.messages,
-                sampling=brief.sampling,
-                grammar=brief.grammar,
-                continue_final=brief.continue_final,
-            ),
-            deadlines=Deadlines(
-                first_token_s=alias.first_token_deadline_s,
-                stall_s=alias.stall_deadline_s,
-                total_s=alias.deadline_s,
-            ),
-            mode=self._mode(call),
-            workspace=self.machine.state.workspace,
-            output_file=call.planned.output_file,
-            document=brief.document,
-            max_bytes=int(self.config.workspace.max_file_mib * 1024 * 1024),
-        )
-
-    def _mode(self, call: CallState) -> CallMode:
-        return "output_file" if call.planned.output_file is not None else "text"
+        state = self.machine.state
+        return call_order(call, key, brief, self.config, state.workspace, self._services.epoch)
 
     def _rank(self, call: CallState) -> int:
         if call.kind != "worker":

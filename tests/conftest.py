@@ -1,7 +1,7 @@
 """What every test shares: the markers' order and the folder of recorded material.
 
-A test without a marker is a unit test. Cheap tests run first, so that a broken parser shows before
-minutes went into starting engines.
+A test without a marker is a unit test. These run first, so that a broken parser shows before
+minutes went into starting engines; the longest of the others come next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOLD = "told"
-ORDER = ("unit", "alone", "ray", "postgres", "engine", "browser", "gpu")
+ORDER = ("unit", "engine", "ray", "postgres", "browser", "gpu", "alone")
 
 
 def _stage(item: pytest.Item) -> int:

@@ -145,7 +145,7 @@ def answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def vllm_server(port: int) -> Iterator[subprocess.Popen[Any]]:
-    core = str(min(os.sched_getaffinity(0)))
+    core = str(max(os.sched_getaffinity(0)))
     settings = {
         "--model": str(prepare()),
         "--served-model-name": "smol",

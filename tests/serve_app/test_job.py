@@ -22,6 +22,8 @@ from serve_app.job import RAY_ADDRESS
 from tests.serve_app.command import familiar
 from tests.serve_app.scripted import BROKEN, GOAL, PATIENCE_S, free_port, program, write_config
 
+pytestmark = [pytest.mark.ray, pytest.mark.alone]
+
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
@@ -51,13 +53,11 @@ def submit(cluster: LocalCluster, config: Path, *words: str) -> tuple[str, str]:
     return str(info.status), f"{client.get_job_logs(job)}\n{info.error_type}: {info.message}"
 
 
-@pytest.mark.ray
 def test_the_job_server_wants_a_token(cluster: LocalCluster) -> None:
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert httpx.get(f"{cluster.dashboard_url}/api/jobs/").status_code in (401, 403)
 
 
-@pytest.mark.ray
 def test_a_job_ends_as_its_run_ends_and_takes_its_deployment_down(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
@@ -69,7 +69,6 @@ def test_a_job_ends_as_its_run_ends_and_takes_its_deployment_down(
     assert find_orchestrator(load_config(config).deployment) is None
 
 
-@pytest.mark.ray
 def test_a_job_whose_run_fails_fails_and_says_why(cluster: LocalCluster, tmp_path: Path) -> None:
     status, log = submit(cluster, write_config(tmp_path, BROKEN))
     assert status == "FAILED", log
@@ -77,7 +76,6 @@ def test_a_job_whose_run_fails_fails_and_says_why(cluster: LocalCluster, tmp_pat
     assert "What to do:" in log
 
 
-@pytest.mark.ray
 def test_a_job_uses_the_deployment_that_runs_and_leaves_it(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:

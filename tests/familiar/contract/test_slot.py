@@ -114,8 +114,8 @@ def test_a_repair_keeps_every_word_in_its_order(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize("piece", ["<", "<p", '<p a="', "<section>", "</p>", "<!--", "<script>"])
-def test_a_megabyte_of_one_thing_is_read_to_its_end(piece: str) -> None:
-    """A second look at what was read already would make this run for hours."""
-    text = piece * (1_000_000 // len(piece))
+def test_much_of_one_thing_is_read_to_its_end(piece: str) -> None:
+    """A second look at what was read already would make this run for minutes."""
+    text = piece * (200_000 // len(piece))
     slot, _ = repair_slot(text)
     assert check_slot(slot, SlotRequirements(listing=True))
