@@ -6,6 +6,7 @@ minutes went into starting engines; the longest of the others come next.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,13 @@ ORDER = ("unit", "engine", "ray", "postgres", "browser", "gpu", "alone")
 
 def _stage(item: pytest.Item) -> int:
     return max(ORDER.index(name) for name in ORDER if item.get_closest_marker(name))
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts into the background with Ctrl-C ignored, and children inherit
+    that; tests that interrupt a program need it as it is in a terminal."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

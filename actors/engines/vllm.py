@@ -4,10 +4,11 @@ The engine core runs in a child process; this side renders the chat template, st
 counts. Every environment variable that vLLM reads is set once, in `start`, from the constructor's
 arguments, because a replica's process belongs to one engine.
 
-On CPU hosts four choices are made unless `engine_args` says otherwise. The worker shares the
+On CPU hosts five choices are made unless `engine_args` says otherwise. The worker shares the
 engine-core process (`vllm_executor`): one import of vLLM less, a third of the start-up. Without
 bfloat16 instructions weights are float32: slower for a single stream, twice as fast for several.
-Execution is eager, so that nothing is compiled at start. The KV cache has a fixed size, 1 GiB.
+Execution is eager, so that nothing is compiled at start, with compiled norms (`vllm_norm`). The KV
+cache has a fixed size, 1 GiB.
 
 It never retries and never shortens a prompt: a prompt that does not fit is an error with numbers.
 An answer is cut at the end of the context, with finish reason `length`.
@@ -243,6 +244,10 @@ class VllmEngine:
             arguments["enforce_eager"] = True
             arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
             arguments["block_size"] = CPU_BLOCK_TOKENS
+            from actors.engines.vllm_norm import PRIORITY, register_norms
+
+            register_norms()
+            arguments["ir_op_priority"] = PRIORITY
             if not torch.cpu._is_avx512_bf16_supported():
                 arguments["dtype"] = "float32"
         arguments |= self._engine_args

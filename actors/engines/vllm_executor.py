@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 
+from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from actors.engines.parent import end_with
@@ -33,4 +34,8 @@ class BoundExecutor(UniProcExecutor):
             chosen = {int(core) for core in cores.split(",")}
             os.sched_setaffinity(0, chosen)
             torch.set_num_threads(len(chosen))
+        if current_platform.is_cpu():
+            from actors.engines.vllm_norm import register_norms
+
+            register_norms()
         super()._init_executor()

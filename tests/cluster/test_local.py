@@ -47,8 +47,11 @@ time.sleep(1000)
 STUBBORN = "import signal as s, time; s.signal(15, s.SIG_IGN); print(flush=True); time.sleep(99)"
 
 
+PATIENCE_S = 60.0
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -119,7 +122,7 @@ def test_no_process_outlives_the_owner(
         process.name() for process in alive(guard.holders(str(directory)))
     }
     process.send_signal(number)
-    process.wait()
+    process.wait(PATIENCE_S)
     wait_until(lambda: not belonging_to(root))
     if number == signal.SIGKILL:
         assert list(directory.glob("session_*/logs/raylet.out"))
@@ -132,7 +135,7 @@ def test_ctrl_c_while_ray_starts_leaves_nothing(root: Path, repository: Path) ->
     process = owner(root, repository)
     wait_until(lambda: any(root.glob("*/session_*/sockets")))
     process.send_signal(signal.SIGINT)
-    process.wait()
+    process.wait(PATIENCE_S)
     wait_until(lambda: not belonging_to(root))
     assert list(root.iterdir()) == []
 
@@ -153,7 +156,7 @@ def test_a_node_comes_up_while_its_agents_are_held_still(root: Path, repository:
         for agent in held:
             agent.resume()
         process.terminate()
-        process.wait()
+        process.wait(PATIENCE_S)
     wait_until(lambda: not belonging_to(root))
 
 

@@ -107,6 +107,28 @@ async def test_a_shared_beginning_comes_from_the_prefix_cache(engine: VllmEngine
     assert engine.stats().cached_tokens - before == deltas[-1].cached_tokens
 
 
+async def test_norms_are_compiled_and_are_what_the_native_ones_are(engine: VllmEngine) -> None:
+    import torch
+    from vllm.ir import ops
+    from vllm.platforms import current_platform
+
+    from actors.engines.vllm_norm import PROVIDER
+
+    assert engine._llm is not None
+    chosen = engine._llm.vllm_config.kernel_config.ir_op_priority
+    assert chosen.rms_norm[0] == chosen.fused_add_rms_norm[0] == PROVIDER
+    current_platform.import_kernels()
+    x, residual, weight = torch.randn(3, 576), torch.randn(3, 576), torch.rand(576)
+    made = {
+        name: (
+            ops.rms_norm.impls[name].impl_fn(x.clone(), weight, 1e-5),
+            *ops.fused_add_rms_norm.impls[name].impl_fn(x.clone(), residual.clone(), weight, 1e-5),
+        )
+        for name in (PROVIDER, "native")
+    }
+    torch.testing.assert_close(made[PROVIDER], made["native"])
+
+
 async def test_pages_under_the_grammar_end_and_parse(engine: VllmEngine) -> None:
     """The contract and two pages, made side by side as a run makes them."""
     asked = ask(
