@@ -23,14 +23,14 @@ HEAVY = (
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 # Run in a fresh interpreter: what this process has already imported must not count. Left out are
-# migrations (Alembic runs them) and the executor class (vLLM looks it up by name).
+# migrations (Alembic runs them) and what is defined by vLLM's own classes and operations.
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 names = [package.__name__]
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     if not (".migrations" in module.name or module.name.endswith(".__main__")
-            or module.name == "actors.engines.vllm_executor"):
+            or module.name in ("actors.engines.vllm_executor", "actors.engines.vllm_norm")):
         importlib.import_module(module.name)
         names.append(module.name)
 print(json.dumps({"imported": names, "loaded": sorted(sys.modules)}))
