@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pickle
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,10 +22,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import ray
+
 from actors.coalesce import coalesced, window_for
 from actors.crash import CrashSpec, crasher
 from actors.engines.build import build_engine
-from actors.outbox import Outbox
+from actors.order_port import Line, OrderPort, PortAddress
 from actors.outcome import lost_outcome
 from actors.tasks import Tasks
 from actors.workbench import TryProgress, TryState, Workbench
@@ -102,8 +103,8 @@ class Replica:
         self._idle = asyncio.Event()
         self._idle.set()
         self._streams = 0
-        self._outbox = Outbox()
-        self._outbox_epoch = 0
+        self._port = OrderPort(self._take)
+        self._port_epoch = 0
         self._tasks = Tasks()
 
     # -- life ------------------------------------------------------------------------------------
@@ -150,21 +151,21 @@ class Replica:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    async def exchange(self, pickled: bytes) -> bytes:
-        """Carry out orders here, or attach to them, and give back whatever has ended, these or
-        earlier ones, as soon as something has. `pickled` holds an epoch and its orders, the answer
-        a list of outcomes. Raises StaleEpoch only."""
-        epoch, orders = pickle.loads(pickled)
+    async def order_port(self) -> PortAddress:
+        """Where orders are taken and outcomes given back. Raises `OSError`."""
+        return await self._port.open(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+    def _take(self, epoch: int, orders: Sequence[CallOrder], line: Line) -> None:
+        """Carry out orders here, or attach to them. Raises StaleEpoch."""
         self._workbench.see_epoch(epoch)
-        if epoch != self._outbox_epoch:
+        if epoch != self._port_epoch:
             # The workbench would have refused a lower one.
-            self._outbox.close(StaleEpoch(f"Epoch {epoch} has taken over from this one."))
-            self._outbox, self._outbox_epoch = Outbox(), epoch
-        outbox = self._outbox
+            self._port_epoch = epoch
+            reason = StaleEpoch(f"Epoch {epoch} has taken over from this one.")
+            self._port.refuse_others(line, reason)
         for order in orders:
-            outbox.owe()
-            self._begin(order).add_done_callback(partial(self._ended, order.key, outbox))
-        return pickle.dumps(await outbox.take(), 5)
+            line.owe()
+            self._begin(order).add_done_callback(partial(self._ended, order.key, line))
 
     def _begin(self, order: CallOrder) -> asyncio.Task[CallOutcome]:
         return self._workbench.begin(
@@ -174,22 +175,20 @@ class Replica:
             producing=self._producing,
         )
 
-    def _ended(self, key: CallKey, outbox: Outbox, task: asyncio.Task[CallOutcome]) -> None:
+    def _ended(self, key: CallKey, line: Line, task: asyncio.Task[CallOutcome]) -> None:
         if task.cancelled() or task.exception() is not None:
             why = "it was cancelled" if task.cancelled() else repr(task.exception())
             message = f"{key} broke in {self._replica_id}: {why}"
-            outbox.put(lost_outcome(key, FailureClass.INTERNAL, message))
+            line.put(lost_outcome(key, FailureClass.INTERNAL, message))
         elif (failure := task.result().failure) is None:
-            outbox.put(task.result())
+            line.put(task.result())
         else:
-            self._tasks.spawn(self._put_failed(failure.failure_class, task.result(), outbox))
+            self._tasks.spawn(self._put_failed(failure.failure_class, task.result(), line))
 
-    async def _put_failed(
-        self, failure: FailureClass, outcome: CallOutcome, outbox: Outbox
-    ) -> None:
+    async def _put_failed(self, failure: FailureClass, outcome: CallOutcome, line: Line) -> None:
         """Who hears of a failure asks for our status next, so it has to be right by then."""
         await self._look_after(failure)
-        outbox.put(outcome)
+        line.put(outcome)
 
     async def stream(self, request: GenerateRequest) -> AsyncIterator[Delta]:
         """The engine's deltas for a workbench elsewhere, joined into fewer ones. Cancel the Ray
@@ -293,7 +292,7 @@ class Replica:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
                 await self._idle.wait()
-                await self._outbox.settled()
+                await self._port.settled()
         await asyncio.sleep(_REPLY_S)
         await self._stop_engine()
         os._exit(EXIT_CODE)

@@ -1,21 +1,27 @@
-"""The orchestrator's side of one replica process: orders out, outcomes back, in as few messages as
-the traffic allows.
+"""The orchestrator's side of one replica process: orders out, outcomes back, over one connection.
 
-Every exchange carries the orders that became ready together and is answered with whatever has
-ended by then, which need not be the tries that it ordered. As long as a try is waited for, one
-exchange is open. When one fails, so does everything that is waited for: the process is gone or out
-of reach.
+Orders that become ready together leave together, and outcomes come as they end. When the connection
+is lost, everything that is waited for fails with it, and whoever asks again connects again: only
+Ray knows whether the process is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import pickle
-from concurrent.futures import Future
 from typing import Any
 
+from ray.exceptions import RayError
+
+from actors.frames import Frames
+from actors.order_port import PortAddress
+from actors.remote_error import cause_of
+from actors.tasks import Tasks
+from cluster.tls import client_tls
 from familiar.call import CallKey, CallOrder, CallOutcome
+from familiar.errors import StaleEpoch
+
+CONNECT_S = 10.0
 
 
 class ReplicaClient:
@@ -23,15 +29,17 @@ class ReplicaClient:
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self._exchange = handle.exchange
         self._loop = asyncio.get_running_loop()
+        self._line: _Line | None = None
+        self._opening = asyncio.Lock()
+        self._tasks = Tasks()
         self._waiting: dict[CallKey, asyncio.Future[CallOutcome]] = {}
         self._outgoing: list[CallOrder] = []
-        self._epoch = 0
-        self._open = 0
 
     def carry_out(self, order: CallOrder) -> asyncio.Future[CallOutcome]:
-        """The outcome of a try, which is begun or attached to. Fails with Ray's error."""
+        """The outcome of a try, which is begun or attached to. Fails with Ray's error when the
+        process is gone, `OSError` when it cannot be reached, `StaleEpoch` when it serves another
+        orchestrator."""
         outcome = self._waiting.get(order.key)
         if outcome is None or outcome.done():
             outcome = self._loop.create_future()
@@ -41,38 +49,91 @@ class ReplicaClient:
         self._outgoing.append(order)
         return outcome
 
-    def _send(self) -> None:
-        orders, self._outgoing = self._outgoing, []
-        self._epoch = max((order.epoch for order in orders), default=self._epoch)
-        self._open += 1
-        # Plain bytes spare Ray's serializer its look at every object in them.
-        reply = self._exchange.remote(pickle.dumps((self._epoch, orders), 5))
-        reply.future().add_done_callback(self._arrived)
+    async def open(self) -> None:
+        """Connect, unless that is done. Raises Ray's error, and `OSError` with the address."""
+        async with self._opening:
+            if self._line is not None:
+                return
+            address: PortAddress | None = None
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    address = await self.handle.order_port.remote()
+                    _, line = await self._loop.create_connection(
+                        lambda: _Line(self), address.host, address.port, ssl=client_tls()
+                    )
+            except OSError as error:
+                where = "where it takes orders" if address is None else _named(address)
+                raise ConnectionError(
+                    f"there is no connection to {where}: {cause_of(error)!r}; the "
+                    "nodes of a cluster have to reach each other's TCP ports"
+                ) from error
+            line.send(address.secret)
+            if not line.alive:
+                raise ConnectionError(f"{_named(address)} closed the connection at once")
+            self._line = line
 
-    def _arrived(self, reply: Future[bytes]) -> None:
-        """Called in a thread of Ray's."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-            self._loop.call_soon_threadsafe(self._answered, reply)
+    def close(self, error: Exception) -> None:
+        """Fail everything that is waited for: the process is given up."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.abort()
+        self._fail(error)
 
-    def _answered(self, reply: Future[bytes]) -> None:
-        self._open -= 1
-        error = reply.exception()
-        if error is not None:
-            waiting, self._waiting = self._waiting, {}
-            for outcome in waiting.values():
-                if not outcome.done():
-                    outcome.set_exception(error)
+    def answered(self, message: bytes) -> None:
+        """Outcomes have come, or the refusal of our epoch."""
+        ended = pickle.loads(message)
+        if isinstance(ended, StaleEpoch):
+            self.close(ended)
             return
-        for ended in pickle.loads(reply.result()):
-            waiter = self._waiting.pop(ended.key, None)
+        for outcome in ended:
+            waiter = self._waiting.pop(outcome.key, None)
             if waiter is not None and not waiter.done():
-                waiter.set_result(ended)
-        if not self._open and not self._outgoing and self._wanted():
+                waiter.set_result(outcome)
+
+    def lost(self, line: _Line, error: Exception | None) -> None:
+        """The connection is gone."""
+        if line is self._line:
+            self._line = None
+            why = str(error or "it was closed")
+            self._fail(ConnectionError(f"the connection to it was lost: {why}"))
+
+    def _send(self) -> None:
+        if not self._outgoing:
+            return
+        if self._line is None:
+            self._tasks.spawn(self._open_and_send())
+        else:
+            orders, self._outgoing = self._outgoing, []
+            self._line.send(pickle.dumps((max(order.epoch for order in orders), orders), 5))
+
+    async def _open_and_send(self) -> None:
+        try:
+            await self.open()
+        except (RayError, OSError) as error:
+            self._fail(error)
+        else:
             self._send()
 
-    def _wanted(self) -> bool:
-        """Whether anybody still waits; who went away is dropped."""
-        gone = [key for key, outcome in self._waiting.items() if outcome.done()]
-        for key in gone:
-            del self._waiting[key]
-        return bool(self._waiting)
+    def _fail(self, error: Exception) -> None:
+        waiting, self._waiting, self._outgoing = self._waiting, {}, []
+        for outcome in waiting.values():
+            if not outcome.done():
+                outcome.set_exception(error)
+
+
+class _Line(Frames):
+    """The connection of a client."""
+
+    def __init__(self, client: ReplicaClient) -> None:
+        super().__init__()
+        self._client = client
+
+    def received(self, message: bytes) -> None:
+        self._client.answered(message)
+
+    def lost(self, error: Exception | None) -> None:
+        self._client.lost(self, error)
+
+
+def _named(address: PortAddress) -> str:
+    return f"{address.host}:{address.port}"

@@ -35,13 +35,14 @@ from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import PoolConfig
 from familiar.engine import EngineStats
-from familiar.errors import EngineError, FailureClass, StaleEpoch
+from familiar.errors import EngineError, FailureClass
 from familiar.service import ReplicaView
 
 REPLICA_PREFIX = "replica:"
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ANSWER_S = 60.0
 UNAVAILABLE_TRIES = 20
+FIRST_PAUSE_S = 0.01
 UNAVAILABLE_PAUSE_S = 0.25
 SILENT_CHECKS = 3
 HOPELESS_STARTS = 3
@@ -120,26 +121,28 @@ class Supervisor:
         handle = self.handle
         if handle is None:
             return self._lost(order.key, f"replica {self.replica} is {self.state}: {self.detail}")
-        if self._client is None or self._client.handle != handle:
-            self._client = ReplicaClient(handle)
-        client = self._client
-        for _ in range(UNAVAILABLE_TRIES):
+        client = self._client_of(handle)
+        said = ""
+        for tried in range(UNAVAILABLE_TRIES):
             try:
                 return await client.carry_out(order)
             except ActorDiedError as error:
                 self._is_down(handle)
                 said = f"replica {self.replica} died: {_cause(error)}"
                 return self._lost(order.key, said, process_died=True)
-            except ActorUnavailableError:
+            except (ActorUnavailableError, OSError) as error:
                 # Asked again, it attaches to the try; a successor would not know it.
-                await asyncio.sleep(UNAVAILABLE_PAUSE_S)
+                said = _cause(error)
+                await asyncio.sleep(min(UNAVAILABLE_PAUSE_S, FIRST_PAUSE_S * 2**tried))
             except RayError as error:
-                cause = cause_of(error)
-                if isinstance(cause, StaleEpoch):
-                    raise cause from None
                 return self._lost(order.key, f"replica {self.replica} failed: {_cause(error)}")
         self._is_down(handle)
-        return self._lost(order.key, f"replica {self.replica} does not answer")
+        return self._lost(order.key, f"replica {self.replica} does not answer: {said}")
+
+    def _client_of(self, handle: Any) -> ReplicaClient:
+        if self._client is None or self._client.handle != handle:
+            self._client = ReplicaClient(handle)
+        return self._client
 
     async def look(self) -> None:
         """A call failed as if the replica were gone: see whether it is, before more is sent to it
@@ -199,6 +202,7 @@ class Supervisor:
                     self._set("starting", self.status.detail if self.status else self.detail)
         finally:
             starting.cancel()
+        await self._client_of(self.handle).open()
         await self._poll()
         self._set("ready", "")
 
@@ -276,6 +280,10 @@ class Supervisor:
         self._set("dead", self.last_error)
         if handle is not None:
             await asyncio.to_thread(end_actor, handle, self.name, self.namespace)
+        if self._client is not None:
+            # A node that went silent leaves its connections open.
+            client, self._client = self._client, None
+            client.close(ConnectionError(self.last_error))
 
     def _set(self, state: str, detail: str) -> None:
         if (state, detail) != (self.state, self.detail):

@@ -4,15 +4,17 @@ Ours: a submitted run whose plan is a chain of text calls, each a scripted answe
 Bare: an actor that commits, calls an actor that reads a stream of 32 deltas and joins them, and
 commits again; in a database of the same tables, the same rows for each call, synchronous=FULL and
 group commit in a thread as in the recorder, but with no state, no prompt, no plan, no event model.
+Its hops are Ray actor calls, as in any Ray program. Ours are messages over a connection between the
+same two processes, so the same bare path over such a connection is measured and printed as well.
 
 The latency of a call goes from its dispatch to its committed result. Our histories hold when a call
 was dispatched and when its outcome was recorded, but not when that record was on the disk; so the
-time of a commit is added, taken from the start of the next call on its replica, which waits for
-just that commit, less the bare path's time from sending to starting. The cycle from one call of the
-chain to the next is shorter than that, because a result and the dispatch that follows from it share
-a commit; it is printed as well.
+time is added that the next call of the chain took from its dispatch to its start, which waits for
+just that commit. This is more than the commit: the way to the replica is in it. The cycle from one
+call of the chain to the next, in which a result and the dispatch that follows from it share a
+commit, is printed as well.
 
-Both are measured in alternating rounds in the same Ray; the ratio of medians is what counts. The
+All are measured in alternating rounds in the same Ray; the ratio of medians is what counts. The
 second figure is calls/s with 64 in flight.
 """
 
@@ -22,12 +24,13 @@ import argparse
 import asyncio
 import hashlib
 import json
+import pickle
 import sqlite3
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +39,7 @@ from typing import Any
 
 import ray
 
+from actors.frames import Frames
 from actors.store import writes as w
 from actors.store.store import Store
 from bench.deployment import Deployment, deployment
@@ -54,11 +58,21 @@ class Echo:
 
 
 class BareReplica:
-    """Streams 32 deltas inside its process and gives back when it began, and the joined text."""
+    """Streams 32 deltas inside its process and gives back the joined text."""
 
-    async def call(self, prompt: str) -> tuple[float, str]:
-        began = time.time()
-        return began, "".join([delta async for delta in self._stream(prompt)])
+    async def call(self, prompt: str) -> str:
+        return "".join([delta async for delta in self._stream(prompt)])
+
+    async def listen(self) -> int:
+        """Answer over connections, too; the port."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: BareLine(self._answer), "127.0.0.1", 0)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    def _answer(self, line: BareLine, message: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(self.call(pickle.loads(message)))
+        task.add_done_callback(lambda done: line.send(pickle.dumps(done.result())))
 
     async def _stream(self, prompt: str) -> AsyncIterator[str]:
         for index in range(DELTAS):
@@ -66,12 +80,15 @@ class BareReplica:
             yield f"w{index} "
 
 
-@dataclass(frozen=True, slots=True)
-class BareTimes:
-    """Seconds: of whole calls, and from sending one to its start."""
+class BareLine(Frames):
+    """A connection, and what to do with a message."""
 
-    calls: list[float]
-    sends: list[float]
+    def __init__(self, received: Callable[[BareLine, bytes], None]) -> None:
+        super().__init__()
+        self._received_by = received
+
+    def received(self, message: bytes) -> None:
+        self._received_by(self, message)
 
 
 class BareOrchestrator:
@@ -79,18 +96,23 @@ class BareOrchestrator:
 
     def __init__(self, path: str, replica: Any) -> None:
         self._replica = replica
-        self._times = BareTimes([], [])
+        self._line: BareLine | None = None
+        self._answer: asyncio.Future[str] | None = None
         self._seq = 0
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[tuple[Rows, asyncio.Future[None]]] = SimpleQueue()
         threading.Thread(target=self._write, args=(path,), daemon=True).start()
 
-    async def chain(self, length: int) -> BareTimes:
-        """The times of `length` calls, one after the other."""
-        self._times = BareTimes([], [])
-        for index in range(length):
-            await self._call(f"chain-{index}")
-        return self._times
+    async def connect(self) -> None:
+        port = await self._replica.listen.remote()
+        _, self._line = await self._loop.create_connection(
+            lambda: BareLine(self._answered), "127.0.0.1", port
+        )
+
+    async def chain(self, length: int, *, connected: bool) -> list[float]:
+        """Seconds of each of `length` calls, one after the other."""
+        ask = self._over_connection if connected else self._replica.call.remote
+        return [await self._call(f"chain-{index}", ask) for index in range(length)]
 
     async def wide(self, count: int, width: int) -> float:
         """Calls/s of `count` calls with `width` in flight."""
@@ -98,24 +120,32 @@ class BareOrchestrator:
 
         async def one(index: int) -> None:
             async with gate:
-                await self._call(f"wide-{index}")
+                await self._call(f"wide-{index}", self._replica.call.remote)
 
         start = time.perf_counter()
         await asyncio.gather(*(one(index) for index in range(count)))
         return count / (time.perf_counter() - start)
 
-    async def _call(self, name: str) -> None:
+    async def _call(self, name: str, ask: Callable[[str], Awaitable[str]]) -> float:
         start = time.perf_counter()
         self._seq += 2
         seq = self._seq
         name = f"{name}-{seq}"
         prompt = json.dumps([{"role": "user", "content": name}])
         await self._commit(dispatched(name, seq - 1, prompt))
-        sent = time.time()
-        began, text = await self._replica.call.remote(prompt)
+        text = await ask(prompt)
         await self._commit(succeeded(name, seq, text))
-        self._times.sends.append(began - sent)
-        self._times.calls.append(time.perf_counter() - start)
+        return time.perf_counter() - start
+
+    def _over_connection(self, prompt: str) -> asyncio.Future[str]:
+        assert self._line is not None
+        self._answer = self._loop.create_future()
+        self._line.send(pickle.dumps(prompt))
+        return self._answer
+
+    def _answered(self, line: BareLine, message: bytes) -> None:
+        assert self._answer is not None
+        self._answer.set_result(pickle.loads(message))
 
     async def _commit(self, rows: Rows) -> None:
         done: asyncio.Future[None] = self._loop.create_future()
@@ -239,22 +269,24 @@ def settings(chain: int, wide: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OurTimes:
-    """Seconds, of the calls of one chain."""
+    """Seconds, of the calls of one chain but the last: to the committed result, at most, and from
+    one dispatch to the next."""
 
-    to_result: list[float]
-    to_start: list[float]
+    to_committed: list[float]
     cycles: list[float]
 
 
 def our_chain(target: Deployment) -> OurTimes:
     """The times of one run, from its history."""
     events = [e for e in target.run("chain") if getattr(e.body, "kind", "") == "worker"]
-    sent = [e for e in events if isinstance(e.body, CallDispatched)]
-    ended = [(e.at, e.body) for e in events if isinstance(e.body, CallSucceeded)]
+    sent = [e.at for e in events if isinstance(e.body, CallDispatched)]
+    ended = [e.at for e in events if isinstance(e.body, CallSucceeded)]
+    begun = [e.body.timing.started_at for e in events if isinstance(e.body, CallSucceeded)]
+    to_result = [end - start for start, end in zip(sent, ended, strict=True)]
+    to_start = [began - start for start, began in zip(sent, begun, strict=True)]
     return OurTimes(
-        [at - e.at for e, (at, _) in zip(sent, ended, strict=True)],
-        [body.timing.started_at - e.at for e, (_, body) in zip(sent, ended, strict=True)],
-        [later.at - earlier.at for earlier, later in pairwise(sent)],
+        [a + b for a, b in zip(to_result, to_start[1:], strict=False)],
+        [later - earlier for earlier, later in pairwise(sent)],
     )
 
 
@@ -283,52 +315,65 @@ def main() -> None:
         replica = ray.remote(BareReplica).options(**free).remote()
         bare = ray.remote(BareOrchestrator).options(**free).remote(str(Path(folder) / "b"), replica)
         echo = ray.remote(Echo).options(**free).remote()
-        chains: dict[str, list[float]] = {"ours": [], "bare": [], "round trip": [], "cycle": []}
+        ray.get(bare.connect.remote())
+        chains: dict[str, list[float]] = {
+            name: [] for name in ("ours", "bare", "bare, connected", "cycle", "round trip")
+        }
         rates: dict[str, list[float]] = {"ours": [], "bare": []}
         for round_ in range(args.rounds + 1):
             our_times = our_chain(ours)
-            bare_times: BareTimes = ray.get(bare.chain.remote(args.chain))
-            trips = _round_trips(echo, args.chain)
+            seconds = {
+                "ours": our_times.to_committed,
+                "cycle": our_times.cycles,
+                "bare": ray.get(bare.chain.remote(args.chain, connected=False)),
+                "bare, connected": ray.get(bare.chain.remote(args.chain, connected=True)),
+                "round trip": _round_trips(echo, args.chain),
+            }
             rate = {
                 "ours": our_wide(ours, args.runs),
                 "bare": ray.get(bare.wide.remote(args.wide * args.runs, WIDTH)),
             }
             if round_ == 0:
                 continue  # the first round warms both up
-            median = statistics.median
-            commit = max(median(our_times.to_start) - median(bare_times.sends), 0.0)
-            chains["ours"].append(median(our_times.to_result) + commit)
-            chains["cycle"].append(median(our_times.cycles))
-            chains["bare"].append(median(bare_times.calls))
-            chains["round trip"].append(median(trips))
+            for name, values in seconds.items():
+                chains[name].append(statistics.median(values))
             for name, value in rate.items():
                 rates[name].append(value)
     for name, medians in chains.items():
-        print(f"{name:>10}: p50 of a call in ms, by round: {spread([m * 1e3 for m in medians])}")
+        print(f"{name:>15}: p50 of a call in ms, by round: {spread([m * 1e3 for m in medians])}")
     for name, values in rates.items():
-        print(f"{name:>10}: calls/s with {WIDTH} in flight: {spread(values)}")
-    ratios = [o / b for o, b in zip(chains["ours"], chains["bare"], strict=True)]
-    cycles = [o / b for o, b in zip(chains["cycle"], chains["bare"], strict=True)]
-    rate_ratios = [o / b for o, b in zip(rates["ours"], rates["bare"], strict=True)]
-    per_trip = [o / t for o, t in zip(chains["ours"], chains["round trip"], strict=True)]
-    print(f"latency over bare: {spread(ratios)}; goal at most 1.3")
-    print(f"cycle of a chain over a bare call: {spread(cycles)}")
-    print(f"throughput over bare: {spread(rate_ratios)}; goal at least 0.75")
-    print(f"latency over a bare actor round trip: {spread(per_trip)}")
+        print(f"{name:>15}: calls/s with {WIDTH} in flight: {spread(values)}")
+    latency = ratios(chains["ours"], chains["bare"])
+    connected = ratios(chains["ours"], chains["bare, connected"])
+    cycle = ratios(chains["cycle"], chains["bare"])
+    throughput = ratios(rates["ours"], rates["bare"])
+    trips = ratios(chains["ours"], chains["round trip"])
+    print(f"latency over bare: {spread(latency)}; goal at most 1.3")
+    print(f"latency over bare with a connection: {spread(connected)}")
+    print(f"cycle of a chain over a bare call: {spread(cycle)}")
+    print(f"throughput over bare: {spread(throughput)}; goal at least 0.75")
+    print(f"latency over a bare actor round trip: {spread(trips)}")
     report(
         "overhead",
-        value=statistics.median(ratios),
+        value=statistics.median(latency),
         unit="p50 latency of a call, ratio to the bare path",
         goal="<= 1.3, and throughput ratio >= 0.75",
         peers={
             "bare_ms": statistics.median(chains["bare"]) * 1e3,
+            "bare_connected_ms": statistics.median(chains["bare, connected"]) * 1e3,
             "ours_ms": statistics.median(chains["ours"]) * 1e3,
-            "throughput_ratio": statistics.median(rate_ratios),
-            "cycle_ratio": statistics.median(cycles),
-            "ratio_to_actor_round_trip": statistics.median(per_trip),
+            "ratio_to_bare_connected": statistics.median(connected),
+            "cycle_ratio": statistics.median(cycle),
+            "throughput_ratio": statistics.median(throughput),
+            "ratio_to_actor_round_trip": statistics.median(trips),
         },
         settings=vars(args),
     )
+
+
+def ratios(ours: list[float], peer: list[float]) -> list[float]:
+    """Round by round."""
+    return [a / b for a, b in zip(ours, peer, strict=True)]
 
 
 def _round_trips(echo: Any, count: int) -> list[float]:

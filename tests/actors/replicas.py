@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from actors.replica import Replica, ReplicaStatus
+from actors.replica_client import ReplicaClient
 from actors.workbench_actor import WorkbenchActor
 from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import GenerateRequest, Message, Sampling
+
+_ASKING = ThreadPoolExecutor(max_workers=8, thread_name_prefix="asking")
 
 
 def replica(actors: list[Any], script: object = None, **kwargs: Any) -> Any:
@@ -71,19 +75,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def sent(actor: Any, *orders: CallOrder) -> Any:
-    """An exchange on its way."""
-    return actor.exchange.remote(pickle.dumps((orders[0].epoch, orders)))
+def sent(actor: Any, *orders: CallOrder) -> Future[list[CallOutcome]]:
+    """Orders on their way, over a connection of their own; their outcomes in the same order."""
+    return _ASKING.submit(lambda: asyncio.run(_ask(actor, orders)))
 
 
 def carried(actor: Any, *orders: CallOrder) -> list[CallOutcome]:
-    """The outcomes of `orders`, however many replies they come in."""
-    reply, ended = sent(actor, *orders), []
-    while True:
-        ended += pickle.loads(ray.get(reply))
-        if len(ended) == len(orders):
-            return ended
-        reply = actor.exchange.remote(pickle.dumps((orders[0].epoch, ())))
+    """The outcomes of `orders`."""
+    return sent(actor, *orders).result()
+
+
+async def _ask(actor: Any, orders: Sequence[CallOrder]) -> list[CallOutcome]:
+    client = ReplicaClient(actor)
+    try:
+        return await asyncio.gather(*(client.carry_out(order) for order in orders))
+    finally:
+        client.close(ConnectionError("nobody asks any more"))
 
 
 def status(actor: Any) -> ReplicaStatus:
