@@ -116,7 +116,7 @@ def _deploy(
         # Engines begin to load now and go on loading while Serve starts.
         orchestrator = known if keep and known is not None else ensure_deployment(config)
         if directory is not None:
-            undo.callback(_close, orchestrator)
+            undo.callback(_close, orchestrator, phases)
         if http:
             _serve(config, undo, own_ray=directory is not None)
             interrupts.install()
@@ -157,13 +157,17 @@ def _wait(config: Config, orchestrator: Any, phases: Phases, interrupts: Interru
     wait_ready(orchestrator, timeout_s=longest + READY_MARGIN_S, report=report)
 
 
-def _close(orchestrator: Any) -> None:
+def _close(orchestrator: Any, phases: Phases) -> None:
     """Let it finish what it is writing. Its Ray ends right after, so a failure changes nothing."""
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import GetTimeoutError, RayError
 
-    with contextlib.suppress(RayError):
+    try:
         ray.get(orchestrator.close.remote(), timeout=CLOSE_S)
+    except GetTimeoutError:
+        phases.note(f"the orchestrator did not end its work in {CLOSE_S:g} s and is ended now")
+    except RayError:
+        pass
 
 
 def _take_down(config: Config) -> None:
