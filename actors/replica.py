@@ -2,8 +2,8 @@
 
 The class is plain; whoever builds a pool applies `ray.remote` with the options of its placement and
 a high `max_concurrency` (every method is a coroutine, all run in one event loop). Calls whose files
-this node can see are carried out here, so that no token crosses Ray; for workbenches elsewhere
-`stream` passes the engine's deltas on, a few joined in one.
+this node can see are ordered over `actors.order_port` and carried out here, so that no token
+crosses Ray; for workbenches elsewhere `stream` passes the engine's deltas on, a few joined in one.
 
 An engine that broke does not come back in the same process. Its calls fail with what the engine
 said, their outcomes are delivered, and then the process ends, which is how its supervisor learns

@@ -159,15 +159,16 @@ _PLAIN_AFTER = frozenset(" \t\n\f\r<&")
 
 def ends_before(name: str, open_tags: Sequence[str]) -> int:
     """How many of the open elements end when `name` begins, as HTML lets authors leave it out."""
+    ended = 0
     if name in _ENDS_P and "p" in open_tags:
-        return len(open_tags) - open_tags.index("p")
+        ended = len(open_tags) - open_tags.index("p")
     closes, stops = _ENDS.get(name, ((), ()))
     for count, open_name in enumerate(reversed(open_tags), start=1):
-        if open_name in closes:
-            return count
         if open_name in stops:
             break
-    return 0
+        if open_name in closes:
+            ended = max(ended, count)
+    return ended
 
 
 def misplaced(name: str, open_tags: Sequence[str]) -> str | None:

@@ -15,7 +15,7 @@ from familiar.contract.content import (
     miswritten,
     plain,
 )
-from familiar.contract.markup import VOID, Tag, tags
+from familiar.contract.markup import RAW_TEXT, VOID, Tag, tags
 from familiar.contract.requirements import SlotRequirements
 
 _SHARED = ("header", "nav", "footer", "head", "script", "style")
@@ -160,4 +160,5 @@ def _balanced(text: str) -> tuple[str, list[str]]:
 
 
 def _closes_itself(text: str, tag: Tag) -> bool:
-    return text[tag.end - 2] == "/"
+    """As XML has it. What follows a tag like `<textarea/>` is read as its text all the same."""
+    return text[tag.end - 2] == "/" and tag.name not in RAW_TEXT

@@ -6,7 +6,7 @@ import html
 
 import html5lib
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from familiar.contract.contract import parse_contract
@@ -85,6 +85,12 @@ def test_what_was_left_open_is_closed() -> None:
     assert any("closed 2" in repair for repair in repairs)
 
 
+def test_an_item_ends_the_one_before_and_what_is_open_in_it() -> None:
+    assert repair_slot("<ul><li><p>one<li>two</ul>")[0] == (
+        "<ul><li><p>one</p></li><li>two</li></ul>"
+    )
+
+
 @given(soup(NAMES))
 @settings(max_examples=300, deadline=None)
 def test_what_passes_the_check_after_a_repair_is_well_formed(text: str) -> None:
@@ -94,6 +100,9 @@ def test_what_passes_the_check_after_a_repair_is_well_formed(text: str) -> None:
 
 
 @given(soup())
+@example('<li><p id="a"><li>')
+@example("<h1><textarea />")
+@example("<caption><caption><thead>")
 @settings(deadline=None)
 def test_a_repair_is_done_once(text: str) -> None:
     slot, _ = repair_slot(text)
