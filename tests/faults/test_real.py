@@ -211,6 +211,8 @@ def injected(deployment: Deployment, server: subprocess.Popen[Any]) -> dict[str,
     wait_for(lambda: writes(deployment, runs["stopped"]), "the first tokens")
     os.killpg(server.pid, signal.SIGSTOP)
     deployment.wait_ended(runs.values())
+    # What is noticed of the stopped server only after it goes on would strike the next call.
+    wait_for(lambda: deployment.replicas()["real:0"].state != "ready", "the health check")
     os.killpg(server.pid, signal.SIGCONT)
     wait_for(lambda: deployment.replicas()["real:0"].state == "ready", "the server again")
     submit("killed")
