@@ -7,16 +7,24 @@ lifted, `limit` bounds what a peer that is not known yet can make this process k
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 _HEAD = 8
 
+Received = Callable[["Frames", bytes], None]
+"""A whole message has come."""
+Lost = Callable[["Frames", Exception | None], None]
+"""The connection has ended, from whichever side; None when nothing went wrong."""
+
 
 class Frames(asyncio.Protocol):
-    """One connection, used in one event loop. Heirs say what a message and the end mean."""
+    """One connection, used in one event loop."""
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, received: Received, lost: Lost, *, limit: int | None = None) -> None:
         self.limit = limit
+        self._tell_received = received
+        self._tell_lost = lost
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
 
@@ -25,15 +33,8 @@ class Frames(asyncio.Protocol):
         """Whether messages can still be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def received(self, message: bytes) -> None:
-        """A whole message has come."""
-        raise NotImplementedError
-
-    def lost(self, error: Exception | None) -> None:
-        """The connection has ended, from whichever side; None when nothing went wrong."""
-
     def send(self, message: bytes) -> None:
-        """Send a message, or nothing when the connection has ended: `lost` says so."""
+        """Send a message, or nothing when the connection has ended: `Lost` says so."""
         if self._transport is not None and self.alive:
             self._transport.write(len(message).to_bytes(_HEAD) + message)
 
@@ -65,9 +66,9 @@ class Frames(asyncio.Protocol):
             if len(received) - body < size:
                 break
             start = body + size
-            self.received(bytes(received[body:start]))
+            self._tell_received(self, bytes(received[body:start]))
         del received[:start]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.lost(exc)
+        self._tell_lost(self, exc)

@@ -39,12 +39,15 @@ class PortAddress:
     port: int
     secret: bytes = field(repr=False)
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 class Line(Frames):
     """The connection of one orchestrator to this process."""
 
     def __init__(self, port: OrderPort) -> None:
-        super().__init__(limit=len(port.secret))
+        super().__init__(self._heard, self._gone, limit=len(port.secret))
         self._port = port
         self._ended: list[CallOutcome] = []
         self._loop = asyncio.get_running_loop()
@@ -68,11 +71,10 @@ class Line(Frames):
         self.close()
         self._port.forget(self)
 
-    def received(self, message: bytes) -> None:
+    def _heard(self, _: Frames, message: bytes) -> None:
         if self._known:
-            epoch, orders = pickle.loads(message)
             try:
-                self._port.take(epoch, orders, self)
+                self._port.take(pickle.loads(message), self)
             except StaleEpoch as error:
                 self.refuse(error)
         elif hmac.compare_digest(message, self._port.secret):
@@ -83,7 +85,7 @@ class Line(Frames):
             log.warning("a connection to the order port without its secret was closed")
             self.abort()
 
-    def lost(self, error: Exception | None) -> None:
+    def _gone(self, _: Frames, error: Exception | None) -> None:
         self._hello.cancel()
         self._port.forget(self)
 
@@ -94,8 +96,9 @@ class Line(Frames):
         self._port.paid()
 
 
-Take = Callable[[int, Sequence[CallOrder], Line], None]
-"""Begin orders of an epoch, and put their outcomes into the line. Raises `StaleEpoch`."""
+Take = Callable[[Sequence[CallOrder], Line], None]
+"""Begin the orders of one epoch, at least one, and put their outcomes into the line. Raises
+`StaleEpoch`."""
 
 
 class OrderPort:

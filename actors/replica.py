@@ -155,8 +155,9 @@ class Replica:
         """Where orders are taken and outcomes given back. Raises `OSError`."""
         return await self._port.open(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
-    def _take(self, epoch: int, orders: Sequence[CallOrder], line: Line) -> None:
+    def _take(self, orders: Sequence[CallOrder], line: Line) -> None:
         """Carry out orders here, or attach to them. Raises StaleEpoch."""
+        epoch = orders[0].epoch
         self._workbench.see_epoch(epoch)
         if epoch != self._port_epoch:
             # The workbench would have refused a lower one.

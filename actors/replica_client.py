@@ -30,7 +30,7 @@ class ReplicaClient:
     def __init__(self, handle: Any) -> None:
         self.handle = handle
         self._loop = asyncio.get_running_loop()
-        self._line: _Line | None = None
+        self._line: Frames | None = None
         self._opening = asyncio.Lock()
         self._tasks = Tasks()
         self._waiting: dict[CallKey, asyncio.Future[CallOutcome]] = {}
@@ -59,17 +59,20 @@ class ReplicaClient:
                 async with asyncio.timeout(CONNECT_S):
                     address = await self.handle.order_port.remote()
                     _, line = await self._loop.create_connection(
-                        lambda: _Line(self), address.host, address.port, ssl=client_tls()
+                        lambda: Frames(self._answered, self._lost),
+                        address.host,
+                        address.port,
+                        ssl=client_tls(),
                     )
             except OSError as error:
-                where = "where it takes orders" if address is None else _named(address)
+                where = address or "where it takes orders"
                 raise ConnectionError(
                     f"there is no connection to {where}: {cause_of(error)!r}; the "
                     "nodes of a cluster have to reach each other's TCP ports"
                 ) from error
             line.send(address.secret)
             if not line.alive:
-                raise ConnectionError(f"{_named(address)} closed the connection at once")
+                raise ConnectionError(f"{address} closed the connection at once")
             self._line = line
 
     def close(self, error: Exception) -> None:
@@ -79,7 +82,7 @@ class ReplicaClient:
             line.abort()
         self._fail(error)
 
-    def answered(self, message: bytes) -> None:
+    def _answered(self, _: Frames, message: bytes) -> None:
         """Outcomes have come, or the refusal of our epoch."""
         ended = pickle.loads(message)
         if isinstance(ended, StaleEpoch):
@@ -90,7 +93,7 @@ class ReplicaClient:
             if waiter is not None and not waiter.done():
                 waiter.set_result(outcome)
 
-    def lost(self, line: _Line, error: Exception | None) -> None:
+    def _lost(self, line: Frames, error: Exception | None) -> None:
         """The connection is gone."""
         if line is self._line:
             self._line = None
@@ -104,7 +107,7 @@ class ReplicaClient:
             self._tasks.spawn(self._open_and_send())
         else:
             orders, self._outgoing = self._outgoing, []
-            self._line.send(pickle.dumps((max(order.epoch for order in orders), orders), 5))
+            self._line.send(pickle.dumps(orders, 5))
 
     async def _open_and_send(self) -> None:
         try:
@@ -119,21 +122,3 @@ class ReplicaClient:
         for outcome in waiting.values():
             if not outcome.done():
                 outcome.set_exception(error)
-
-
-class _Line(Frames):
-    """The connection of a client."""
-
-    def __init__(self, client: ReplicaClient) -> None:
-        super().__init__()
-        self._client = client
-
-    def received(self, message: bytes) -> None:
-        self._client.answered(message)
-
-    def lost(self, error: Exception | None) -> None:
-        self._client.lost(self, error)
-
-
-def _named(address: PortAddress) -> str:
-    return f"{address.host}:{address.port}"

@@ -57,6 +57,10 @@ class Echo:
         return value
 
 
+def ended(line: Frames, error: Exception | None) -> None:
+    """The connection lasts as long as the bench."""
+
+
 class BareReplica:
     """Streams 32 deltas inside its process and gives back the joined text."""
 
@@ -66,11 +70,11 @@ class BareReplica:
     async def listen(self) -> int:
         """Answer over connections, too; the port."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: BareLine(self._answer), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Frames(self._answer, ended), "127.0.0.1", 0)
         port: int = server.sockets[0].getsockname()[1]
         return port
 
-    def _answer(self, line: BareLine, message: bytes) -> None:
+    def _answer(self, line: Frames, message: bytes) -> None:
         task = asyncio.get_running_loop().create_task(self.call(pickle.loads(message)))
         task.add_done_callback(lambda done: line.send(pickle.dumps(done.result())))
 
@@ -80,23 +84,12 @@ class BareReplica:
             yield f"w{index} "
 
 
-class BareLine(Frames):
-    """A connection, and what to do with a message."""
-
-    def __init__(self, received: Callable[[BareLine, bytes], None]) -> None:
-        super().__init__()
-        self._received_by = received
-
-    def received(self, message: bytes) -> None:
-        self._received_by(self, message)
-
-
 class BareOrchestrator:
     """Commit, call, commit; nothing else."""
 
     def __init__(self, path: str, replica: Any) -> None:
         self._replica = replica
-        self._line: BareLine | None = None
+        self._line: Frames | None = None
         self._answer: asyncio.Future[str] | None = None
         self._seq = 0
         self._loop = asyncio.get_running_loop()
@@ -106,7 +99,7 @@ class BareOrchestrator:
     async def connect(self) -> None:
         port = await self._replica.listen.remote()
         _, self._line = await self._loop.create_connection(
-            lambda: BareLine(self._answered), "127.0.0.1", port
+            lambda: Frames(self._answered, ended), "127.0.0.1", port
         )
 
     async def chain(self, length: int, *, connected: bool) -> list[float]:
@@ -143,7 +136,7 @@ class BareOrchestrator:
         self._line.send(pickle.dumps(prompt))
         return self._answer
 
-    def _answered(self, line: BareLine, message: bytes) -> None:
+    def _answered(self, line: Frames, message: bytes) -> None:
         assert self._answer is not None
         self._answer.set_result(pickle.loads(message))
 

@@ -27,6 +27,7 @@ from actors.replica_client import ReplicaClient
 from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines, Timing, Usage
 from familiar.engine import GenerateRequest, Sampling
 from familiar.errors import StaleEpoch
+from tests.actors.until import until
 
 
 def order(call: str, epoch: int = 1) -> CallOrder:
@@ -54,7 +55,8 @@ class Process:
         self.address = self.address or await self.port.open("127.0.0.1")
         return self.address
 
-    def take(self, epoch: int, orders: Sequence[CallOrder], line: Line) -> None:
+    def take(self, orders: Sequence[CallOrder], line: Line) -> None:
+        epoch = orders[0].epoch
         if epoch < self.epoch:
             raise StaleEpoch(f"This workbench serves epoch {self.epoch}.", remedy="Stop.")
         if epoch > self.epoch:
@@ -69,14 +71,6 @@ class Process:
         await until(lambda: sum(len(calls) for _, calls in self.ordered) >= count)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(4000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen in 20 s")
-
-
 @pytest.fixture
 async def process() -> AsyncIterator[Process]:
     made = Process()
@@ -87,15 +81,6 @@ async def process() -> AsyncIterator[Process]:
 
 
 # -- messages ------------------------------------------------------------------------------------
-
-
-class Heard(Frames):
-    def __init__(self, limit: int | None = None) -> None:
-        super().__init__(limit)
-        self.messages: list[bytes] = []
-
-    def received(self, message: bytes) -> None:
-        self.messages.append(message)
 
 
 class Wire:
@@ -115,31 +100,34 @@ class Wire:
         self.closed = True
 
 
-def heard(limit: int | None = None) -> tuple[Heard, Wire]:
-    frames, wire = Heard(limit), Wire()
+def heard(limit: int | None = None) -> tuple[Frames, Wire, list[bytes]]:
+    """A connection, what it is made of, and the messages that it brought."""
+    messages: list[bytes] = []
+    frames = Frames(lambda _, message: messages.append(message), lambda *_: None, limit=limit)
+    wire = Wire()
     frames.connection_made(wire)  # type: ignore[arg-type]
-    return frames, wire
+    return frames, wire, messages
 
 
 @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(1, 60)))
 def test_messages_arrive_whole_however_they_are_cut(messages: list[bytes], cuts: list[int]) -> None:
-    sender, wire = heard()
+    sender, wire, _ = heard()
     for message in messages:
         sender.send(message)
-    receiver, _ = heard()
+    receiver, _, arrived = heard()
     rest, sizes = bytes(wire.written), iter(cuts)
     while rest:
         size = next(sizes, len(rest))
         receiver.data_received(rest[:size])
         rest = rest[size:]
-    assert receiver.messages == messages
+    assert arrived == messages
 
 
 def test_a_message_above_the_limit_ends_the_connection_before_it_is_kept() -> None:
-    frames, wire = heard(limit=4)
+    frames, wire, messages = heard(limit=4)
     frames.data_received((4).to_bytes(8) + b"fits" + (5).to_bytes(8))
     assert wire.closed
-    assert frames.messages == [b"fits"]
+    assert messages == [b"fits"]
     frames.send(b"nobody hears it")
     assert not wire.written
 
@@ -315,7 +303,7 @@ async def test_where_ray_encrypts_these_connections_are_encrypted(
 
     assert process.address is not None
     reader, writer = await asyncio.open_connection("127.0.0.1", process.address.port)
-    for message in (process.address.secret, pickle.dumps((1, [order("in the clear")]))):
+    for message in (process.address.secret, pickle.dumps([order("in the clear")])):
         writer.write(len(message).to_bytes(8) + message)
     await _to_the_end(reader)
     writer.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from actors.store.store import DeviceSample, Store
 from familiar import event as e
 from familiar.errors import Conflict, StaleEpoch, StoreError
 from tests.actors.store.histories import STORY_TEXTS, T0, ref, story, submitted
+from tests.actors.until import until
 
 
 def draft(body: e.Body, run_id: str = "run-1", **texts: str) -> e.Draft:
@@ -59,14 +59,6 @@ class Disk:
     def free(self) -> None:
         with self._store._lock:
             self._store._writer.query("PRAGMA max_page_count = 1000000")
-
-
-async def until(condition: object, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        await asyncio.sleep(0.005)
 
 
 async def test_drafts_become_events_that_are_committed(recorder: Recorder, url: str) -> None:

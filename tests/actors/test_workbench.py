@@ -29,6 +29,7 @@ from familiar.call import (
 )
 from familiar.engine import Delta, GenerateRequest, Message
 from familiar.errors import ConfigError, FailureClass, StaleEpoch, WorkspaceError
+from tests.actors.until import until
 
 LIMITS = Deadlines(30, 30, 60)
 
@@ -68,12 +69,6 @@ async def bench(script: object = None) -> Bench:
     engine = ScriptedEngine(script)
     await engine.start()
     return Bench(engine)
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
 
 
 SLOW = {"rates": {"tokens_per_s": 100}, "answer": {"tokens": 30}}
