@@ -17,8 +17,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from actors.fingerprint import deployment_fingerprint
 from actors.named_actor import end_actor, find_actor
-from actors.orchestrator import Orchestrator
-from actors.workbench_actor import WORKBENCH
+from actors.orchestrator.actor import Orchestrator
+from actors.workspace.actor import WORKSPACE
 from cluster.placement import release
 from familiar.config.schema import Config, NodeSelector
 from familiar.errors import ClusterError
@@ -99,7 +99,7 @@ def take_down(config: Config) -> None:
     for pool, settings in config.pools.items():
         for index in range(len(settings.replicas)):
             _end_named(namespace, f"replica:{pool}:{index}", graceful=True)
-    _end_named(namespace, WORKBENCH)
+    _end_named(namespace, WORKSPACE)
     release(config.deployment)
 
 

@@ -16,10 +16,11 @@ class Tasks:
     def __init__(self) -> None:
         self._going: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._going.add(task)
         task.add_done_callback(self._going.discard)
+        return task
 
     def cancel(self) -> None:
         """Cancel what is going on, without waiting for it."""

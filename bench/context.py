@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.briefer import Briefer
 from actors.engines.weights import resolve_model
+from actors.orchestrator.briefer import Briefer
 from bench.in_process import InProcessRun, Sent
 from bench.report import report
 from familiar.brief import Brief

@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from actors.briefer import Briefer
-from actors.texts import Texts
+from actors.orchestrator.briefer import Briefer
+from actors.orchestrator.texts import Texts
 from familiar import event as ev
 from familiar.brief import Brief
 from familiar.config.schema import Config

@@ -1,8 +1,8 @@
-"""A model call as it travels: the order a workbench receives and the outcome it gives back.
+"""A model call as it travels: the order that a replica receives and the outcome that it gives back.
 
 Planning, worker calls and syntheses are all calls: one way to route, carry out, time out, adopt and
-record them. `CallKey` (run, call, attempt) is the identity of a try everywhere: in events, in the
-engine's request id, in the table by which a workbench never carries out the same try twice.
+record them. `CallKey` (run, call, attempt) is the identity of an attempt everywhere: in events, in
+the engine's request id, in the table by which a replica never carries out the same attempt twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 from familiar.engine import FinishReason, GenerateRequest
 from familiar.errors import FailureClass
-from familiar.pickling import by_position
 
 CallKind = Literal["plan", "worker", "synthesis"]
 CallMode = Literal["text", "output_file"]
@@ -21,7 +20,7 @@ JsonScalar = str | int | float | bool | None
 
 
 class CallKey(NamedTuple):
-    """One try of one call. A tuple, because it is the key of every table that knows of tries."""
+    """One attempt of one call. A tuple, because every table of attempts has it as its key."""
 
     run_id: str
     call_id: str
@@ -31,7 +30,6 @@ class CallKey(NamedTuple):
         return f"{self.run_id}/{self.call_id}/{self.attempt}"
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """Seconds. `first_token_s` and `total_s` count from the start on the replica, `stall_s` between
@@ -42,7 +40,6 @@ class Deadlines:
     total_s: float
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class DocumentSpec:
     """What to make of the raw text before it becomes the file.
@@ -60,10 +57,10 @@ class DocumentSpec:
     listing: bool = False
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class CallOrder:
-    """What a workbench is asked to carry out."""
+    """An attempt that a replica is asked to carry out. A replica writes no file: `output_file` names
+    the file that the text is made for."""
 
     key: CallKey
     epoch: int
@@ -71,22 +68,20 @@ class CallOrder:
     request: GenerateRequest
     deadlines: Deadlines
     mode: CallMode = "text"
-    workspace: str = ""
     output_file: str | None = None
     document: DocumentSpec = field(default_factory=DocumentSpec)
     max_bytes: int = 16 * 1024 * 1024
 
     @property
     def prefix(self) -> str:
-        """What earlier tries wrote and this one continues; empty for a try from the start."""
+        """The text of earlier attempts that this one continues; empty for one from the start."""
         request = self.request
         return request.messages[-1].content if request.continue_final else ""
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds since the Unix epoch by the workbench's clock; `longest_gap_s` between two deltas."""
+    """Seconds since the Unix epoch by the replica's clock; `longest_gap_s` between two deltas."""
 
     started_at: float
     first_token_at: float | None
@@ -94,35 +89,32 @@ class Timing:
     longest_gap_s: float = 0.0
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one try."""
+    """Tokens of one attempt."""
 
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a try failed: a class that recovery acts on, a sentence, and the evidence for both."""
+    """Why an attempt failed: a class that recovery acts on, a sentence, and the evidence for both."""
 
     failure_class: FailureClass
     message: str
     evidence: dict[str, JsonScalar] = field(default_factory=dict)
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What came of a try.
+    """The end of an attempt.
 
-    `raw` is every character the model wrote, what it continued included; `text` what became of it
-    (the document for `output_file`, the same as `raw` for `text`). `usage` is of this try alone.
-    For a failed try `raw` is the partial answer, and `partial` names the file that keeps it,
-    relative to the workspace.
+    `raw` is every character that the model wrote, the continued text included; `text` is the
+    document made from it for `output_file`, and the same as `raw` for `text`. `usage` is of this
+    attempt alone. For a failed attempt `raw` is the partial answer. `incomplete` says that more
+    may have been written: the replica died, and `raw` is the text that was polled last.
     """
 
     key: CallKey
@@ -133,16 +125,16 @@ class CallOutcome:
     finish_reason: FinishReason | None = None
     repairs: tuple[str, ...] = ()
     failure: Failure | None = None
-    partial: str | None = None
+    incomplete: bool = False
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Publication:
     """A finished file on its way into the workspace's history. Safe to repeat at any point.
 
-    The workbench renames the temporary file onto `path` when its hash is `sha256`, writes `text`
-    when there is no such file any more, and commits with run, call and attempt in the trailer.
+    The workspace process writes `text` to `path` and commits it with run, call and attempt in the
+    trailer. With `repeated`, an earlier request may have been carried out already, wholly or in
+    part: then a commit with this trailer is looked for before anything is written.
     """
 
     key: CallKey
@@ -152,9 +144,9 @@ class Publication:
     sha256: str
     text: str
     alias: str
+    repeated: bool = False
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Published:
     """Where a publication ended: the commit that holds the file (40 hex digits) and its size."""
@@ -162,8 +154,3 @@ class Published:
     path: str
     commit: str
     bytes: int
-
-
-def partial_path(key: CallKey) -> str:
-    """Where the text of a try is streamed to, relative to the workspace."""
-    return f".familiar/{key.run_id}/{key.call_id}.{key.attempt}.part"

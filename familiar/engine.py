@@ -1,4 +1,4 @@
-"""What an engine takes and gives back, as values that every engine and every workbench share.
+"""What an engine takes and gives back, as values that every engine and every replica share.
 
 An engine (vLLM in process, an OpenAI-compatible URL, the scripted one) turns one `GenerateRequest`
 into a stream of `Delta`s. The types stand here, in the pure core, so that a request can be built,
@@ -11,12 +11,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from familiar.pickling import by_position
-
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message, as it is rendered by the model's own chat template."""
@@ -25,7 +22,6 @@ class Message:
     content: str
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are drawn. `max_tokens` bounds the answer; `seed` makes an engine repeatable."""
@@ -39,7 +35,6 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class OutputGrammar:
     """What the decoded text may be. `kind` names the notation of `text`: a JSON schema, an EBNF
@@ -49,7 +44,6 @@ class OutputGrammar:
     text: str
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One generation. `request_id` is unique for a try: `run/call/attempt`.
@@ -64,7 +58,6 @@ class GenerateRequest:
     continue_final: bool = False
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Delta:
     """A piece of the answer.

@@ -308,15 +308,12 @@ BODY: TypeAdapter[Body] = TypeAdapter(Body, config=ConfigDict(defer_build=True))
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event before it has a place in the history, with the texts that its body refers to.
-
-    `seq` is the place that its owner folded it at already; it must get that one or none."""
+    """An event before it has a place in the history, with the texts that its body refers to."""
 
     run_id: str
     body: Body
     at: float
     texts: dict[str, str] = field(default_factory=dict)
-    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _git() -> Check:
 
 
 def _openat2() -> Check:
-    from actors.openat import open_beneath
+    from actors.workspace.openat import open_beneath
 
     with tempfile.TemporaryDirectory() as folder:
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,12 +1,12 @@
-"""One try of a call over a scripted engine, for the tests of `actors.carry`."""
+"""One try of a call over a scripted engine, for the tests of `actors.replica.attempt`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from actors.carry import Progress, Source, carry_out
 from actors.engines.scripted import ScriptedEngine
-from actors.workspace import Workspace
+from actors.replica.attempt import Progress, Source, carry_out
+from actors.workspace.files import Workspace
 from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines, DocumentSpec, partial_path
 from familiar.engine import GenerateRequest, Message, OutputGrammar, Sampling
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import ray
 
-from actors.replica import Replica, ReplicaStatus
+from actors.replica.actor import Replica, ReplicaStatus
 from actors.replica_client import ReplicaClient
-from actors.workbench_actor import WorkbenchActor
+from actors.workspace.actor import WorkbenchActor
 from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import GenerateRequest, Message, Sampling

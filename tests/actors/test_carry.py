@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.carry import Progress, carry_out
-from actors.workspace import Workspace
+from actors.replica.attempt import Progress, carry_out
+from actors.workspace.files import Workspace
 from familiar.call import CallOrder, DocumentSpec, partial_path
 from familiar.engine import Delta, Message
 from familiar.errors import FailureClass

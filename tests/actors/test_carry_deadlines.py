@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from actors.carry import Source, carry_out
+from actors.replica.attempt import Source, carry_out
 from familiar.call import CallOutcome, Deadlines
 from familiar.engine import Delta
 from familiar.errors import FailureClass
@@ -82,7 +82,7 @@ async def test_silence_when_the_total_strikes_is_a_stall() -> None:
 async def test_an_engine_that_does_not_let_go_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.carry._CLOSE_PATIENCE_S", 0.05)
+    monkeypatch.setattr("actors.replica.attempt._CLOSE_PATIENCE_S", 0.05)
 
     async def stubborn() -> AsyncIterator[Delta]:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import FileCommit, Repository
+from actors.workspace.git import FileCommit, Repository
 from familiar.call import CallKey
 from familiar.errors import WorkspaceError
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from actors.intake import Accepted, Intake
+from actors.orchestrator.intake import Accepted, Intake
 from actors.store.store import Store
 from bench.in_process import InProcessRun
 from familiar.context.stack import read_stack, render_bytes

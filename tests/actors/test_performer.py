@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from actors.dispatcher import Dispatcher
-from actors.outcome import lost_outcome
-from actors.performer import Performer
-from actors.texts import Texts
+from actors.orchestrator.dispatcher import Dispatcher
+from actors.orchestrator.outcome import lost_outcome
+from actors.orchestrator.performer import Performer
+from actors.orchestrator.texts import Texts
 from familiar import event as ev
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published, Timing, Usage
 from familiar.config.schema import Config

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.recorder import Recorder
+from actors.orchestrator.recorder import Recorder
 from actors.store.queries import Reader
 from actors.store.store import DeviceSample, Store
 from familiar import event as e

@@ -17,8 +17,8 @@ from ray.exceptions import RayActorError
 
 from actors.crash import CrashSpec
 from actors.remote_error import cause_of
+from actors.replica.supervisor import Supervisor
 from actors.replica_client import ReplicaClient
-from actors.supervisor import Supervisor
 from cluster.local import start_local
 from familiar.call import CallOrder, CallOutcome, Publication, partial_path
 from familiar.config.schema import ClusterConfig, PoolConfig, ReplicaConfig

@@ -17,7 +17,7 @@ import pytest
 
 from actors.crash import CrashSpec, crasher
 from actors.engines.scripted import ScriptedEngine
-from actors.workbench import Workbench
+from actors.replica.table import Workbench
 from familiar.call import (
     CallKey,
     CallOrder,
@@ -114,7 +114,7 @@ async def test_released_tries_leave_the_table_and_running_ones_stay() -> None:
 async def test_ended_tries_that_nobody_releases_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.workbench._ENDED_CHARS", 100)
+    monkeypatch.setattr("actors.replica.table._ENDED_CHARS", 100)
     made = await bench({"answer": "x" * 20})  # 40 characters in raw and text
     for number in range(10):
         await made.carry_out(order(f"c{number}"))
@@ -300,7 +300,7 @@ async def test_a_text_that_is_not_what_its_hash_says_is_refused(tmp_path: Path) 
 PROGRAM = """
 import asyncio, json, os, sys
 from actors.crash import CrashSpec, crasher
-from actors.workbench import Workbench
+from actors.replica.table import Workbench
 from familiar.call import CallKey, Publication
 
 async def main(fields):

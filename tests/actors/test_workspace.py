@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.workspace import Workspace
+from actors.workspace.files import Workspace
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem
 

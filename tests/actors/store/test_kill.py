@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.recorder import Recorder
+from actors.orchestrator.recorder import Recorder
 from actors.store.store import Store
 from familiar import event as e
 from tests.actors.store.histories import T0, dump, ref, story

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, Self
 
-from actors.intake import Intake
-from actors.recorder import Recorder
+from actors.orchestrator.intake import Intake
+from actors.orchestrator.recorder import Recorder
 from actors.store.queries import Reader
 from actors.store.store import Store
 from familiar.config.load import config_hash

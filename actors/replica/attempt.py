@@ -1,7 +1,7 @@
-"""Carrying out one try of a call: take the stream, keep the text, keep the deadlines, classify.
+"""One attempt of a call: take the stream, keep the text, keep the deadlines, classify the end.
 
 Everything that ordinarily goes wrong ends in a `CallOutcome` with a class and evidence, never in an
-exception. Time is kept by one timer per try that looks when the next deadline can strike at the
+exception. Time is kept by one timer per attempt that looks when the next deadline can strike at the
 earliest; a delta costs no timer. What a deadline means is decided from what the stream did:
 
 first token  Nothing came in time. `backend_slow` when the engine is known to be producing tokens
@@ -12,8 +12,8 @@ total        Silent for more than half of `stall_s`: `backend_stalled`. More tha
              this source: `backend_slow`. Otherwise tokens were flowing, and the call is simply
              larger than its deadline: `call_oversized`.
 
-A try that continues an earlier one begins with what that wrote: file, text and byte cap hold it
-from the start, and only what is new counts as tokens.
+An attempt that continues an earlier one begins with the text of that one: text and byte cap hold it
+from the start, and only new tokens count.
 
 A stream that ends without a finish reason was cut: `backend_unreachable`. `length` is a truncated
 file (`call_truncated`), unless a grammar let the document be closed by repair; a text may be cut.
@@ -27,12 +27,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from actors.partial import PartialFile
-from actors.workspace import Workspace
-from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage, partial_path
+from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
 from familiar.document import FinishedDocument, finish_document
 from familiar.engine import Delta, FinishReason
-from familiar.errors import CallError, EngineError, FailureClass, WireError, WorkspaceError
+from familiar.errors import CallError, EngineError, FailureClass, WireError
 
 _BIG_TEXT = 16 * 1024  # characters from which on a document is finished in a thread
 _CLOSE_PATIENCE_S = 5.0
@@ -41,7 +39,7 @@ _SLOW_SHARE = 0.25
 
 @dataclass(slots=True)
 class Progress:
-    """How far a try is; read at any time by others. Times are `time.monotonic()`."""
+    """How far an attempt is; read at any time by others. Times are `time.monotonic()`."""
 
     started: float = field(default_factory=time.monotonic)
     tokens: int = 0
@@ -50,6 +48,13 @@ class Progress:
     longest_gap_s: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    pieces: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Everything that is written so far, the continued text included."""
+        if len(self.pieces) > 1:
+            self.pieces[:] = ["".join(self.pieces)]
+        return self.pieces[0] if self.pieces else ""
 
     def tokens_per_s(self, now: float) -> float:
         """Since the first token; 0.0 before the second."""
@@ -70,19 +75,18 @@ class Source:
 async def carry_out(
     order: CallOrder,
     deltas: AsyncIterator[Delta],
-    workspace: Workspace | None = None,
     progress: Progress | None = None,
     source: Source | None = None,
 ) -> CallOutcome:
-    """Carry out one try. Closes `deltas` in the end, which aborts what is left of it.
+    """Carry out one attempt. Closes `deltas` in the end, which aborts what is left of it.
 
-    Cancelling the task that runs this gives an outcome too (`cancelled`, with the partial kept):
+    Cancelling the task that runs this gives an outcome too (`cancelled`, with the text so far):
     the caller that cancels has to expect a result instead of a CancelledError.
     """
     source = source or Source()
     progress = progress or Progress()
     started_at = time.time() - (time.monotonic() - progress.started)
-    carrier = _Carrier(order, workspace, progress, source)
+    carrier = _Carrier(order, progress, source)
     failure: Failure | None = None
     document = FinishedDocument("")
     try:
@@ -93,8 +97,6 @@ async def carry_out(
     except (EngineError, CallError) as error:
         evidence = carrier.evidence() | _scalars(error.evidence)
         failure = Failure(error.failure_class, str(error), evidence)
-    except WorkspaceError as error:
-        failure = Failure(FailureClass.WORKSPACE_FAILED, str(error), carrier.evidence())
     except WireError as error:
         failure = Failure(FailureClass.OUTPUT_INVALID, str(error), carrier.evidence())
     except Exception as error:  # a run must end with a class whatever breaks in here
@@ -105,7 +107,6 @@ async def carry_out(
         )
     finally:
         await _close(deltas, hurry=carrier.finish_reason is None)
-    partial = await carrier.keep_partial() if failure else None
     first = progress.first_token
     return CallOutcome(
         key=order.key,
@@ -116,43 +117,27 @@ async def carry_out(
             longest_gap_s=progress.longest_gap_s,
         ),
         usage=Usage(progress.prompt_tokens, progress.tokens, progress.cached_tokens),
-        raw=carrier.raw(),
+        raw=progress.text(),
         text=document.text if failure is None else "",
         finish_reason=carrier.finish_reason,
         repairs=document.repairs,
         failure=failure,
-        partial=partial,
     )
 
 
 class _Carrier:
-    """The state of one try."""
+    """The state of one attempt."""
 
-    def __init__(
-        self, order: CallOrder, workspace: Workspace | None, progress: Progress, source: Source
-    ) -> None:
+    def __init__(self, order: CallOrder, progress: Progress, source: Source) -> None:
         self.order = order
         self.progress = progress
         self.source = source
         self.finish_reason: FinishReason | None = None
-        self._texts: list[str] = [order.prefix] if order.prefix else []
-        self._file: PartialFile | None = None
-        if order.mode == "output_file" and workspace is not None:
-            self._file = PartialFile(workspace, partial_path(order.key))
-            self._file.add(order.document.prefix)
-            self._file.add(order.prefix)
-
-    def raw(self) -> str:
-        if len(self._texts) > 1:
-            self._texts = ["".join(self._texts)]
-        return self._texts[0] if self._texts else ""
+        if order.prefix:
+            progress.pieces.append(order.prefix)
 
     async def run(self, deltas: AsyncIterator[Delta]) -> FinishedDocument:
         order = self.order
-        if order.mode == "output_file" and self._file is None:
-            raise WorkspaceError(
-                f"{order.key} writes {order.output_file} and its order names no workspace."
-            )
         watch = _Watch(order, self.progress)
         try:
             await self._consume(deltas)
@@ -164,26 +149,16 @@ class _Carrier:
         finally:
             watch.stop()
         self._judge_end()
-        raw = self.raw()
-        file = order.output_file or ""
+        raw = self.progress.text()
         if order.mode == "text":
             return FinishedDocument(raw)
+        file = order.output_file or ""
         if len(raw) > _BIG_TEXT:
-            document = await asyncio.to_thread(finish_document, raw, order.document, file)
-        else:
-            document = finish_document(raw, order.document, file)
-        assert self._file is not None
-        await self._file.finish(streamed=order.document.prefix + raw, wanted=document.text)
-        return document
-
-    async def keep_partial(self) -> str | None:
-        """Write out what came; the name of the file that keeps it."""
-        if self._file is None or not self._texts:
-            return None
-        return await self._file.keep()
+            return await asyncio.to_thread(finish_document, raw, order.document, file)
+        return finish_document(raw, order.document, file)
 
     async def _consume(self, deltas: AsyncIterator[Delta]) -> None:
-        progress, file, texts = self.progress, self._file, self._texts
+        progress, pieces = self.progress, self.progress.pieces
         monotonic, max_bytes = time.monotonic, self.order.max_bytes
         size = len(self.order.prefix.encode("utf-8", "replace"))
         async for delta in deltas:
@@ -199,7 +174,7 @@ class _Carrier:
                 progress.prompt_tokens = delta.prompt_tokens
                 progress.cached_tokens = delta.cached_tokens
             if text:
-                texts.append(text)
+                pieces.append(text)
                 size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
                 if size > max_bytes:
                     raise CallError(
@@ -207,10 +182,6 @@ class _Carrier:
                         failure_class=FailureClass.CALL_OVERSIZED,
                         evidence={"bytes": size, "max_bytes": max_bytes},
                     )
-                if file is not None:
-                    file.add(text)
-                    if file.due(now):
-                        await file.flush()
             if delta.finish_reason is not None:
                 self.finish_reason = delta.finish_reason
                 return
@@ -297,8 +268,8 @@ class _Carrier:
 
 
 class _Watch:
-    """The one timer of a try, and of the task that made it. It wakes when a deadline could strike
-    at the earliest, looks, and either cancels the task or goes back to sleep."""
+    """The one timer of an attempt, and of the task that made it. It wakes when a deadline could
+    strike at the earliest, looks, and either cancels the task or goes back to sleep."""
 
     def __init__(self, order: CallOrder, progress: Progress) -> None:
         self.struck = False

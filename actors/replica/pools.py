@@ -1,10 +1,8 @@
-"""All pools of a deployment as the orchestrator holds them: supervisors, and the workbench beside
-the workspace.
+"""All pools of a deployment as the orchestrator holds them: the supervisors of their replicas.
 
-Where a call is carried out is decided here, once for each replica: in the replica's own process
-when that node sees the workspaces (no token crosses Ray), otherwise by the workbench actor, which
-takes the replica's stream. Publishing always happens beside the workspace, so that one process at a
-time writes a repository's history.
+An attempt is sent to the replica that the dispatcher chose; outcomes that are committed are
+released there, many at a time. What an earlier orchestrator sent out is asked for once, when the
+replica is found, and adopted by key.
 """
 
 from __future__ import annotations
@@ -14,31 +12,22 @@ import contextlib
 import logging
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError
 
-from actors.dispatcher import Dispatcher, HopelessPool
 from actors.fingerprint import replica_fingerprint
 from actors.named_actor import end_actor, find_actor
-from actors.outcome import lost_outcome
-from actors.probe import PROBED, probe_node, probe_replica
-from actors.supervisor import REPLICA_PREFIX, Supervisor
+from actors.orchestrator.dispatcher import Dispatcher, HopelessPool
+from actors.orchestrator.outcome import lost_outcome
+from actors.replica.probe import PROBED, probe_node, probe_replica
+from actors.replica.supervisor import REPLICA_PREFIX, Supervisor
+from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
-from actors.workbench_actor import WORKBENCH
-from actors.workbench_client import WorkbenchClient
 from cluster.assignment import replicas_of
 from cluster.placement import Placement, reserve
-from familiar.call import (
-    CallKey,
-    CallOrder,
-    CallOutcome,
-    JsonScalar,
-    Publication,
-    Published,
-)
+from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
@@ -58,15 +47,11 @@ class Pools:
         self._epoch = epoch
         self._dispatcher = dispatcher
         self._namespace = namespace_of(config.deployment)
-        self._root = str(Path(config.workspace.root).expanduser())
-        self._workbench = WorkbenchClient(self._namespace, self._root, epoch)
-        self._remote: set[str] = set()
         self._settled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._held: dict[CallKey, str] = {}
         self._committed: defaultdict[str, list[CallKey]] = defaultdict(list)
         self._tasks = Tasks()
         self._place_error: str = ""
-        self._alias_of: dict[CallKey, str] = {}
         self._supervisors = {
             f"{name}:{index}": Supervisor(
                 pool=name,
@@ -82,9 +67,7 @@ class Pools:
         }
 
     async def open(self) -> None:
-        """Find or start the workbench, fence off older orchestrators, adopt what is still held."""
-        await self._workbench.open()
-        await self._ask_held(WORKBENCH, self._workbench.handle)
+        """Fence off older orchestrators, and adopt what replicas still hold."""
         await asyncio.to_thread(self._end_unnamed)
         known = await asyncio.to_thread(self._known_replicas)
         await asyncio.gather(*(self._ask_held(name, handle) for name, handle in known.items()))
@@ -92,29 +75,30 @@ class Pools:
             self._supervisors[name].handle = handle
         self._tasks.spawn(self._place())
         self._tasks.spawn(self._release_committed())
+        self._tasks.spawn(self._poll_texts())
 
     async def close(self) -> None:
         await self._tasks.close()
 
-    # Calls.
+    # Attempts.
 
-    async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome:
-        """The outcome of a try; a replica that is gone, or unknown, gives a failure."""
-        self._alias_of[order.key] = order.alias
-        try:
-            outcome = await self._carry(replica, order)
-        finally:
-            self._alias_of.pop(order.key, None)
+    async def attempt(self, replica: str, order: CallOrder) -> CallOutcome:
+        """The outcome of an attempt; a replica that is gone, or unknown, gives a failure. Raises
+        `StaleEpoch`."""
         supervisor = self._supervisors.get(replica)
+        if supervisor is None:
+            message = f"replica {replica} is not in the configuration any more"
+            return lost_outcome(order.key, FailureClass.BACKEND_UNREACHABLE, message)
+        outcome = await supervisor.attempt(order)
         failure = outcome.failure
-        if supervisor and failure and failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
+        if failure and failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
             await supervisor.look()
         return outcome if failure is None else await self._with_evidence(outcome, replica, order)
 
     async def _with_evidence(
         self, outcome: CallOutcome, replica: str, order: CallOrder
     ) -> CallOutcome:
-        """The outcome of a failed try with what can only be seen now (`actors.probe`)."""
+        """The outcome of a failed try with what can only be seen now (`actors.replica.probe`)."""
         supervisor, failure = self._supervisors.get(replica), outcome.failure
         if supervisor is None or failure is None or failure.failure_class not in PROBED:
             return outcome
@@ -130,69 +114,28 @@ class Pools:
             seen |= await probe_node(supervisor.view().node)
         return replace(outcome, failure=replace(failure, evidence=seen | failure.evidence))
 
-    async def _carry(self, replica: str, order: CallOrder) -> CallOutcome:
-        if order.workspace and order.output_file is not None:
-            await self._workbench.ensure_workspace(order.workspace)
-        if self._held.get(order.key) == WORKBENCH or replica in self._remote:
-            return await self._carry_beside(replica, order)
-        supervisor = self._supervisors.get(replica)
-        if supervisor is None:
-            return lost_outcome(
-                order.key,
-                FailureClass.BACKEND_UNREACHABLE,
-                f"replica {replica} is not in the configuration any more",
-            )
-        return await supervisor.carry_out(order)
-
-    async def _carry_beside(self, replica: str, order: CallOrder) -> CallOutcome:
-        supervisor = self._supervisors.get(replica)
-        handle = None if supervisor is None else supervisor.handle
-        outcome = await self._workbench.carry_out(order, replica, handle)
-        if outcome is None:
-            await self._abort(replica, order.key)
-            return lost_outcome(
-                order.key, FailureClass.WORKBENCH_LOST, "the workbench that carried it out is gone"
-            )
-        return outcome
-
     async def holder(self, key: CallKey, replica: str) -> str | None:
-        """Who holds a try of an earlier orchestrator. When nobody does, `replica` can begin it
-        afterwards: nothing is left of it there, and the replica was given time to be ready."""
+        """The replica that holds an attempt of an earlier orchestrator. When none does, `replica`
+        can begin it afterwards: it was given time to be ready."""
         if key in self._held:
             return self._held[key]
-        supervisor = self._supervisors.get(replica)
-        if supervisor is not None:
-            await self._abort(replica, key)
+        if replica in self._supervisors:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ASK_TIMEOUT_S):
                     await self._settled[replica].wait()
-        return None
+        return self._held.get(key)
 
-    async def _abort(self, replica: str, key: CallKey) -> None:
-        """Free what the stream of a lost workbench still holds in the replica's engine."""
+    def forget(self, replica: str, key: CallKey) -> None:
+        """The outcome is committed: have its replica release it, soon."""
+        self._held.pop(key, None)
+        self._committed[replica].append(key)
+
+    async def cancel(self, replica: str, key: CallKey) -> None:
         supervisor = self._supervisors.get(replica)
         if supervisor is not None and supervisor.handle is not None:
             with contextlib.suppress(RayError, TimeoutError):
                 async with asyncio.timeout(ASK_TIMEOUT_S):
-                    await supervisor.handle.abort.remote(str(key))
-
-    def forget(self, replica: str, key: CallKey) -> None:
-        usual = WORKBENCH if replica in self._remote else replica
-        self._committed[self._held.pop(key, usual)].append(key)
-
-    async def cancel(self, replica: str, key: CallKey) -> None:
-        supervisor = self._supervisors.get(replica)
-        handles = [self._workbench.handle, supervisor.handle if supervisor else None]
-        for handle in filter(None, handles):
-            with contextlib.suppress(RayError, TimeoutError):
-                async with asyncio.timeout(ASK_TIMEOUT_S):
-                    await handle.cancel.remote(key)
-
-    # Files.
-
-    async def publish(self, publication: Publication) -> Published:
-        """Publish through a workbench that may be restarting. Raises `CallError`, `StaleEpoch`."""
-        return await self._workbench.publish(publication)
+                    await supervisor.handle.cancel.remote(key)
 
     # What people and the scheduler see.
 
@@ -245,27 +188,32 @@ class Pools:
         }
 
     async def progress(self, run_id: str) -> tuple[CallProgress, ...]:
-        """Asked of every holder at once; who does not answer is left out."""
-        asked = {
-            s.replica: s.read_progress() for s in self._supervisors.values() if s.state == "ready"
-        }
-        if self._remote:
-            asked[WORKBENCH] = self._workbench.handle.progress.remote()
-        answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+        """The run's attempts in flight, at most a second old while somebody goes on asking."""
+        await self._poll(looked_at=True)
         return tuple(
             CallProgress(
                 call=key.call_id,
                 attempt=key.attempt,
-                alias=self._alias_of.get(key, ""),
-                replica=name,
+                alias=alias,
+                replica=supervisor.replica,
                 tokens=seen.tokens,
                 tokens_per_s=seen.tokens_per_s,
             )
-            for name, answer in zip(asked, answers, strict=True)
-            if not isinstance(answer, BaseException)
-            for key, seen in answer.items()
-            if key.run_id == run_id
+            for supervisor in self._supervisors.values()
+            for key, alias, seen in supervisor.written.of_run(run_id)
         )
+
+    async def _poll_texts(self) -> None:
+        """Keep what long attempts have written, in case their replica dies."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self._poll(looked_at=False)
+
+    async def _poll(self, *, looked_at: bool) -> None:
+        """One request to each replica that it is time to ask; one that does not answer is left
+        out."""
+        due = [s for s in self._supervisors.values() if s.written.due(looked_at=looked_at)]
+        await asyncio.gather(*(s.poll_text() for s in due), return_exceptions=True)
 
     # Life.
 
@@ -278,17 +226,9 @@ class Pools:
             self._dispatcher.replica_changed(view)
 
     async def _became_ready(self, view: ReplicaView) -> None:
-        """Before its first call: fence it with our epoch, and see where its calls are carried
-        out."""
+        """Before its first call: fence it with our epoch, and see what it holds."""
         supervisor = self._supervisors[view.replica]
-        handle = supervisor.handle
-        await self._ask_held(view.replica, handle)
-        wish = self._config.pools[view.pool].workbench
-        beside = wish == "node"
-        if wish == "auto" and handle is not None:
-            with contextlib.suppress(RayActorError, RayTaskError):
-                beside = not await handle.sees.remote(self._root, self._workbench.mark)
-        (self._remote.add if beside else self._remote.discard)(view.replica)
+        await self._ask_held(view.replica, supervisor.handle)
         if supervisor.state == "ready":
             self._settled[view.replica].set()
             self._dispatcher.replica_changed(view)
@@ -312,11 +252,11 @@ class Pools:
             self._tasks.spawn(self._supervisors[name].keep(placement))
 
     async def _ask_held(self, name: str, handle: Any) -> None:
-        """Which tries does it hold? The question carries our epoch, which fences off an older
+        """Which attempts does it hold? The question carries our epoch, which fences off an older
         one."""
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
-                for key, _ in await handle.held.remote(self._epoch):
+                for key in await handle.held.remote(self._epoch):
                     self._held[key] = name
         except (RayActorError, TimeoutError, AttributeError) as error:
             log.warning("%s does not say what it holds: %s", name, error)
@@ -327,11 +267,7 @@ class Pools:
             await asyncio.sleep(RELEASE_PAUSE_S)
             batches, self._committed = self._committed, defaultdict(list)
             for name, keys in batches.items():
-                handle = (
-                    self._workbench.handle
-                    if name == WORKBENCH
-                    else getattr(self._supervisors.get(name), "handle", None)
-                )
+                handle = getattr(self._supervisors.get(name), "handle", None)
                 if handle is not None:
                     handle.release.remote(keys)
 

@@ -4,14 +4,13 @@
 runs, what comes in piles up and becomes the next batch (group commit), so the disk's speed sets the
 batch size and nothing waits for a timer. The thread assigns each run's seq, commits, tells the
 event loop once per batch, and writes `orchestra.log` from the same events when nobody waits for it:
-in a pause, or every quarter of a second. The loop side wakes whoever waits: the drafts' owners, and
-subscribers by run.
+in a pause, or every quarter of a second. The loop side wakes the drafts' owners, and those who wait
+for a run's next event.
 
 What went wrong decides what happens. A `TransientStoreError` (full disk, locked file, server away)
 keeps the batch and tries again with back-off, and `problem` says so. A `StaleEpoch` is the end:
 everybody waiting gets it, and nothing more is written. Anything else is the fault of one group of
-drafts, and only its owner gets the error. Telemetry is written when there is nothing to
-commit, and dropped rather than waited for.
+drafts, and only its owner gets the error.
 """
 
 from __future__ import annotations
@@ -20,28 +19,24 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from actors.run_log import RunLog
+from actors.orchestrator.run_log import RunLog
 from actors.store.failure import TransientStoreError
 from actors.store.log_line import LogLines
-from actors.store.store import DeviceSample, Store
+from actors.store.store import Store
 from familiar.errors import FamiliarError, StaleEpoch, StoreError
 from familiar.event import Draft, Event, RunEnded
 
 MAX_BATCH = 512
-MAX_SAMPLES = 4096
 FIRST_BACKOFF_S = 0.05
 LAST_BACKOFF_S = 2.0
 LOG_PAUSE_S = 0.02
 
 Crash = Callable[[str, int], None]
-OnCommit = Callable[[Sequence[Event]], None]
-OnProblem = Callable[[StoreError | None], None]
 
 
 @dataclass(slots=True)
@@ -55,17 +50,15 @@ class _Group:
 
 
 _WAKE = None
-"""Put into the queue to make the writer look around: telemetry, or the end."""
+"""Put into the queue to make the writer look around: the end has come."""
 
 
 class Recorder:
     """Records drafts as events. Made and used in one event loop; the thread is its own.
 
-    `on_commit` is called in the event loop with the events of each batch, in commit order, before
-    the owners of the drafts go on. `on_problem` is called in the event loop with an error when
-    writing stops, and with None when it goes on. `crash` is for tests that kill the process: it is
-    called in the writer thread as crash("commit", n) after the commit of the n-th event and before
-    anybody is told.
+    `problem` is the reason while writing stands still. `crash` is for tests that kill the process:
+    it is called in the writer thread as crash("commit", n) after the commit of the n-th event and
+    before anybody is told.
     """
 
     def __init__(
@@ -74,20 +67,15 @@ class Recorder:
         epoch: int,
         *,
         log_path: Path | str | None = None,
-        on_commit: OnCommit | None = None,
-        on_problem: OnProblem | None = None,
         crash: Crash | None = None,
     ) -> None:
         self.store = store
         self.epoch = epoch
         self.problem: StoreError | None = None
         self._loop = asyncio.get_running_loop()
-        self._on_commit = on_commit
-        self._on_problem = on_problem
         self._crash = crash
         self._committed = 0
         self._incoming: SimpleQueue[_Group | None] = SimpleQueue()
-        self._samples: deque[DeviceSample] = deque(maxlen=MAX_SAMPLES)
         self._closing = threading.Event()
         self._give_up_at = float("inf")
         self._fatal: StoreError | None = None
@@ -147,23 +135,6 @@ class Recorder:
                 del self._waiting[run_id]
         return self.last_seq(run_id)
 
-    async def subscribe(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
-        """The run's events above `after`, each once and in order, until the run has ended."""
-        while True:
-            events = await asyncio.to_thread(_read, self.store, run_id, after)
-            for event in events:
-                yield event
-                after = event.seq
-                if isinstance(event.body, RunEnded):
-                    return
-            if not events:
-                await self.wait_beyond(run_id, after, timeout_s=30.0)
-
-    def telemetry(self, samples: Sequence[DeviceSample]) -> None:
-        """Keep device samples when there is time; the oldest are dropped when there is none."""
-        self._samples.extend(samples)
-        self._incoming.put(_WAKE)
-
     async def close(self, timeout_s: float = 30.0) -> None:
         """Commit what was handed in, then end the thread. A batch that still cannot be written
         after `timeout_s` seconds is given up: its owners get the error."""
@@ -182,12 +153,9 @@ class Recorder:
             while True:
                 if groups:
                     self._write(groups)
-                else:
-                    self._write_when_idle()
                 if self._closing.is_set() and self._incoming.empty():
                     break
                 groups = self._next_batch()
-            self._write_when_idle()
         except BaseException as error:
             # A fault of our own. Nobody may wait for a thread that is gone.
             self._fatal = StoreError(f"The recorder broke: {error!r}. Nothing more is written.")
@@ -284,10 +252,6 @@ class Recorder:
                 run_id = draft.run_id
                 seq = last[run_id] if run_id in last else self.store.last_seq(run_id)
                 last[run_id] = seq = seq + 1
-                if draft.seq is not None and draft.seq != seq:
-                    raise StoreError(
-                        f"Event {draft.seq} of run {run_id} cannot be written: {seq} is its place."
-                    )
                 group.events.append(Event(run_id, seq, self.epoch, draft.at, draft.body))
                 if draft.texts:
                     texts.update(draft.texts)
@@ -307,22 +271,7 @@ class Recorder:
             self._log.add(events)
 
     def _report(self, problem: StoreError | None) -> None:
-        if problem is None and self.problem is None:
-            return
         self.problem = problem
-        if self._on_problem is not None:
-            self._call(self._on_problem, problem)
-
-    def _write_when_idle(self) -> None:
-        try:
-            samples = []
-            while self._samples and self._incoming.empty():
-                samples.append(self._samples.popleft())
-            if samples:
-                self.store.add_samples(samples)
-        except StoreError as error:
-            # It is no history: the next sample takes the place of this one.
-            self._report(error)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         # A loop that is closed has nobody waiting any more. What was committed stays.
@@ -337,8 +286,6 @@ class Recorder:
             if isinstance(event.body, RunEnded):
                 # Later questions are rare enough for the database.
                 del self._last[event.run_id]
-        if events and self._on_commit is not None:
-            self._on_commit(events)
         for group in groups:
             if group.done.done():
                 continue
@@ -350,10 +297,6 @@ class Recorder:
             for run_id in {event.run_id for event in events}:
                 for wake in self._waiting.pop(run_id, ()):
                     _resolve(wake)
-
-
-def _read(store: Store, run_id: str, after: int) -> list[Event]:
-    return list(store.events(run_id, after, limit=500))
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -1,9 +1,12 @@
 """The orchestrator actor: every open run of a deployment, in one event loop.
 
-It owns the recorder (events before effects), the dispatcher (who runs where), one performer a run,
-and the supervisors of the replicas. It is named, detached and restarted by Ray: a new one takes the
-next epoch, folds the open runs, asks replicas and workbenches what they still hold, and goes on.
-What it never does is block: the database, git and Ray's blocking calls have threads.
+It owns the recorder (events before effects), the dispatcher (which call runs where), one performer
+a run, and the supervisors of the replicas. It is named, detached and restarted by Ray: a new one
+takes the next epoch, folds the open runs, asks the replicas for the attempts that they still hold,
+and goes on. It never blocks: the database, git and Ray's blocking calls have threads.
+
+Every open run of the database has a performer here. That is looked for all the time (`_take_up`): a
+run without one is folded and taken up, and counted, because it should never happen.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,28 +24,31 @@ import ray
 from ray.exceptions import RayError
 
 from actors.crash import CrashSpec, crasher
-from actors.dispatcher import Dispatcher
-from actors.intake import Intake
-from actors.metrics import Metrics
-from actors.performer import Performer
-from actors.pools import Pools
-from actors.recorder import Recorder
+from actors.orchestrator.dispatcher import Dispatcher
+from actors.orchestrator.intake import Intake
+from actors.orchestrator.metrics import Metrics
+from actors.orchestrator.performer import Performer
+from actors.orchestrator.recorder import Recorder
+from actors.orchestrator.texts import Texts
+from actors.replica.pools import Pools
 from actors.store.store import Store
 from actors.tasks import Tasks
-from actors.texts import Texts
+from actors.workspace.client import WorkspaceClient
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
 from familiar.config.schema import Config
-from familiar.errors import Conflict, FailureClass, StaleEpoch
-from familiar.event import Body, Draft, Event, RunCancelRequested, RunEnded
+from familiar.errors import FailureClass, FamiliarError, StaleEpoch
+from familiar.event import Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
 from familiar.plan.load import PoolLoad
 from familiar.plan.rates import CallRates
 from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
-from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun
+from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun, namespace_of
 
 TICK_S = 0.5
+TAKE_UP_S = 3.0
+"""How often every open run is looked for among the performers."""
 COALESCE_S = 0.025
 LEAVE_S = 5.0
 
@@ -57,7 +63,7 @@ class Orchestrator:
         self._fingerprint = fingerprint
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}
-        self._outbox: list[Draft] = []
+        self._beginning: set[str] = set()
         self._recorder: Recorder | None = None
         self._tasks = Tasks()
         self._metrics = Metrics()
@@ -77,21 +83,30 @@ class Orchestrator:
         if accepted.draft is not None:
             machine = RunMachine(accepted.receipt.run_id, self._limits)
             performer = Performer(machine, goal, self.config, self)
-            self._performers[machine.state.run_id] = performer
-            try:
-                await self._recorded(performer, accepted.draft.body, accepted.draft.texts)
-            except BaseException:
-                self._performers.pop(machine.state.run_id, None)
-                performer.stop()
-                raise
+            # Nothing that a client does from here on undoes the run.
+            begun = asyncio.ensure_future(self._begin(performer, accepted.draft))
+            await asyncio.shield(begun)
         return accepted.receipt
+
+    async def _begin(self, performer: Performer, draft: Draft) -> None:
+        run_id = performer.run_id
+        self._performers[run_id] = performer
+        self._beginning.add(run_id)
+        try:
+            await performer.submit(draft.body, draft.texts)
+        except BaseException:
+            self._performers.pop(run_id, None)
+            performer.stop()
+            raise
+        finally:
+            self._beginning.discard(run_id)
 
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Ask an open run to end; returns its status. Raises `NotFound`."""
         await self._started
         performer = self._performers.get(run_id)
         if performer is not None and performer.machine.state.ended is None:
-            await self._recorded(performer, RunCancelRequested(reason=reason), {})
+            await performer.submit(RunCancelRequested(reason=reason), {})
             return "cancelling"
         return await self._intake.status(run_id)
 
@@ -148,18 +163,24 @@ class Orchestrator:
         if self._recorder is not None:
             await self._recorder.close()
 
-    # What performers need (`actors.services.Services`).
+    # What performers need (`actors.orchestrator.services.Services`).
 
-    def commit(self, run_id: str, events: Sequence[Event], texts: Mapping[str, str]) -> None:
-        self.texts.keep(texts)
-        if not self._outbox:
-            # What this turn of the event loop and the next one decide shares a transaction.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._send)
-        held: dict[str, str] = dict(texts)
-        for event in events:
-            self._outbox.append(Draft(run_id, event.body, event.at, held, event.seq))
-            held = {}
+    async def record(self, drafts: Sequence[Draft]) -> list[Event]:
+        assert self._recorder is not None
+        try:
+            return await self._recorder.record(drafts)
+        except StaleEpoch:
+            await self._give_way()
+
+    def recorded(self, event: Event) -> None:
+        performer = self._performers.get(event.run_id)
+        if performer is None:
+            return
+        calls = performer.machine.state.calls
+        self._metrics.see(event, calls)
+        self._rates.see(event, calls)
+        if isinstance(event.body, RunEnded):
+            del self._performers[event.run_id]
 
     def devices(self, replica: str) -> tuple[str, ...]:
         return self._pools.devices(replica)
@@ -170,18 +191,21 @@ class Orchestrator:
     async def holder(self, key: CallKey, replica: str) -> str | None:
         return await self._pools.holder(key, replica)
 
-    async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome:
+    async def attempt(self, replica: str, order: CallOrder) -> CallOutcome:
         try:
-            return await self._pools.carry_out(replica, order)
+            return await self._pools.attempt(replica, order)
         except StaleEpoch:
             await self._give_way()
 
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self._pools.forget(replica, key)
 
+    async def ensure_workspace(self, root: str) -> None:
+        await self._workspace.ensure_workspace(root)
+
     async def publish(self, publication: Publication) -> Published:
         try:
-            return await self._pools.publish(publication)
+            return await self._workspace.publish(publication)
         except StaleEpoch:
             await self._give_way()
 
@@ -200,7 +224,6 @@ class Orchestrator:
             store,
             self.epoch,
             log_path=log_path(config),
-            on_commit=self._committed,
             crash=lambda point, _: strike(point),
         )
         self._store = store
@@ -208,27 +231,38 @@ class Orchestrator:
         self.dispatcher = Dispatcher(config)
         self._intake = Intake(config, config_hash(config), store)
         self._pools = Pools(config, self.epoch, self.dispatcher)
+        root = log_path(config).parent
+        self._workspace = WorkspaceClient(namespace_of(config.deployment), root, self.epoch)
+        await self._workspace.open()
         await self._pools.open()
         await self._recover()
-        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        self._tasks.spawn(self._tick())
+        self._tasks.spawn(self._take_up())
 
     async def _recover(self) -> None:
-        """Fold the open runs and perform what is due in them."""
+        """Fold the open runs and perform the commands that are due in them."""
         for run_id in await asyncio.to_thread(self._store.open_runs):
-            performer = await self._resume(run_id)
-            if performer is not None:
-                performer.recover()
+            await self._resume(run_id)
 
-    async def _resume(self, run_id: str) -> Performer | None:
-        """A performer at the end of an open run's history; None when the run is not open."""
-        machine = await asyncio.to_thread(self._fold, run_id)
-        if machine.state.ended is not None or machine.state.goal is None:
-            return None
-        text = await self.texts.get(machine.state.goal.sha256)
-        goal = read_goal(text, max_bytes=1 << 40, files=machine.state.wanted)
+    async def _resume(self, run_id: str) -> None:
+        """Go on with an open run from the end of its history. One that cannot be folded ends, with
+        the reason, and holds up no other."""
+        try:
+            machine = await asyncio.to_thread(self._fold, run_id)
+            state = machine.state
+            if state.ended is not None or state.goal is None:
+                return
+            text = await self.texts.get(state.goal.sha256)
+            goal = read_goal(text, max_bytes=1 << 40, files=state.wanted)
+        except Exception as error:
+            self.log.exception("run %s cannot be folded", run_id)
+            reason = f"The history of the run cannot be folded: {type(error).__name__}: {error}"
+            failed = RunEnded(outcome="failed", reason=reason, failure_class=FailureClass.INTERNAL)
+            await self.record([Draft(run_id, failed, time.time())])
+            return
         performer = Performer(machine, goal, self.config, self)
         self._performers[run_id] = performer
-        return performer
+        performer.recover()
 
     def _fold(self, run_id: str) -> RunMachine:
         machine = RunMachine(run_id, self._limits)
@@ -237,46 +271,23 @@ class Orchestrator:
             self._rates.see(event, machine.state.calls)
         return machine
 
-    async def _recorded(self, performer: Performer, body: Body, texts: Mapping[str, str]) -> None:
-        """Have a performer record `body`, and wait until it is committed."""
-        performer.record([body], texts)
-        written = self._send()[performer.run_id]
-        try:
-            await written
-        except StaleEpoch:
-            await self._give_way()
-
-    def _send(self) -> dict[str, asyncio.Future[list[Event]]]:
-        """Hand the recorder what was decided since the last time, as one group for each run: a run
-        whose event cannot be written must not hold up another."""
-        drafts, self._outbox = self._outbox, []
-        assert self._recorder is not None
-        groups: dict[str, list[Draft]] = {}
-        for draft in drafts:
-            groups.setdefault(draft.run_id, []).append(draft)
-        written = {run_id: self._recorder.submit(group) for run_id, group in groups.items()}
-        for run_id, done in written.items():
-            done.add_done_callback(partial(self._written, run_id))
-        return written
-
-    def _written(self, run_id: str, done: asyncio.Future[list[Event]]) -> None:
-        """What the owner of a decision would have to hear: it could not be written, for good."""
-        error = None if done.cancelled() else done.exception()
-        if isinstance(error, StaleEpoch):
-            self._tasks.spawn(self._give_way())
-        elif isinstance(error, Conflict):
-            pass  # who submitted the run hears of it
-        elif error is not None and run_id in self._performers:
-            self.log.error("run %s: an event was not recorded: %s", run_id, error)
-            self._performers.pop(run_id).stop()
-            self._tasks.spawn(self._end_unrecorded(run_id, str(error)))
-
-    async def _end_unrecorded(self, run_id: str, reason: str) -> None:
-        """End a run whose decisions ran ahead of what can be written, by what is written of it."""
-        performer = await self._resume(run_id)
-        if performer is not None:
-            failed = RunEnded(outcome="failed", reason=reason, failure_class=FailureClass.INTERNAL)
-            performer.record([failed])
+    async def _take_up(self) -> None:
+        """Every open run has a performer, and every command that is due has a task."""
+        while True:
+            await asyncio.sleep(TAKE_UP_S)
+            try:
+                known = set(self._performers)
+                open_runs = await asyncio.to_thread(self._store.open_runs)
+                for run_id in set(open_runs) - known - set(self._performers):
+                    self.log.error("run %s was open and nobody worked on it; taken up", run_id)
+                    self._metrics.taken_up("run")
+                    await self._resume(run_id)
+                for performer in list(self._performers.values()):
+                    if performer.run_id not in self._beginning and (left := performer.take_up()):
+                        self.log.error("run %s: %d commands taken up", performer.run_id, left)
+                        self._metrics.taken_up("call")
+            except FamiliarError as error:
+                self.log.warning("open runs could not be looked for: %s", error)
 
     async def _give_way(self) -> NoReturn:
         """End for good: were Ray to start this actor again, it would take the epoch back."""
@@ -285,17 +296,6 @@ class Orchestrator:
             async with asyncio.timeout(LEAVE_S):
                 await ray.get_runtime_context().current_actor.leave.remote(self.epoch)
         os._exit(3)
-
-    def _committed(self, events: Sequence[Event]) -> None:
-        for event in events:
-            performer = self._performers.get(event.run_id)
-            if performer is None:
-                continue
-            performer.committed(event)
-            self._metrics.see(event, performer.machine.state.calls)
-            self._rates.see(event, performer.machine.state.calls)
-            if isinstance(event.body, RunEnded):
-                del self._performers[event.run_id]
 
     async def _tick(self) -> None:
         while True:

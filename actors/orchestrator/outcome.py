@@ -58,7 +58,6 @@ def terminal_event(
             timing=timing,
             usage=usage,
             raw=raw if outcome.raw else None,
-            partial=outcome.partial,
         )
         return failed, texts
     text = raw if outcome.text is outcome.raw else ev.text_ref(outcome.text)

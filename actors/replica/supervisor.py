@@ -3,8 +3,8 @@
 The actor is detached and named, so it outlives the orchestrator: a new supervisor finds it by name
 and keeps it when its fingerprint (configuration and code) is still right. Ray does not restart
 replicas by itself; the back-off and the reasons belong to this module, so that an engine that never
-starts is a sentence and not a spin. A try that was on a replica when it died fails with a class and
-evidence.
+starts gives a sentence and no busy loop. An attempt that was on a replica when it died fails with a
+class, evidence, and the text that was polled last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -26,22 +26,21 @@ from ray.exceptions import (
 )
 
 from actors.named_actor import end_actor, find_actor
-from actors.outcome import lost_outcome
+from actors.orchestrator.outcome import lost_outcome
 from actors.remote_error import cause_of
-from actors.replica import Replica, ReplicaStatus
-from actors.replica_client import ReplicaClient
-from actors.workbench import TryProgress
+from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, replica_class
+from actors.replica.written import Written
 from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import PoolConfig
 from familiar.engine import EngineStats
-from familiar.errors import EngineError, FailureClass
+from familiar.errors import EngineError, FailureClass, StaleEpoch
 from familiar.service import ReplicaView
 
 REPLICA_PREFIX = "replica:"
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ANSWER_S = 60.0
-UNAVAILABLE_TRIES = 20
+UNAVAILABLE_ROUNDS = 20
 FIRST_PAUSE_S = 0.01
 UNAVAILABLE_PAUSE_S = 0.25
 SILENT_CHECKS = 3
@@ -68,7 +67,7 @@ class Supervisor:
     failed_starts: int = 0
     last_error: str = ""
     last_evidence: dict[str, JsonScalar] = field(default_factory=dict)
-    _client: ReplicaClient | None = None
+    written: Written = field(default_factory=Written)
     _down: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -116,33 +115,39 @@ class Supervisor:
             self._set("backing_off", f"{self.last_error}; next start in {pause:g} s")
             await asyncio.sleep(pause)
 
-    async def carry_out(self, order: CallOrder) -> CallOutcome:
-        """Have the replica carry out a try, or attach to it where it holds it already."""
+    async def attempt(self, order: CallOrder) -> CallOutcome:
+        """Have the replica carry out an attempt, or attach to it where it holds it already. Raises
+        `StaleEpoch`."""
+        self.written.begin(order.key, order.alias)
+        try:
+            return await self._attempt(order)
+        finally:
+            self.written.end(order.key)
+
+    async def _attempt(self, order: CallOrder) -> CallOutcome:
         handle = self.handle
         if handle is None:
             return self._lost(order.key, f"replica {self.replica} is {self.state}: {self.detail}")
-        client = self._client_of(handle)
         said = ""
-        for tried in range(UNAVAILABLE_TRIES):
+        for round_ in range(UNAVAILABLE_ROUNDS):
             try:
-                return await client.carry_out(order)
+                outcome: CallOutcome = await handle.attempt.remote(order)
+                return outcome
             except ActorDiedError as error:
                 self._is_down(handle)
                 said = f"replica {self.replica} died: {_cause(error)}"
                 return self._lost(order.key, said, process_died=True)
-            except (ActorUnavailableError, OSError) as error:
-                # Asked again, it attaches to the try; a successor would not know it.
+            except ActorUnavailableError as error:
+                # Asked again, it attaches to the attempt; a successor would not know it.
                 said = _cause(error)
-                await asyncio.sleep(min(UNAVAILABLE_PAUSE_S, FIRST_PAUSE_S * 2**tried))
+                await asyncio.sleep(min(UNAVAILABLE_PAUSE_S, FIRST_PAUSE_S * 2**round_))
             except RayError as error:
+                cause = cause_of(error)
+                if isinstance(cause, StaleEpoch):
+                    raise cause from None
                 return self._lost(order.key, f"replica {self.replica} failed: {_cause(error)}")
         self._is_down(handle)
         return self._lost(order.key, f"replica {self.replica} does not answer: {said}")
-
-    def _client_of(self, handle: Any) -> ReplicaClient:
-        if self._client is None or self._client.handle != handle:
-            self._client = ReplicaClient(handle)
-        return self._client
 
     async def look(self) -> None:
         """A call failed as if the replica were gone: see whether it is, before more is sent to it
@@ -166,10 +171,13 @@ class Supervisor:
             self._down.set()
             self._set("dead", "its process is gone")
 
-    async def read_progress(self) -> dict[CallKey, TryProgress]:
-        """The tries that are going on in the replica's process, now."""
-        await self._poll()
-        return {} if self.status is None else self.status.progress
+    async def poll_text(self) -> None:
+        """Read how far the running attempts are, and the text that is new since the last time."""
+        handle = self.handle
+        if handle is None:
+            return
+        async with asyncio.timeout(ANSWER_S):
+            self.written.add(await handle.progress.remote(self.written.offsets()))
 
     def _lost(self, key: CallKey, message: str, *, process_died: bool = False) -> CallOutcome:
         evidence: dict[str, JsonScalar] = {
@@ -178,7 +186,8 @@ class Supervisor:
             "started": True,
             "process_died": process_died,
         }
-        return lost_outcome(key, FailureClass.BACKEND_UNREACHABLE, message, evidence)
+        outcome = lost_outcome(key, FailureClass.BACKEND_UNREACHABLE, message, evidence)
+        return replace(outcome, raw=self.written.text(key), incomplete=True)
 
     async def _start(self) -> None:
         self._set("starting", "starting its process")
@@ -202,7 +211,6 @@ class Supervisor:
                     self._set("starting", self.status.detail if self.status else self.detail)
         finally:
             starting.cancel()
-        await self._client_of(self.handle).open()
         await self._poll()
         self._set("ready", "")
 
@@ -218,14 +226,14 @@ class Supervisor:
             end_actor(known, self.name, self.namespace)
         assert self.placement is not None
         return (
-            ray.remote(Replica)
+            replica_class()
             .options(
                 name=self.name,
                 namespace=self.namespace,
                 lifetime="detached",
                 max_restarts=0,
                 max_task_retries=0,
-                max_concurrency=4096,
+                max_concurrency=MAX_ATTEMPTS,
                 # Our own events say more, and Ray would keep two for each message.
                 enable_task_events=False,
                 get_if_exists=True,
@@ -280,10 +288,6 @@ class Supervisor:
         self._set("dead", self.last_error)
         if handle is not None:
             await asyncio.to_thread(end_actor, handle, self.name, self.namespace)
-        if self._client is not None:
-            # A node that went silent leaves its connections open.
-            client, self._client = self._client, None
-            client.close(ConnectionError(self.last_error))
 
     def _set(self, state: str, detail: str) -> None:
         if (state, detail) != (self.state, self.detail):

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.workspace import PRIVATE
+from actors.workspace.files import PRIVATE
 from familiar.call import CallKey
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem

@@ -25,8 +25,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self._runs = Counter("familiar_runs", "Runs that ended.", ("outcome",))
-        self._calls = Counter("familiar_calls", "Tries that ended.", ("alias", "end"))
-        self._tokens = Counter("familiar_tokens", "Tokens of ended tries.", ("alias", "kind"))
+        self._calls = Counter("familiar_calls", "Attempts that ended.", ("alias", "end"))
+        self._tokens = Counter("familiar_tokens", "Tokens of ended attempts.", ("alias", "kind"))
+        self._taken_up = Counter(
+            "familiar_taken_up", "Open runs and due calls that nobody worked on.", ("what",)
+        )
         self._queue_s = Histogram(
             "familiar_queue_seconds", "From ready to dispatched.", BOUNDARIES_S, ("alias",)
         )
@@ -54,6 +57,10 @@ class Metrics:
             if body.timing is not None:
                 seconds = body.timing.ended_at - body.timing.started_at
                 self._sample(self._call_s, alias, seconds)
+
+    def taken_up(self, what: str) -> None:
+        """Count a run or a call that stood still and was taken up."""
+        self._taken_up.inc(1, {"what": what})
 
     def hand_over(self) -> None:
         """Give Ray what was counted since the last time."""

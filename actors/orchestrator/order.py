@@ -1,4 +1,4 @@
-"""The order of a try: what its carrier is told, from the call, its brief and its alias."""
+"""The order of an attempt, made from the call, its brief and its alias."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from familiar.run.state import CallState
 
 
 def call_order(
-    call: CallState, key: CallKey, brief: Brief, config: Config, workspace: str, epoch: int
+    call: CallState, key: CallKey, brief: Brief, config: Config, epoch: int
 ) -> CallOrder:
-    """The order that sends try `key` of `call` out in `epoch`."""
+    """The order that sends attempt `key` of `call` out in `epoch`."""
     alias = config.aliases[call.planned.alias]
     return CallOrder(
         key=key,
@@ -31,7 +31,6 @@ def call_order(
             total_s=alias.deadline_s,
         ),
         mode=mode_of(call),
-        workspace=workspace,
         output_file=call.planned.output_file,
         document=brief.document,
         max_bytes=int(config.workspace.max_file_mib * 1024 * 1024),

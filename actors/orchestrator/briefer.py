@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from actors.texts import Texts
+from actors.orchestrator.texts import Texts
 from familiar.brief import Brief, sampling_of
 from familiar.config.schema import Config
 from familiar.context.artifact import ArtifactRef

@@ -1,7 +1,7 @@
 """The workspace's files: every path stays below the root, every write is whole or absent.
 
 A path is checked twice: by its text (`familiar.path`, the rule that plans meet too) and by the
-kernel while it is opened (`actors.openat`), which no symbolic link and no race can get around. Text
+kernel while it is opened (`actors.workspace.openat`), which no symbolic link and no race can get around. Text
 is written to a temporary file first and renamed when it is complete, so a reader never sees half a
 file. All methods block: call them in a thread. Errors are `WorkspaceError`s that name the path as
 it was given; a full disk leaves what was written so far.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from actors.openat import open_beneath
+from actors.workspace.openat import open_beneath
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem
 

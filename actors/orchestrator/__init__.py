@@ -1,0 +1,1 @@
+"""The orchestrator actor: every open run of a deployment, decided, recorded and performed."""

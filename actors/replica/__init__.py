@@ -1,0 +1,1 @@
+"""Replicas: engines in actors of their own, the attempts that they carry out, and their keeper."""

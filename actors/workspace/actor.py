@@ -1,0 +1,154 @@
+"""The workspace process: the actor on the node that holds the files, and their only writer.
+
+It publishes files: a whole file is written to a temporary name, forced to disk, renamed, and
+committed to git. Each request is safe to repeat, and carries the orchestrator's epoch: a lower one
+than the highest seen is rejected. The class is plain; its builder applies `ray.remote`. The actor
+outlives the orchestrator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from actors.crash import Crash, CrashSpec, crasher, never
+from actors.named_actor import end_actor, find_actor
+from actors.workspace.files import Workspace
+from actors.workspace.git import FileCommit, Repository
+from familiar.call import CallKey, Publication, Published
+from familiar.errors import StaleEpoch, WorkspaceError
+
+WORKSPACE = "workspace"
+_ANSWER_S = 30.0
+
+
+class Publisher:
+    """Publishes files, each request once at a time. One event loop."""
+
+    def __init__(self, crash: Crash = never) -> None:
+        self._crash = crash
+        self._epoch = 0
+        self._repositories: dict[str, Repository] = {}
+        self._publishing: dict[tuple[CallKey, str], asyncio.Task[Published]] = {}
+
+    def see_epoch(self, epoch: int) -> None:
+        """Raises StaleEpoch when a higher one was seen before."""
+        if epoch < self._epoch:
+            raise StaleEpoch(
+                f"This workspace process serves epoch {self._epoch} and was asked in epoch {epoch}.",
+                remedy="A newer orchestrator has taken over; this one has to stop.",
+            )
+        self._epoch = epoch
+
+    async def create_workspace(self, root: str) -> None:
+        """Make the workspace's folder and repository; an existing repository stays as it is."""
+        await self._repository(root).create()
+
+    async def publish(self, publication: Publication) -> Published:
+        """Put a finished file into the workspace and its history. Safe to repeat at any point.
+
+        Raises StaleEpoch and WorkspaceError.
+        """
+        self.see_epoch(publication.epoch)
+        name = (publication.key, publication.path)
+        task = self._publishing.get(name)
+        if task is None:
+            task = asyncio.create_task(self._publish(publication))
+            self._publishing[name] = task
+            task.add_done_callback(lambda _: self._publishing.pop(name, None))
+        return await asyncio.shield(task)
+
+    def _repository(self, root: str) -> Repository:
+        return self._repositories.setdefault(root, Repository(root))
+
+    async def _publish(self, publication: Publication) -> Published:
+        data = publication.text.encode("utf-8", "replace")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != publication.sha256:
+            raise WorkspaceError(
+                f"The publication of {publication.path} by {publication.key} carries a text with "
+                f"the hash {digest}, not {publication.sha256}.",
+                path=publication.path,
+            )
+        repository = self._repository(publication.workspace)
+        workspace = Workspace(publication.workspace)
+        if not (Path(publication.workspace) / ".git").exists():
+            await repository.create()
+        if publication.repeated:
+            there = await asyncio.to_thread(workspace.sha256, publication.path)
+            if there != digest and (commit := await repository.find(publication.key)) is not None:
+                # Committed long ago, and the file has changed since.
+                return Published(publication.path, commit, len(data))
+        await asyncio.to_thread(workspace.write, publication.path, data)
+        self._crash("renamed")
+        commit = await repository.commit(
+            FileCommit(publication.key, publication.path, data, publication.alias)
+        )
+        self._crash("committed")
+        return Published(publication.path, commit, len(data))
+
+
+class WorkspaceActor:
+    """See the module; the methods are those of `Publisher`."""
+
+    def __init__(self, *, fingerprint: str = "", crash: CrashSpec | None = None) -> None:
+        self._fingerprint = fingerprint
+        # An actor's constructor is its entry point, so the environment is read here.
+        self._publisher = Publisher(
+            crasher(crash or CrashSpec.from_environment(os.environ), "workspace")
+        )
+
+    async def fingerprint(self) -> str:
+        """The hash of its code and settings, to tell whether it is still the right one."""
+        return self._fingerprint
+
+    async def fence(self, epoch: int) -> None:
+        """From now on reject lower epochs. Raises StaleEpoch."""
+        self._publisher.see_epoch(epoch)
+
+    async def create_workspace(self, root: str) -> None:
+        """Make the workspace and its repository. Raises WorkspaceError."""
+        await self._publisher.create_workspace(root)
+
+    async def publish(self, publication: Publication) -> Published:
+        """Raises StaleEpoch and WorkspaceError."""
+        return await self._publisher.publish(publication)
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+
+def get_workspace_actor(namespace: str, fingerprint: str) -> Any:
+    """The deployment's workspace process on this node; the living one when its fingerprint is the
+    same. Blocks."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    known = find_actor(WORKSPACE, namespace)
+    # One that does not answer is being restarted by Ray, and is the same afterwards.
+    with contextlib.suppress(RayError, GetTimeoutError):
+        if known and ray.get(known.fingerprint.remote(), timeout=_ANSWER_S) != fingerprint:
+            end_actor(known, WORKSPACE, namespace)
+    here = ray.get_runtime_context().get_node_id()
+    return (
+        ray.remote(WorkspaceActor)
+        .options(
+            name=WORKSPACE,
+            namespace=namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=4096,
+            enable_task_events=False,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+        )
+        .remote(fingerprint=fingerprint)
+    )
