@@ -59,8 +59,8 @@ class DocumentSpec:
 
 @dataclass(frozen=True, slots=True)
 class CallOrder:
-    """An attempt that a replica is asked to carry out. A replica writes no file: `output_file` names
-    the file that the text is made for."""
+    """An attempt that a replica is asked to carry out. A replica writes no file: `output_file`
+    names the file that the text is made for."""
 
     key: CallKey
     epoch: int
@@ -100,7 +100,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed: a class that recovery acts on, a sentence, and the evidence for both."""
+    """Why an attempt failed: a class that recovery acts on, a sentence, the evidence for both."""
 
     failure_class: FailureClass
     message: str

@@ -174,7 +174,6 @@ class _Carrier:
                 progress.prompt_tokens = delta.prompt_tokens
                 progress.cached_tokens = delta.cached_tokens
             if text:
-                pieces.append(text)
                 size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
                 if size > max_bytes:
                     raise CallError(
@@ -182,6 +181,7 @@ class _Carrier:
                         failure_class=FailureClass.CALL_OVERSIZED,
                         evidence={"bytes": size, "max_bytes": max_bytes},
                     )
+                pieces.append(text)
             if delta.finish_reason is not None:
                 self.finish_reason = delta.finish_reason
                 return

@@ -42,7 +42,7 @@ class Publisher:
         """Raises StaleEpoch when a higher one was seen before."""
         if epoch < self._epoch:
             raise StaleEpoch(
-                f"This workspace process serves epoch {self._epoch} and was asked in epoch {epoch}.",
+                f"This workspace process serves epoch {self._epoch}, and {epoch} asked.",
                 remedy="A newer orchestrator has taken over; this one has to stop.",
             )
         self._epoch = epoch

@@ -1,10 +1,10 @@
 """The workspace's files: every path stays below the root, every write is whole or absent.
 
 A path is checked twice: by its text (`familiar.path`, the rule that plans meet too) and by the
-kernel while it is opened (`actors.workspace.openat`), which no symbolic link and no race can get around. Text
-is written to a temporary file first and renamed when it is complete, so a reader never sees half a
-file. All methods block: call them in a thread. Errors are `WorkspaceError`s that name the path as
-it was given; a full disk leaves what was written so far.
+kernel while it is opened (`actors.workspace.openat`), which no symbolic link and no race can get
+around. Text is written to a temporary file first and renamed when it is complete, so a reader
+never sees half a file. All methods block: call them in a thread. Errors are `WorkspaceError`s that
+name the path as it was given; a full disk leaves the old file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from familiar.path import path_problem
 PRIVATE = ".familiar"
 """The folder for temporary files; git is told to ignore it."""
 
-_MARK = f"{PRIVATE}/token"
 _CHUNK = 1 << 20
 
 
@@ -38,14 +37,15 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
 
-    def open_new(self, path: str) -> int:
-        """A descriptor for writing an empty file at `path`; the folders to it are made."""
-        with self._errors(path), self._beneath(path) as root:
+    def _open_new(self, path: str, target: str) -> int:
+        """A descriptor for writing an empty file at `path`, which becomes `target`; the folders to
+        it are made."""
+        with self._errors(target), self._beneath(path) as root:
             self._make_parents(root, path)
             flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
             fd = open_beneath(root, path, flags, 0o644)
             try:
-                self._refuse_special(fd, path)
+                self._refuse_special(fd, target)
                 os.ftruncate(fd, 0)
             except BaseException:
                 os.close(fd)
@@ -58,7 +58,7 @@ class Workspace:
         beside = f"{head}/" if head else ""
         temporary = f"{beside}.{name[:64]}.{os.getpid()}.{os.urandom(4).hex()}"
         self._refuse(path)
-        fd = self.open_new(temporary)
+        fd = self._open_new(temporary, path)
         try:
             with self._errors(path):
                 try:
@@ -82,11 +82,6 @@ class Workspace:
                 self._refuse_existing(new, name, target)
                 os.rename(source.rpartition("/")[2], name, src_dir_fd=old, dst_dir_fd=new)
                 os.fsync(new)
-
-    def sync(self, path: str) -> None:
-        """Force a file's content to disk."""
-        with self._reading(path) as fd, self._errors(path):
-            os.fsync(fd)
 
     def remove(self, path: str) -> None:
         """Delete a file if it is there."""
@@ -119,19 +114,6 @@ class Workspace:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
-
-    def mark(self) -> str:
-        """The workspace's own token, made by the first who asks."""
-        if self.sha256(_MARK) is None:
-            self.write(_MARK, os.urandom(16).hex().encode())
-        return self.read(_MARK).decode()
-
-    def has_mark(self, token: str) -> bool:
-        """Whether this folder exists here and is the one with that token."""
-        try:
-            return bool(token) and self.read(_MARK).decode("utf-8", "replace") == token
-        except WorkspaceError:
-            return False
 
     # -- resolution ------------------------------------------------------------------------------
 

@@ -71,12 +71,6 @@ class PoolConfig(_Strict):
     api_key_env: str | None = Field(None, description="environment variable with the URL's key")
     start_deadline_s: Seconds = 900.0
     health_interval_s: Seconds = 5.0
-    workbench: Literal["auto", "replica", "node"] = Field(
-        "auto",
-        description="where text and output_file calls are carried out: in the replica's process, "
-        "or by the workbench beside the workspace; auto decides by whether the replica sees the "
-        "workspace",
-    )
     price: PriceConfig | None = Field(None, description="for pools that cost money by the token")
 
 

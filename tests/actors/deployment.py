@@ -1,8 +1,8 @@
 """A whole deployment with scripted engines on a private local Ray, and what tests do with it.
 
-Two pools: `near` carries its calls out in two replicas' own processes, `far` through the workbench
-beside the workspace. Every run of `GOAL` has the same plan, made by a scripted model: files and
-texts over both pools, with dependencies between them. `SLOW_GOAL` has two long texts instead.
+Two pools: `near` has two replicas, `far` has one. Every run of `GOAL` has the same plan, made by a
+scripted model: files and texts over both pools, with dependencies between them. `SLOW_GOAL` has two
+long texts instead.
 `invocations` is the engines' own account of what they were asked to generate.
 """
 
@@ -67,7 +67,7 @@ SLOW_PLAN: dict[str, Any] = {
         {"id": "listen", "alias": "grandpa", "prompt": f"Listen, {SLOW}."},
     ],
 }
-"""Two calls that stream for some seconds, one in its replica and one over the workbench."""
+"""Two calls that stream for some seconds, one in each pool."""
 
 WORDS = "# $call of $run, try $attempt\n\n" + " ".join(f"word{n}" for n in range(24)) + "\n"
 
@@ -109,7 +109,7 @@ def scripted_config(folder: Path, **changes: Any) -> Config:
                 "replicas": [{"cores": [0]}, {"cores": [1]}],
                 "engine_args": engine_args,
             },
-            "far": {**pool, "replicas": [{}], "workbench": "node", "engine_args": engine_args},
+            "far": {**pool, "replicas": [{}], "engine_args": engine_args},
         },
         "aliases": {
             "orchestrator": {**alias, "pool": "near"},

@@ -1,4 +1,4 @@
-"""What outlives an orchestrator is adopted, what nobody holds is begun again, the late are refused.
+"""Work that outlives an orchestrator is adopted, lost work begins again, old epochs are rejected.
 
 One deployment serves the whole module; before each test it is brought back to how it began.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -78,7 +77,7 @@ def known_runs(deployment: Deployment) -> set[str]:
 ONCE = [("listen", 1), ("plan-1", 1), ("synthesis-1", 1), ("talk", 1)]
 
 
-def test_streams_outlive_the_orchestrator_and_are_adopted_from_whoever_holds_them(
+def test_streams_outlive_the_orchestrator_and_are_adopted_from_the_replicas_that_hold_them(
     deployment: Deployment,
 ) -> None:
     run_id = deployment.submit(SLOW_GOAL)
@@ -87,9 +86,10 @@ def test_streams_outlive_the_orchestrator_and_are_adopted_from_whoever_holds_the
     deployment.wait_ended([run_id])
 
     events = bodies(deployment, run_id)
-    replica = {body.call: body.replica for body in events["call.dispatched"]}
+    sent = events["call.dispatched"]
+    replica = {body.call: body.replica for body in sent if body.kind == "worker"}
     adopted = {body.call: body.holder for body in events["call.adopted"]}
-    assert adopted == {"talk": replica["talk"], "listen": "workbench"}
+    assert adopted == replica
     assert events["run.ended"][0].outcome == "succeeded"
     assert calls_made(deployment, run_id) == ONCE
 
@@ -101,12 +101,14 @@ def test_an_answer_that_came_while_there_was_no_orchestrator_is_kept_for_the_nex
     wait_streaming(deployment, run_id)
     ray.kill(deployment.orchestrator, no_restart=True)
     held = {"talk", "listen"}
+    epoch = deployment.history(run_id)[-1].epoch
 
     def ended() -> bool:
-        names = [f"replica:near:{index}" for index in range(2)] + ["workbench"]
-        answers = ray.get([deployment.actor(name).held.remote() for name in names])
-        states = {key.call_id: state for answer in answers for key, state in answer}
-        return {call for call, state in states.items() if state == "ended"} >= held
+        actors = [deployment.actor(f"replica:{name}") for name in ("near:0", "near:1", "far:0")]
+        known = ray.get([actor.held.remote(epoch) for actor in actors])
+        running = ray.get([actor.progress.remote() for actor in actors])
+        over = {key.call_id for keys in known for key in keys}
+        return over - {key.call_id for keys in running for key in keys} >= held
 
     wait_for(ended, "the end of the streams")
     deployment.redeploy(deployment.config)
@@ -134,19 +136,6 @@ def test_a_run_that_was_committed_and_not_answered_for_is_found_by_its_key(
     assert deployment.reader.run(receipt.run_id).status == "succeeded"
 
 
-def test_the_engine_is_freed_of_a_stream_whose_workbench_died(deployment: Deployment) -> None:
-    run_id = deployment.submit(SLOW_GOAL)
-    wait_streaming(deployment, run_id)
-    kill(deployment.pid("workbench"))
-    tried = partial(calls_made, deployment, run_id)
-    wait_for(lambda: ("listen", 2) in tried(), "the second try", pause_s=0.05)
-    status = ray.get(deployment.actor("replica:far:0").status.remote())
-    assert status.stats.running == 1, "the first try still runs"
-    deployment.wait_ended([run_id])
-    assert deployment.reader.run(run_id).status == "succeeded"
-    assert tried() == sorted([*ONCE, ("listen", 2)])
-
-
 def test_a_call_waits_for_the_successor_of_its_pools_only_replica(deployment: Deployment) -> None:
     run_id = deployment.submit(SLOW_GOAL)
     wait_streaming(deployment, run_id)
@@ -155,7 +144,7 @@ def test_a_call_waits_for_the_successor_of_its_pools_only_replica(deployment: De
 
     events = bodies(deployment, run_id)
     sent = [body.attempt for body in events["call.dispatched"] if body.call == "listen"]
-    assert sent == [1, 2], "tries were spent on a replica that was gone"
+    assert sent == [1, 2], "attempts were spent on a replica that was gone"
     (failed,) = events["call.failed"]
     assert failed.failure.failure_class is FailureClass.BACKEND_UNREACHABLE
     assert events["run.ended"][0].outcome == "succeeded"
@@ -172,7 +161,7 @@ def changed(config: Config) -> Config:
 def test_a_redeploy_replaces_what_changed_and_nothing_else_while_runs_go_on(
     deployment: Deployment,
 ) -> None:
-    names = ["replica:near:0", "replica:far:0", "workbench", "orchestrator"]
+    names = ["replica:near:0", "replica:far:0", "workspace", "orchestrator"]
     before = {name: deployment.pid(name) for name in names}
     runs = [deployment.submit(SLOW_GOAL) for _ in range(3)]
     for run_id in runs:
@@ -182,7 +171,7 @@ def test_a_redeploy_replaces_what_changed_and_nothing_else_while_runs_go_on(
     after = {name: deployment.pid(name) for name in names}
     assert {name for name in names if before[name] == after[name]} == {
         "replica:near:0",
-        "workbench",
+        "workspace",
     }
     with pytest.raises(ValueError, match=r"replica:near:1"):
         deployment.actor("replica:near:1")
@@ -221,10 +210,14 @@ def test_an_orchestrator_that_was_superseded_harms_nothing_and_stays_away(
     events = deployment.history(run_id)
     assert {event.epoch for event in events} == {epoch, newer + 1}
     assert calls_made(deployment, run_id) == ONCE
-    for holder in ("workbench", "replica:near:0"):
-        with pytest.raises(Exception, match="epoch") as refused:
-            ray.get(deployment.actor(holder).held.remote(epoch))
-        assert isinstance(cause_of(refused.value), StaleEpoch)
+    asked = [
+        deployment.actor("workspace").fence.remote(epoch),
+        deployment.actor("replica:near:0").held.remote(epoch),
+    ]
+    for answer in asked:
+        with pytest.raises(Exception, match="epoch") as rejected:
+            ray.get(answer)
+        assert isinstance(cause_of(rejected.value), StaleEpoch)
 
 
 def is_dead(actor: Any) -> bool:

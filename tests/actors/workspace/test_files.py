@@ -54,7 +54,6 @@ def test_a_path_that_is_not_a_plain_file_below_the_root_is_refused(
 ) -> None:
     for act in (
         lambda: workspace.write(path, b"x"),
-        lambda: workspace.open_new(path),
         lambda: workspace.read(path),
         lambda: workspace.sha256(path),
         lambda: workspace.remove(path),
@@ -99,7 +98,6 @@ def test_a_symbolic_link_on_the_way_is_refused_even_when_it_stays_inside(
     for path in ("out/secret", "out/new", "in/new", "file", "dangling", "out/deep/new"):
         for act in (
             lambda p=path: workspace.write(p, b"x"),
-            lambda p=path: workspace.open_new(p),
             lambda p=path: workspace.rename("fine", p),
         ):
             with pytest.raises(WorkspaceError, match="link"):
@@ -152,20 +150,6 @@ def test_too_large_missing_and_gone_are_said_in_words(workspace: Workspace, tmp_
     workspace.remove("b.txt")
     with pytest.raises(WorkspaceError, match="cannot be opened"):
         Workspace(tmp_path / "nowhere").write("a", b"")
-
-
-def test_a_mark_tells_whether_two_nodes_see_the_same_folder(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    token = workspace.mark()
-    assert workspace.mark() == token
-    assert workspace.has_mark(token)
-    other = tmp_path / "other"
-    other.mkdir()
-    assert Workspace(other).mark() != token
-    assert not Workspace(other).has_mark(token)
-    assert not Workspace(tmp_path / "nowhere").has_mark(token)
-    assert not workspace.has_mark("")
 
 
 def test_a_full_disk_is_named_and_the_old_file_stays(small_disk: Path) -> None:

@@ -1,13 +1,13 @@
-"""Replicas and the workbench beside the workspace, as real Ray actors in a private Ray."""
+"""Replicas and the workspace process, as real Ray actors in a private Ray."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,11 @@ from ray.exceptions import RayActorError
 from actors.crash import CrashSpec
 from actors.remote_error import cause_of
 from actors.replica.supervisor import Supervisor
-from actors.replica_client import ReplicaClient
 from cluster.local import start_local
-from familiar.call import CallOrder, CallOutcome, Publication, partial_path
+from familiar.call import CallOrder, CallOutcome, Publication, Published
 from familiar.config.schema import ClusterConfig, PoolConfig, ReplicaConfig
-from familiar.engine import Delta
 from familiar.errors import EngineError, FailureClass, StaleEpoch, WorkspaceError
-from tests.actors.replicas import carried, order, replica, sent, status, wait_for, workbench
+from tests.actors.replicas import attempted, order, replica, status, wait_for, workspace_actor
 
 pytestmark = pytest.mark.ray
 
@@ -51,12 +49,12 @@ def test_a_replica_starts_carries_out_and_reports(actors: list[Any]) -> None:
     actor = replica(actors, {"answer": {"tokens": 100}}, fingerprint="abc")
     assert ray.get(actor.fingerprint.remote()) == "abc"
     assert status(actor).state == "new"
-    (early,) = carried(actor, order("early"))
+    (early,) = attempted(actor, order("early"))
     assert early.failure is not None
     assert early.failure.failure_class == FailureClass.BACKEND_UNREACHABLE
 
     ray.get([actor.start.remote() for _ in range(3)])
-    outcomes = carried(actor, *(order(f"c{n}") for n in range(20)))
+    outcomes = attempted(actor, *(order(f"c{n}") for n in range(20)))
     assert [o.usage.output_tokens for o in outcomes] == [100] * 20
     report = status(actor)
     assert (report.state, report.healthy, report.pool, report.replica) == (
@@ -67,9 +65,9 @@ def test_a_replica_starts_carries_out_and_reports(actors: list[Any]) -> None:
     )
     assert report.stats.output_tokens == 2000
     assert report.pid > 0
-    assert len(ray.get(actor.held.remote())) == 21
+    assert len(ray.get(actor.held.remote(1))) == 21
     ray.get(actor.release.remote([o.key for o in outcomes]))
-    assert ray.get(actor.held.remote()) == [(order("early").key, "ended")]
+    assert ray.get(actor.held.remote(1)) == [order("early").key]
 
 
 def test_an_engine_that_never_starts_says_why_each_time(actors: list[Any]) -> None:
@@ -110,10 +108,10 @@ def test_a_dead_engine_fails_its_calls_and_ends_the_process(actors: list[Any]) -
         },
     )
     ray.get(actor.start.remote())
-    asked = [sent(actor, order("stuck"))]
-    wait_for(lambda: bool(status(actor).progress))
-    asked.append(sent(actor, order("killer")))
-    ended = [outcome for pending in asked for outcome in pending.result()]
+    asked = [actor.attempt.remote(order("stuck"))]
+    wait_for(lambda: bool(ray.get(actor.progress.remote())))
+    asked.append(actor.attempt.remote(order("killer")))
+    ended = ray.get(asked)
     assert {outcome.key.call_id for outcome in ended} == {"stuck", "killer"}
     for outcome in ended:
         assert outcome.failure is not None
@@ -130,61 +128,31 @@ def test_a_dead_engine_fails_its_calls_and_ends_the_process(actors: list[Any]) -
     wait_for(gone)
 
 
-def test_an_old_epoch_is_refused(actors: list[Any]) -> None:
+def test_an_old_epoch_is_rejected(actors: list[Any]) -> None:
     actor = replica(actors)
     ray.get(actor.start.remote())
     ray.get(actor.held.remote(7))
     with pytest.raises(StaleEpoch, match="serves epoch 7"):
-        carried(actor, order(epoch=6))
+        attempted(actor, order(epoch=6))
 
 
 def test_cancelling_frees_the_engine(actors: list[Any]) -> None:
     actor = replica(actors, {"rules": [{"faults": [{"kind": "stall", "after_tokens": 3}]}]})
     ray.get(actor.start.remote())
-    pending = sent(actor, order())
+    pending = actor.attempt.remote(order())
     wait_for(lambda: status(actor).stats.output_tokens == 3)
     assert ray.get(actor.cancel.remote(order().key))
-    (outcome,) = pending.result()
+    outcome: CallOutcome = ray.get(pending)
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CANCELLED
     assert status(actor).stats.running == 0
 
 
-# -- beside the workspace ------------------------------------------------------------------------
-
-
-def test_the_workbench_takes_the_stream_and_publishes(actors: list[Any], tmp_path: Path) -> None:
-    text = "".join(f"<p>{n}</p>\n" for n in range(2000))
-    actor = replica(actors, {"answer": text, "rates": {"tokens_per_s": 20_000}})
-    bench = workbench(actors)
-    ray.get(actor.start.remote())
-    token = ray.get(bench.create_workspace.remote(str(tmp_path)))
-    assert ray.get(actor.sees.remote(str(tmp_path), token))
-    assert not ray.get(actor.sees.remote(str(tmp_path / "other"), token))
-    outcome: CallOutcome = ray.get(bench.carry_out.remote(order(workspace=tmp_path), "p-0", actor))
-    assert outcome.failure is None, outcome.failure
-    assert outcome.text == text
-    assert outcome.usage.output_tokens == status(actor).stats.output_tokens
-    assert outcome.usage.prompt_tokens > 0
-    published = ray.get(
-        bench.publish.remote(
-            Publication(
-                key=outcome.key,
-                epoch=1,
-                workspace=str(tmp_path),
-                path="page.html",
-                sha256=hashlib.sha256(text.encode()).hexdigest(),
-                text=text,
-                alias="grandpa",
-            )
-        )
-    )
-    assert len(published.commit) == 40
-    assert (tmp_path / "page.html").read_text() == text
+# -- the workspace process -----------------------------------------------------------------------
 
 
 def test_a_workspace_error_crosses_ray_with_its_path(actors: list[Any], tmp_path: Path) -> None:
-    bench = workbench(actors)
+    bench = workspace_actor(actors)
     publication = Publication(
         key=order().key,
         epoch=1,
@@ -201,60 +169,27 @@ def test_a_workspace_error_crosses_ray_with_its_path(actors: list[Any], tmp_path
     assert cause.path == "../x"
 
 
-def test_cancelling_at_the_workbench_aborts_in_the_replicas_engine(actors: list[Any]) -> None:
-    actor = replica(actors, {"rates": {"tokens_per_s": 50}, "answer": {"tokens": 100_000}})
-    bench = workbench(actors)
-    ray.get(actor.start.remote())
-    pending = bench.carry_out.remote(order(), "p-0", actor)
-    wait_for(lambda: status(actor).stats.output_tokens > 3)
-    assert ray.get(bench.cancel.remote(order().key))
-    outcome: CallOutcome = ray.get(pending)
-    assert outcome.failure is not None
-    assert outcome.failure.failure_class == FailureClass.CANCELLED
-    assert outcome.raw
-    wait_for(lambda: status(actor).stats.running == 0)
-
-
-def test_errors_of_a_remote_engine_keep_their_class(actors: list[Any]) -> None:
+def test_errors_of_an_engine_keep_their_class_over_ray(actors: list[Any]) -> None:
     actor = replica(
         actors,
         {
             "rules": [
-                {"when": {"call": "refused"}, "faults": [{"kind": "status", "status": 404}]},
+                {"when": {"call": "rejected"}, "faults": [{"kind": "status", "status": 404}]},
                 {"when": {"call": "cut"}, "faults": [{"kind": "cut", "after_tokens": 5}]},
-                {"when": {"call": "exit"}, "faults": [{"kind": "die", "exit": True}]},
             ]
         },
     )
-    bench = workbench(actors)
     ray.get(actor.start.remote())
     for call, expected, tokens in [
-        ("refused", FailureClass.BACKEND_REFUSED, 0),
+        ("rejected", FailureClass.BACKEND_REFUSED, 0),
         ("cut", FailureClass.BACKEND_UNREACHABLE, 5),
-        ("exit", FailureClass.BACKEND_UNREACHABLE, 0),
     ]:
-        outcome: CallOutcome = ray.get(bench.carry_out.remote(order(call), "p-0", actor))
+        (outcome,) = attempted(actor, order(call))
         assert outcome.failure is not None
         assert outcome.failure.failure_class == expected, outcome.failure
         assert outcome.failure.evidence["replica"] == "p-0"
         assert outcome.usage.output_tokens == tokens
         assert "Traceback" not in outcome.failure.message
-    gone: CallOutcome = ray.get(bench.carry_out.remote(order("none"), "p-0", None))
-    assert gone.failure is not None
-    assert gone.failure.failure_class == FailureClass.BACKEND_UNREACHABLE
-
-
-async def test_a_stream_is_coalesced_and_its_first_token_comes_at_once(actors: list[Any]) -> None:
-    actor = replica(actors, {"rates": {"tokens_per_s": 1000}, "answer": {"tokens": 500}})
-    await actor.start.remote()
-    deltas: list[Delta] = [
-        await reference async for reference in actor.stream.remote(order().request)
-    ]
-    assert sum(d.tokens for d in deltas) == 500
-    assert len(deltas) < 100
-    assert deltas[0].tokens < 20
-    assert deltas[-1].finish_reason == "stop"
-    assert [d.finish_reason for d in deltas[:-1]] == [None] * (len(deltas) - 1)
 
 
 # -- adoption and kills --------------------------------------------------------------------------
@@ -275,74 +210,85 @@ def test_work_goes_on_without_its_orchestrator_and_is_adopted(
     )
     ray.get(actor.start.remote())
 
-    class Asker:
-        async def ask(self, target: Any, wanted: CallOrder) -> CallOutcome:
-            return await ReplicaClient(target).carry_out(wanted)
-
     asker: Any = ray.remote(Asker).options(num_cpus=0).remote()
-    asker.ask.remote(actor, order())
+    asker.ask.remote(actor, [order()])
     wait_for(lambda: status(actor).stats.output_tokens > 5)
     ray.kill(asker)
-    assert ray.get(actor.held.remote(2)) == [(order().key, "running")]
-    (outcome,) = carried(actor, order(epoch=2))
+    assert ray.get(actor.held.remote(2)) == [order().key]
+    (outcome,) = attempted(actor, order(epoch=2))
     assert (outcome.failure, outcome.usage.output_tokens) == (None, 100)
     assert len(counter.read_text().splitlines()) == 1
 
 
-async def test_a_cut_connection_is_opened_again_and_attaches_to_the_same_try(
-    actors: list[Any], tmp_path: Path
+class Asker:
+    """Stands for an orchestrator: it asks for attempts and waits for them."""
+
+    async def ask(self, target: Any, wanted: list[CallOrder]) -> list[CallOutcome]:
+        return list(await asyncio.gather(*(target.attempt.remote(order) for order in wanted)))
+
+
+def test_thousands_of_attempts_are_adopted_twice_and_questions_are_answered_meanwhile(
+    actors: list[Any], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
+    """4,096 attempts in flight; two askers are killed; the third gets every outcome, each once."""
     counter = tmp_path / "invocations"
-    script = {
-        "rates": {"tokens_per_s": 100},
-        "answer": {"tokens": 100},
-        "invocations": str(counter),
-    }
-    actor = replica(actors, script)
+    script = {"rates": {"tokens_per_s": 2, "ttft_s": 6}, "answer": {"tokens": 12}}
+    actor = replica(actors, {**script, "invocations": str(counter)})
+    ray.get(actor.start.remote())
+    count, waited = 4096, list[float]()
+    keys = {order(f"c{number}").key for number in range(count)}
+    for epoch in (1, 2):
+        asker: Any = ray.remote(Asker).options(num_cpus=0).remote()
+        asker.ask.remote(actor, [order(f"c{n}", epoch=epoch) for n in range(count)])
+        wait_for(lambda at=epoch: len(ray.get(actor.held.remote(at))) == count)
+        for _ in range(5):
+            asked = time.monotonic()
+            status(actor)
+            waited.append(time.monotonic() - asked)
+        ray.kill(asker)
+        assert set(ray.get(actor.held.remote(epoch + 1))) == keys
+    outcomes = attempted(actor, *(order(f"c{n}", epoch=3) for n in range(count)))
+    assert {outcome.key for outcome in outcomes if outcome.failure is None} == keys
+    assert len(counter.read_text().splitlines()) == count
+    tell(f"status with {count} attempts in flight: {max(waited):.3f} s at most")
+
+
+async def test_the_text_polled_last_is_the_partial_of_a_replica_that_died(
+    actors: list[Any],
+) -> None:
+    actor = replica(actors, {"rates": {"tokens_per_s": 50}, "answer": {"tokens": 10_000}})
     await actor.start.remote()
     pool = PoolConfig(engine="scripted", model="script", replicas=[ReplicaConfig()])
     supervisor = Supervisor("p", "p:0", pool, 0, "tests", "", on_change=lambda view: None)
     supervisor.handle = actor
-    pending = asyncio.ensure_future(supervisor.carry_out(order()))
-    while (await actor.status.remote()).stats.output_tokens < 5:
-        assert not pending.done()
-    assert supervisor._client is not None
-    assert supervisor._client._line is not None
-    supervisor._client._line.abort()
+    pending = asyncio.ensure_future(supervisor.attempt(order()))
+    written = ""
+    while len(written) < 20:
+        await asyncio.sleep(0.05)
+        await supervisor.poll_text()
+        written = supervisor.written.text(order().key)
+    ray.kill(actor)
+    actors.clear()
     outcome = await pending
-    assert (outcome.failure, outcome.usage.output_tokens) == (None, 100)
-    assert len(counter.read_text().splitlines()) == 1
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.BACKEND_UNREACHABLE
+    assert outcome.failure.evidence["process_died"] is True
+    assert (outcome.raw, outcome.incomplete) == (written, True)
 
 
-@pytest.mark.parametrize("point", ["partial_written", "renamed", "committed"])
-def test_a_workbench_killed_at_any_step_comes_back_and_publishes_once(
+@pytest.mark.parametrize("point", ["renamed", "committed"])
+def test_a_workspace_process_killed_at_any_step_comes_back_and_publishes_once(
     actors: list[Any], tmp_path: Path, point: str
 ) -> None:
     root = tmp_path / "ws"
-    counter = tmp_path / "invocations"
-    actor = replica(actors, {"answer": "words\n", "invocations": str(counter)})
-    ray.get(actor.start.remote())
-    bench = workbench(
+    bench = workspace_actor(
         actors,
         options={"max_restarts": -1},
         crash=CrashSpec(point, 1, str(tmp_path / "crashed")),
     )
     ray.get(bench.create_workspace.remote(str(root)))
-
-    def patiently(ask: Callable[[], Any]) -> Any:
-        for _ in range(100):
-            try:
-                return ray.get(ask())
-            except RayActorError:
-                time.sleep(0.1)
-        raise AssertionError("the workbench did not come back")
-
-    wanted = order(workspace=root)
-    outcome: CallOutcome = patiently(lambda: bench.carry_out.remote(wanted, "p-0", actor))
-    assert outcome.text == "words\n"
-    assert (root / partial_path(wanted.key)).read_text() == "words\n"
     publication = Publication(
-        key=wanted.key,
+        key=order().key,
         epoch=1,
         workspace=str(root),
         path="page.html",
@@ -350,15 +296,24 @@ def test_a_workbench_killed_at_any_step_comes_back_and_publishes_once(
         text="words\n",
         alias="grandpa",
     )
-    published = patiently(lambda: bench.publish.remote(publication))
+    with pytest.raises(RayActorError):
+        ray.get(bench.publish.remote(publication))
     assert (tmp_path / "crashed").exists(), "the crash did not happen"
-    assert patiently(lambda: bench.publish.remote(publication)) == published
+    again = replace(publication, repeated=True)
+
+    def patiently() -> Published:
+        for _ in range(100):
+            try:
+                published: Published = ray.get(bench.publish.remote(again))
+                return published
+            except RayActorError:
+                time.sleep(0.1)
+        raise AssertionError("the workspace process did not come back")
+
+    published = patiently()
+    assert patiently() == published
     assert (root / "page.html").read_text() == "words\n"
-    log = _log(root)
-    assert log == [published.commit]
-    asked = [json.loads(line)["request_id"] for line in counter.read_text().splitlines()]
-    # Before its outcome is committed anywhere, a killed try may run again; after that, never.
-    assert len(asked) == (2 if point == "partial_written" else 1)
+    assert _log(root) == [published.commit]
 
 
 def _log(root: Path) -> list[str]:

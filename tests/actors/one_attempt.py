@@ -1,13 +1,10 @@
-"""One try of a call over a scripted engine, for the tests of `actors.replica.attempt`."""
+"""One attempt of a call over a scripted engine, for the tests of `actors.replica.attempt`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from actors.engines.scripted import ScriptedEngine
 from actors.replica.attempt import Progress, Source, carry_out
-from actors.workspace.files import Workspace
-from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines, DocumentSpec, partial_path
+from familiar.call import CallKey, CallOrder, CallOutcome, Deadlines, DocumentSpec
 from familiar.engine import GenerateRequest, Message, OutputGrammar, Sampling
 
 KEY = CallKey("run-1", "page-1", 1)
@@ -16,7 +13,7 @@ PATIENT = Deadlines(first_token_s=30, stall_s=30, total_s=60)
 
 def order(
     *,
-    workspace: Path | None = None,
+    file: bool = False,
     document: DocumentSpec | None = None,
     deadlines: Deadlines = PATIENT,
     max_tokens: int = 100_000,
@@ -35,9 +32,8 @@ def order(
         alias="grandpa",
         request=request,
         deadlines=deadlines,
-        mode="text" if workspace is None else "output_file",
-        workspace="" if workspace is None else str(workspace),
-        output_file=None if workspace is None else "page.html",
+        mode="output_file" if file else "text",
+        output_file="page.html" if file else None,
         document=document or DocumentSpec(),
         max_bytes=max_bytes,
     )
@@ -51,13 +47,8 @@ async def carry(
 ) -> CallOutcome:
     engine = ScriptedEngine(script, context_length=1_000_000)
     await engine.start()
-    workspace = Workspace(wanted.workspace) if wanted.workspace else None
-    outcome = await carry_out(wanted, engine.generate(wanted.request), workspace, progress, source)
+    outcome = await carry_out(wanted, engine.generate(wanted.request), progress, source)
     assert engine.stats().running == 0, "the engine still holds the request"
     assert outcome.key == KEY
     assert outcome.timing.ended_at >= outcome.timing.started_at
     return outcome
-
-
-def partial_text(root: Path) -> str:
-    return (root / partial_path(KEY)).read_text()

@@ -13,7 +13,7 @@ from familiar.context.stack import read_stack, render_bytes
 from familiar.event import RunSubmitted
 from familiar.goal import read_goal
 from familiar.service import SubmitRun
-from tests.actors.test_briefer import config, content, prompts, run, sides
+from tests.actors.orchestrator.test_briefer import config, content, prompts, run, sides
 
 MORE = "Now add `imprint.html`."
 

@@ -11,7 +11,7 @@ from actors.replica.attempt import Source, carry_out
 from familiar.call import CallOutcome, Deadlines
 from familiar.engine import Delta
 from familiar.errors import FailureClass
-from tests.actors.one_try import KEY, carry, order
+from tests.actors.one_attempt import KEY, carry, order
 
 
 async def failed(script: object, limits: Deadlines, source: Source | None = None) -> CallOutcome:

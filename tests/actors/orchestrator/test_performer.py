@@ -1,11 +1,11 @@
-"""One run's performer over stand-ins for what is around it: a store that is late, two replicas."""
+"""One run's performer with stand-ins around it: a slow store, two replicas."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from actors.orchestrator.dispatcher import Dispatcher
@@ -33,7 +33,7 @@ REPLICAS = ("near:0", "near:1")
 
 
 class Around:
-    """`Services` whose commits take a while and whose replicas lose each call's first try."""
+    """`Services` with slow commits, and with replicas that lose each call's first attempt."""
 
     def __init__(self, config: Config) -> None:
         self.epoch = 1
@@ -41,7 +41,9 @@ class Around:
         self.texts = Texts(lambda sha256: None)
         self.log = logging.getLogger("test")
         self.ended: asyncio.Future[ev.RunEnded] = asyncio.get_running_loop().create_future()
-        self.carried: list[tuple[str, CallKey]] = []
+        self.attempts: list[tuple[str, CallKey]] = []
+        self.history: list[ev.Event] = []
+        self.committing = 0
         self.released: list[tuple[str, CallKey]] = []
         self.performer: Performer
         for replica in REPLICAS:
@@ -49,15 +51,23 @@ class Around:
                 ReplicaView(replica, "near", "ready", "", (), "here", 4, 0, EngineStats())
             )
 
-    def commit(self, run_id: str, events: Sequence[ev.Event], texts: Mapping[str, str]) -> None:
-        self.texts.keep(texts)
-        asyncio.get_running_loop().call_later(COMMIT_S, self._committed, events)
+    async def record(self, drafts: Sequence[ev.Draft]) -> list[ev.Event]:
+        assert self.committing == 0, "two commits of one run at once"
+        self.committing += 1
+        await asyncio.sleep(COMMIT_S)
+        self.committing -= 1
+        seq = len(self.history)
+        events = [
+            ev.Event(draft.run_id, seq + n, self.epoch, draft.at, draft.body)
+            for n, draft in enumerate(drafts, start=1)
+        ]
+        self.history += events
+        return events
 
-    def _committed(self, events: Sequence[ev.Event]) -> None:
-        for event in events:
-            self.performer.committed(event)
-            if isinstance(event.body, ev.RunEnded):
-                self.ended.set_result(event.body)
+    def recorded(self, event: ev.Event) -> None:
+        assert self.performer.machine.state.seq == event.seq
+        if isinstance(event.body, ev.RunEnded):
+            self.ended.set_result(event.body)
 
     def devices(self, replica: str) -> tuple[str, ...]:
         return ()
@@ -68,8 +78,10 @@ class Around:
     async def holder(self, key: CallKey, replica: str) -> str | None:
         return None
 
-    async def carry_out(self, replica: str, order: CallOrder) -> CallOutcome:
-        self.carried.append((replica, order.key))
+    async def attempt(self, replica: str, order: CallOrder) -> CallOutcome:
+        dispatched = [e.body for e in self.history if isinstance(e.body, ev.CallDispatched)]
+        assert (order.key.call_id, order.key.attempt) in [(b.call, b.attempt) for b in dispatched]
+        self.attempts.append((replica, order.key))
         if order.key.attempt == 1:
             return lost_outcome(order.key, FailureClass.BACKEND_UNREACHABLE, "it is gone")
         text = PLAN if order.key.call_id.startswith("plan-") else "All is well."
@@ -78,6 +90,9 @@ class Around:
 
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self.released.append((replica, key))
+
+    async def ensure_workspace(self, root: str) -> None:
+        raise NotImplementedError
 
     async def publish(self, publication: Publication) -> Published:
         raise NotImplementedError
@@ -98,10 +113,10 @@ async def test_each_outcome_is_released_where_it_is_held(tmp_path: Path) -> None
         workspace="/nowhere",
         config_hash="c",
     )
-    around.performer.record([submitted], {submitted.goal.sha256: goal.text})
+    await around.performer.submit(submitted, {submitted.goal.sha256: goal.text})
     ended = await asyncio.wait_for(around.ended, 60)
     assert ended.outcome == "succeeded"
-    assert {key.call_id for _, key in around.carried} >= {"plan-1", "look"}
+    assert {key.call_id for _, key in around.attempts} >= {"plan-1", "look"}
     # A call's next try is on its way to the other replica before the end of the first is committed.
-    assert {replica for replica, key in around.carried if key.call_id == "look"} == set(REPLICAS)
-    assert sorted(around.released) == sorted(around.carried)
+    assert {replica for replica, key in around.attempts if key.call_id == "look"} == set(REPLICAS)
+    assert sorted(around.released) == sorted(around.attempts)

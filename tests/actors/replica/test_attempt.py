@@ -1,20 +1,18 @@
-"""One try: what reaches the file, and what class each way of failing gets."""
+"""One attempt: its text, and the class of each way of failing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from actors.replica.attempt import Progress, carry_out
-from actors.workspace.files import Workspace
-from familiar.call import CallOrder, DocumentSpec, partial_path
+from familiar.call import CallOrder, DocumentSpec
 from familiar.engine import Delta, Message
 from familiar.errors import FailureClass
-from tests.actors.one_try import KEY, carry, order, partial_text
+from tests.actors.one_attempt import carry, order
 
 # -- success -------------------------------------------------------------------------------------
 
@@ -37,22 +35,18 @@ async def test_a_text_may_be_cut_by_length_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 20, 30_000])
-async def test_the_temporary_file_ends_as_the_finished_document(
-    tmp_path: Path, tokens: int
-) -> None:
-    outcome = await carry({"answer": {"tokens": tokens}}, order(workspace=tmp_path))
+async def test_a_raw_file_is_the_text_as_it_was_written(tokens: int) -> None:
+    outcome = await carry({"answer": {"tokens": tokens}}, order(file=True))
     assert outcome.failure is None, outcome.failure
-    assert partial_text(tmp_path) == outcome.text == outcome.raw
-    assert outcome.partial is None
+    assert outcome.text == outcome.raw
 
 
-async def test_a_fence_is_removed_from_the_file_and_kept_in_the_raw_text(tmp_path: Path) -> None:
+async def test_a_fence_is_removed_from_the_file_and_kept_in_the_raw_text() -> None:
     raw = "```markdown\n# Title\n\nWords.\n```\n"
-    wanted = order(workspace=tmp_path, document=DocumentSpec("document"))
+    wanted = order(file=True, document=DocumentSpec("document"))
     outcome = await carry({"answer": raw}, replace(wanted, output_file="notes.txt"))
     assert outcome.failure is None
     assert outcome.raw == raw
-    assert partial_text(tmp_path) == outcome.text
     assert outcome.text.strip() == "# Title\n\nWords."
     assert outcome.repairs
 
@@ -60,22 +54,20 @@ async def test_a_fence_is_removed_from_the_file_and_kept_in_the_raw_text(tmp_pat
 @pytest.mark.parametrize(
     ("slot", "repaired"), [("<h1>Hours</h1>", False), ("<h1>Hours</h1><p>Nine", True)]
 )
-async def test_a_page_is_spliced_between_the_shared_parts(
-    tmp_path: Path, slot: str, repaired: bool
-) -> None:
+async def test_a_page_is_spliced_between_the_shared_parts(slot: str, repaired: bool) -> None:
     spec = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
-    outcome = await carry({"answer": slot}, order(workspace=tmp_path, document=spec))
+    outcome = await carry({"answer": slot}, order(file=True, document=spec))
     assert outcome.failure is None, outcome.failure
     assert outcome.raw == slot
     assert bool(outcome.repairs) == repaired
     closing = "</p>" if repaired else ""
-    assert partial_text(tmp_path) == outcome.text == f"<main>\n{slot}{closing}\n</main>\n"
+    assert outcome.text == f"<main>\n{slot}{closing}\n</main>\n"
 
 
-async def test_a_slot_cut_by_length_is_mended_when_a_grammar_held_it(tmp_path: Path) -> None:
+async def test_a_slot_cut_by_length_is_repaired_when_a_grammar_held_it() -> None:
     spec = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
     script = {"answer": "<section><h1>Hours</h1><p>Nine to five and more</p></section>"}
-    wanted = order(workspace=tmp_path, document=spec, grammar=True, max_tokens=14)
+    wanted = order(file=True, document=spec, grammar=True, max_tokens=14)
     outcome = await carry(script, wanted)
     assert (outcome.failure, outcome.finish_reason) == (None, "length")
     assert outcome.text.endswith("</p></section>\n</main>\n")
@@ -86,48 +78,47 @@ def going_on(wanted: CallOrder, written: str) -> CallOrder:
     return replace(wanted, request=replace(wanted.request, messages=messages, continue_final=True))
 
 
-async def test_a_continuation_makes_one_whole_of_what_both_tries_wrote(tmp_path: Path) -> None:
+async def test_a_continuation_makes_one_whole_of_what_both_attempts_wrote() -> None:
     spec = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
     script = {"answer": "<section><h1>Hours</h1><p>Nine to five and more</p></section>"}
-    first = await carry(script, order(workspace=tmp_path, document=spec, max_tokens=12))
+    first = await carry(script, order(file=True, document=spec, max_tokens=12))
     assert first.failure is not None
     assert first.failure.failure_class == FailureClass.CALL_TRUNCATED
-    assert partial_text(tmp_path) == f"<main>\n{first.raw}"
-    wanted = going_on(order(workspace=tmp_path, document=spec), first.raw)
+    wanted = going_on(order(file=True, document=spec), first.raw)
     second = await carry(script, wanted)
     assert second.failure is None
     assert second.raw == script["answer"]
-    assert partial_text(tmp_path) == second.text == f"<main>\n{second.raw}\n</main>\n"
+    assert second.text == f"<main>\n{second.raw}\n</main>\n"
     whole = await carry(script, order())
     assert first.usage.output_tokens + second.usage.output_tokens == whole.usage.output_tokens
 
 
-async def test_a_continuation_that_fails_keeps_what_both_wrote(tmp_path: Path) -> None:
+async def test_a_continuation_that_fails_keeps_what_both_wrote() -> None:
     script = {
         "answer": "One two three four five six.",
         "rules": [{"faults": [{"kind": "cut", "after_tokens": 2}]}],
     }
-    outcome = await carry(script, going_on(order(workspace=tmp_path), "One two three"))
+    outcome = await carry(script, going_on(order(file=True), "One two three"))
     assert outcome.failure is not None
-    assert outcome.raw == partial_text(tmp_path) == "One two three four five"
+    assert outcome.raw == "One two three four five"
     assert outcome.usage.output_tokens == 2
 
 
-async def test_the_byte_limit_holds_for_the_whole(tmp_path: Path) -> None:
-    wanted = going_on(order(workspace=tmp_path, max_bytes=100), "x" * 90)
+async def test_the_byte_limit_holds_for_the_whole() -> None:
+    wanted = going_on(order(file=True, max_bytes=100), "x" * 90)
     outcome = await carry({"answer": "y" * 40}, wanted)
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
     assert outcome.failure.evidence["max_bytes"] == 100
 
 
-async def test_text_without_a_place_in_utf8_is_written_all_the_same(tmp_path: Path) -> None:
+async def test_text_without_a_place_in_utf8_is_written_all_the_same() -> None:
     async def deltas() -> AsyncIterator[Delta]:
         yield Delta("caf\u00e9 \ud800 日本", 3, "stop")
 
-    outcome = await carry_out(order(workspace=tmp_path), deltas(), Workspace(tmp_path))
+    outcome = await carry_out(order(file=True), deltas())
     assert outcome.failure is None
-    assert (tmp_path / partial_path(KEY)).read_bytes() == "café ? 日本".encode()
+    assert outcome.text.encode("utf-8", "replace") == "café ? 日本".encode()
 
 
 # -- how a stream ends ---------------------------------------------------------------------------
@@ -151,27 +142,22 @@ def stream(*deltas: Delta) -> AsyncIterator[Delta]:
     ],
 )
 async def test_a_file_needs_a_real_end_and_its_partial_is_kept(
-    tmp_path: Path, last: Delta, expected: FailureClass
+    last: Delta, expected: FailureClass
 ) -> None:
     spec = DocumentSpec("html-page", prefix="<header>", suffix="</footer>")
-    wanted = order(workspace=tmp_path, document=spec)
-    outcome = await carry_out(wanted, stream(Delta("<p>some", 1), last), Workspace(tmp_path))
+    wanted = order(file=True, document=spec)
+    outcome = await carry_out(wanted, stream(Delta("<p>some", 1), last))
     assert outcome.failure is not None
     assert outcome.failure.failure_class == expected
-    assert outcome.partial == partial_path(KEY)
-    assert partial_text(tmp_path) == "<header><p>some" + last.text
     assert outcome.raw == "<p>some" + last.text
     assert outcome.text == ""
 
 
-async def test_what_cannot_become_the_document_is_invalid_and_kept(tmp_path: Path) -> None:
-    outcome = await carry_out(
-        order(workspace=tmp_path), stream(Delta("  \n ", 1, "stop")), Workspace(tmp_path)
-    )
+async def test_what_cannot_become_the_document_is_invalid_and_kept() -> None:
+    outcome = await carry_out(order(file=True), stream(Delta("  \n ", 1, "stop")))
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.OUTPUT_INVALID
     assert outcome.raw == "  \n "
-    assert partial_text(tmp_path) == "  \n "
 
 
 @pytest.mark.parametrize(
@@ -184,19 +170,17 @@ async def test_what_cannot_become_the_document_is_invalid_and_kept(tmp_path: Pat
     ],
 )
 async def test_an_engines_error_keeps_its_class_and_evidence(
-    tmp_path: Path, fault: dict[str, object], expected: FailureClass
+    fault: dict[str, object], expected: FailureClass
 ) -> None:
-    outcome = await carry({"rules": [{"faults": [fault]}]}, order(workspace=tmp_path))
+    outcome = await carry({"rules": [{"faults": [fault]}]}, order(file=True))
     assert outcome.failure is not None
     assert outcome.failure.failure_class == expected
     assert outcome.failure.evidence["replica"] == "scripted"
     if "after_tokens" in fault:
         assert outcome.usage.output_tokens == 4
-        assert outcome.partial == partial_path(KEY)
-        assert partial_text(tmp_path) == outcome.raw != ""
+        assert outcome.raw != ""
     else:
-        assert outcome.partial is None
-        assert not (tmp_path / ".familiar").exists()
+        assert outcome.raw == ""
 
 
 async def test_a_bug_in_an_engine_is_internal_and_not_an_exception() -> None:
@@ -211,18 +195,18 @@ async def test_a_bug_in_an_engine_is_internal_and_not_an_exception() -> None:
     assert outcome.raw == "a"
 
 
-async def test_more_bytes_than_allowed_stop_the_call(tmp_path: Path) -> None:
-    outcome = await carry({"answer": {"tokens": 5000}}, order(workspace=tmp_path, max_bytes=1000))
+async def test_more_bytes_than_allowed_stop_the_call() -> None:
+    outcome = await carry({"answer": {"tokens": 5000}}, order(file=True, max_bytes=1000))
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
     assert outcome.failure.evidence["max_bytes"] == 1000
-    assert 980 < len(partial_text(tmp_path)) <= 1000
+    assert 980 < len(outcome.raw.encode()) <= 1000
 
 
-async def test_cancelling_gives_an_outcome_and_keeps_the_partial(tmp_path: Path) -> None:
+async def test_cancelling_gives_an_outcome_and_keeps_the_partial() -> None:
     script = {"rates": {"tokens_per_s": 200}, "answer": {"tokens": 10_000}}
     progress = Progress()
-    task = asyncio.create_task(carry(script, order(workspace=tmp_path), None, progress))
+    task = asyncio.create_task(carry(script, order(file=True), None, progress))
     while progress.tokens < 5:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     task.cancel()
@@ -230,52 +214,4 @@ async def test_cancelling_gives_an_outcome_and_keeps_the_partial(tmp_path: Path)
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CANCELLED
     assert outcome.usage.output_tokens >= 5
-    assert partial_text(tmp_path) == outcome.raw
-
-
-# -- the workspace in the way --------------------------------------------------------------------
-
-
-async def test_a_workspace_that_is_gone_fails_the_call_with_its_text_kept(tmp_path: Path) -> None:
-    outcome = await carry({"answer": "words"}, order(workspace=tmp_path / "nowhere"))
-    assert outcome.failure is not None
-    assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
-    assert outcome.raw == "words"
-    assert outcome.partial is None
-
-
-async def test_a_link_in_place_of_the_private_folder_is_refused(tmp_path: Path) -> None:
-    root, outside = tmp_path / "ws", tmp_path / "outside"
-    root.mkdir()
-    outside.mkdir()
-    (root / ".familiar").symlink_to(outside)
-    outcome = await carry({"answer": "words"}, order(workspace=root))
-    assert outcome.failure is not None
-    assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
-    assert list(outside.iterdir()) == []
-
-
-async def test_a_full_disk_fails_the_call_and_keeps_what_fitted(small_disk: Path) -> None:
-    outcome = await carry({"answer": {"tokens": 60_000}}, order(workspace=small_disk))
-    assert outcome.failure is not None
-    assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
-    assert "disk" in outcome.failure.message
-    assert "full" in outcome.failure.message
-    assert outcome.partial == partial_path(KEY)
-    kept = partial_text(small_disk)
-    assert len(kept) > 10_000
-    assert outcome.raw.startswith(kept)
-
-
-async def test_a_file_whose_last_write_failed_is_not_emptied(small_disk: Path) -> None:
-    """The disk gets full with the very last batch, when the file is closed already."""
-    (small_disk / "hog").write_bytes(b"x" * 200_000)
-    text = "word " * 13_000  # one batch, more than the 15 blocks that are left
-    outcome = await carry_out(
-        order(workspace=small_disk), stream(Delta(text, 1, "stop")), Workspace(small_disk)
-    )
-    assert outcome.failure is not None
-    assert outcome.failure.failure_class == FailureClass.WORKSPACE_FAILED
-    kept = partial_text(small_disk)
-    assert kept
-    assert text.startswith(kept)
+    assert outcome.raw
