@@ -19,7 +19,7 @@ from actors.crash import CrashSpec
 from actors.remote_error import cause_of
 from actors.replica.supervisor import Supervisor
 from cluster.local import start_local
-from familiar.call import CallOrder, CallOutcome, Publication, Published
+from familiar.call import CallOrder, CallOutcome, Deadlines, Publication, Published
 from familiar.config.schema import ClusterConfig, PoolConfig, ReplicaConfig
 from familiar.errors import EngineError, FailureClass, StaleEpoch, WorkspaceError
 from tests.actors.replicas import attempted, order, replica, status, wait_for, workspace_actor
@@ -237,9 +237,14 @@ def test_thousands_of_attempts_are_adopted_twice_and_questions_are_answered_mean
     ray.get(actor.start.remote())
     count, waited = 4096, list[float]()
     keys = {order(f"c{number}").key for number in range(count)}
+
+    def all_of(epoch: int) -> list[CallOrder]:
+        limits = Deadlines(300, 300, 600)
+        return [order(f"c{n}", epoch=epoch, deadlines=limits) for n in range(count)]
+
     for epoch in (1, 2):
         asker: Any = ray.remote(Asker).options(num_cpus=0).remote()
-        asker.ask.remote(actor, [order(f"c{n}", epoch=epoch) for n in range(count)])
+        asker.ask.remote(actor, all_of(epoch))
         wait_for(lambda at=epoch: len(ray.get(actor.held.remote(at))) == count)
         for _ in range(5):
             asked = time.monotonic()
@@ -247,7 +252,7 @@ def test_thousands_of_attempts_are_adopted_twice_and_questions_are_answered_mean
             waited.append(time.monotonic() - asked)
         ray.kill(asker)
         assert set(ray.get(actor.held.remote(epoch + 1))) == keys
-    outcomes = attempted(actor, *(order(f"c{n}", epoch=3) for n in range(count)))
+    outcomes = attempted(actor, *all_of(3))
     assert {outcome.key for outcome in outcomes if outcome.failure is None} == keys
     assert len(counter.read_text().splitlines()) == count
     tell(f"status with {count} attempts in flight: {max(waited):.3f} s at most")
