@@ -36,10 +36,11 @@ from familiar.config.schema import Config
 from familiar.errors import Conflict, FailureClass, StaleEpoch
 from familiar.event import Body, Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
+from familiar.limits import RunLimits
 from familiar.plan.load import PoolLoad
 from familiar.plan.rates import CallRates
-from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
+from familiar.run.upcast import limits_to_note, upcast
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun
 
 TICK_S = 0.5
@@ -75,7 +76,7 @@ class Orchestrator:
         )
         accepted = await self._intake.accept(request, goal)
         if accepted.draft is not None:
-            machine = RunMachine(accepted.receipt.run_id, self._limits)
+            machine = RunMachine(accepted.receipt.run_id)
             performer = Performer(machine, goal, self.config, self)
             self._performers[machine.state.run_id] = performer
             try:
@@ -217,7 +218,8 @@ class Orchestrator:
         for run_id in await asyncio.to_thread(self._store.open_runs):
             performer = await self._resume(run_id)
             if performer is not None:
-                performer.recover()
+                history = await asyncio.to_thread(self._history, run_id)
+                performer.recover(limits_to_note(history, self._limits))
 
     async def _resume(self, run_id: str) -> Performer | None:
         """A performer at the end of an open run's history; None when the run is not open."""
@@ -231,11 +233,14 @@ class Orchestrator:
         return performer
 
     def _fold(self, run_id: str) -> RunMachine:
-        machine = RunMachine(run_id, self._limits)
-        for event in self._store.events(run_id):
+        machine = RunMachine(run_id)
+        for event in upcast(self._history(run_id), self._limits):
             machine.apply(event)
             self._rates.see(event, machine.state.calls)
         return machine
+
+    def _history(self, run_id: str) -> list[Event]:
+        return list(self._store.events(run_id))
 
     async def _recorded(self, performer: Performer, body: Body, texts: Mapping[str, str]) -> None:
         """Have a performer record `body`, and wait until it is committed."""

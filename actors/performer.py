@@ -80,10 +80,13 @@ class Performer:
     def run_id(self) -> str:
         return self.machine.state.run_id
 
-    def recover(self) -> None:
-        """After a fold of what is committed: perform everything that is due, once more."""
+    def recover(self, first: ev.Body | None = None) -> None:
+        """After a fold of what is committed: record `first`, then perform everything that is due,
+        once more."""
         self._recovering = True
         known = self.machine.state.seq
+        if first is not None:
+            self.record([first])
         self._perform_all(list(self.machine.state.due.values()))
         self._let_go(known)
         self._recovering = False
@@ -337,16 +340,21 @@ class Performer:
     ) -> None:
         call = self.machine.state.calls[command.call]
         self._services.dispatcher.release(CallKey(self.run_id, call.id, command.attempt))
-        failure = ev.FailureRecord.model_validate(
-            {"failure_class": failure_class, "message": message, "evidence": evidence}
-        )
+        failed = {"failure_class": failure_class, "message": message, "evidence": evidence}
         self._record(
-            ev.CallFailed(call=call.id, attempt=command.attempt, kind=call.kind, failure=failure)
+            ev.CallFailed.model_validate(
+                {
+                    "call": call.id,
+                    "attempt": command.attempt,
+                    "kind": call.kind,
+                    "failure": failed,
+                }
+            )
         )
 
     async def _watch_wall(self) -> None:
         """Say when the soft share of the wall time is over, and when all of it is."""
-        start, budgets = self.machine.state.submitted_at, self.config.budgets
+        start, budgets = self.machine.state.submitted_at, self.machine.limits
         for share, soft in ((budgets.soft, True), (1.0, False)):
             await asyncio.sleep(max(0.0, start + share * budgets.wall_s - time.time()))
             body = self.machine.wall_reached(round(time.time() - start, 3), soft=soft)

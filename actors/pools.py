@@ -128,7 +128,7 @@ class Pools:
         seen |= await probe_replica(supervisor.handle)
         if failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
             seen |= await probe_node(supervisor.view().node)
-        return replace(outcome, failure=replace(failure, evidence=seen | failure.evidence))
+        return replace(outcome, failure=replace(failure, evidence={**seen, **failure.evidence}))
 
     async def _carry(self, replica: str, order: CallOrder) -> CallOutcome:
         if order.workspace and order.output_file is not None:

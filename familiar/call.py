@@ -7,8 +7,11 @@ engine's request id, in the table by which a workbench never carries out the sam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from pydantic import JsonValue
 
 from familiar.engine import FinishReason, GenerateRequest
 from familiar.errors import FailureClass
@@ -83,35 +86,32 @@ class CallOrder:
         return request.messages[-1].content if request.continue_final else ""
 
 
-@by_position
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds since the Unix epoch by the workbench's clock; `longest_gap_s` between two deltas."""
+    """Seconds since the Unix epoch by the replica's clock; `longest_gap_s` between two deltas."""
 
     started_at: float
-    first_token_at: float | None
     ended_at: float
+    first_token_at: float | None = None
     longest_gap_s: float = 0.0
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one try."""
+    """Tokens of one attempt."""
 
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
 
 
-@by_position
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a try failed: a class that recovery acts on, a sentence, and the evidence for both."""
+    """Why an attempt failed: a class that recovery acts on, a sentence, the evidence for both."""
 
     failure_class: FailureClass
     message: str
-    evidence: dict[str, JsonScalar] = field(default_factory=dict)
+    evidence: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @by_position
@@ -134,6 +134,7 @@ class CallOutcome:
     repairs: tuple[str, ...] = ()
     failure: Failure | None = None
     partial: str | None = None
+    partial_incomplete: bool = False
 
 
 @by_position

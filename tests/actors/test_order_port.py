@@ -37,7 +37,7 @@ def order(call: str, epoch: int = 1) -> CallOrder:
 
 
 def outcome(key: CallKey, raw: str = "") -> CallOutcome:
-    return CallOutcome(key, Timing(0.0, None, 1.0), Usage(), raw=raw)
+    return CallOutcome(key, Timing(started_at=0.0, ended_at=1.0), Usage(), raw=raw)
 
 
 class Process:
