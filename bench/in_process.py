@@ -16,11 +16,13 @@ from actors.orchestrator.briefer import Briefer
 from actors.orchestrator.texts import Texts
 from familiar import event as ev
 from familiar.brief import Brief
+from familiar.call import Failure, Timing, Usage
 from familiar.config.schema import Config
 from familiar.context.message import StackMessage
 from familiar.context.stack import read_stack
 from familiar.errors import FailureClass
 from familiar.goal import Goal, read_goal
+from familiar.limits import RunLimits
 from familiar.plan.judge import judge_plan
 from familiar.plan.load import NO_LOAD, PoolLoad
 from familiar.plan.read import PlanWire
@@ -28,7 +30,6 @@ from familiar.plan.rules import decide_by_rules
 from familiar.plan.view import view_turn
 from familiar.run import command as cmd
 from familiar.run import synthesis
-from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState, RunState
 from familiar.wire import wire_suffix
@@ -69,10 +70,11 @@ class InProcessRun:
 
     def __post_init__(self) -> None:
         self.goal: Goal = read_goal(self.goal_text, max_bytes=1 << 20)
-        self.machine = RunMachine(self.run_id, RunLimits.of(self.config))
+        self.machine = RunMachine(self.run_id)
         self.briefer = self._briefer()
         files = [ev.InheritedFile(path=p, text=self.keep(t)) for p, t in self.inherited.items()]
         submitted = ev.RunSubmitted(
+            limits=RunLimits.of(self.config),
             session_id="s-1",
             goal=self.keep(self.goal.text),
             files=self.goal.files,
@@ -95,7 +97,7 @@ class InProcessRun:
 
     def restart(self) -> None:
         """Lose everything but the history and its texts."""
-        self.machine = RunMachine(self.run_id, RunLimits.of(self.config))
+        self.machine = RunMachine(self.run_id)
         for event in self.history:
             self.machine.apply(event)
         self.briefer = self._briefer()
@@ -198,7 +200,7 @@ class InProcessRun:
         brief = next(s.brief for s in reversed(self.sent) if s.call == call.id)
         answer = self.script(call, brief)
         if isinstance(answer, FailureClass):
-            failure = ev.FailureRecord(failure_class=answer, message=f"{answer} in the script")
+            failure = Failure(failure_class=answer, message=f"{answer} in the script")
             self.commit(
                 ev.CallFailed(
                     call=call.id, attempt=command.attempt, kind=call.kind, failure=failure
@@ -213,8 +215,8 @@ class InProcessRun:
                 kind=call.kind,
                 raw=text,
                 text=text,
-                timing=ev.TimingRecord(started_at=0.0, first_token_at=0.5, ended_at=1.0),
-                usage=ev.UsageRecord(output_tokens=len(answer) // 4),
+                timing=Timing(started_at=0.0, first_token_at=0.5, ended_at=1.0),
+                usage=Usage(output_tokens=len(answer) // 4),
             )
         )
 

@@ -7,8 +7,11 @@ the engine's request id, in the table by which a replica never carries out the s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from pydantic import JsonValue
 
 from familiar.engine import FinishReason, GenerateRequest
 from familiar.errors import FailureClass
@@ -79,13 +82,13 @@ class CallOrder:
         return request.messages[-1].content if request.continue_final else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Seconds since the Unix epoch by the replica's clock; `longest_gap_s` between two deltas."""
 
     started_at: float
-    first_token_at: float | None
     ended_at: float
+    first_token_at: float | None = None
     longest_gap_s: float = 0.0
 
 
@@ -104,7 +107,7 @@ class Failure:
 
     failure_class: FailureClass
     message: str
-    evidence: dict[str, JsonScalar] = field(default_factory=dict)
+    evidence: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,8 @@ class CallOutcome:
 
     `raw` is every character that the model wrote, the continued text included; `text` is the
     document made from it for `output_file`, and the same as `raw` for `text`. `usage` is of this
-    attempt alone. For a failed attempt `raw` is the partial answer. `incomplete` says that more
-    may have been written: the replica died, and `raw` is the text that was polled last.
+    attempt alone. For a failed attempt `raw` is the partial answer. `partial_incomplete` says that
+    more may have been written: the replica died, and `raw` is the text that was polled last.
     """
 
     key: CallKey
@@ -125,7 +128,7 @@ class CallOutcome:
     finish_reason: FinishReason | None = None
     repairs: tuple[str, ...] = ()
     failure: Failure | None = None
-    incomplete: bool = False
+    partial_incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
     │   └── Conflict           the request contradicts what is already recorded
     ├── WireError              model output that cannot be read as what was asked for
     ├── PlanError              a plan that reads well and must not run
+    ├── InvalidTransition      an event that the state of its run cannot take
     ├── StackError             an operation that a message stack does not allow
     ├── WorkspaceError         a path that leaves the workspace, a full disk, a git failure
     ├── StoreError             the database refused, is read-only, is the wrong one
@@ -108,6 +109,23 @@ class PlanError(FamiliarError):
     def __init__(self, message: str, *, problems: tuple[str, ...] = (), remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.problems = problems
+
+
+class InvalidTransition(FamiliarError):
+    """An event that the state of its run cannot take. `story` has the call's last events."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str = "",
+        call: str | None = None,
+        story: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.call = call
+        self.story = story
 
 
 class StackError(FamiliarError):

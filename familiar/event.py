@@ -12,10 +12,19 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    model_validator,
+)
 
-from familiar.call import CallKind, CallMode
+from familiar.call import CallKind, CallMode, Failure, Timing, Usage
 from familiar.errors import FailureClass
+from familiar.limits import RunLimits
 
 RunEnd = Literal["succeeded", "failed", "cancelled"]
 Planner = Literal["model", "rules"]
@@ -54,25 +63,19 @@ class Problem(_Value):
     call: str | None = None
 
 
-class FailureRecord(_Value):
-    failure_class: FailureClass
-    message: str
-    evidence: dict[str, JsonValue] = Field(default_factory=dict)
+# Stored rows are never rewritten: the names of earlier versions are translated when a row is read.
 
 
-class TimingRecord(_Value):
-    """Seconds since the Unix epoch."""
-
-    started_at: float
-    first_token_at: float | None = None
-    ended_at: float
-    longest_gap_s: float = 0.0
+def _translated(data: object, names: dict[str, str]) -> object:
+    """`data` with the keys of `names` under the names of this version."""
+    if not isinstance(data, dict) or names.keys().isdisjoint(data):
+        return data
+    return {names.get(key, key): value for key, value in data.items()}
 
 
-class UsageRecord(_Value):
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
+def _no_path(data: object) -> object:
+    """Earlier versions named a file of the workspace, which says nothing about the text."""
+    return None if isinstance(data, str) else data
 
 
 class _Body(_Value):
@@ -87,7 +90,8 @@ class InheritedFile(_Value):
 
 
 class RunSubmitted(_Body):
-    """`stack` is the message stack that the session stood at, as JSON; `inherited` its files."""
+    """`stack` is the message stack that the session stood at, as JSON; `inherited` its files. Every
+    new run has `limits`; a row of an earlier version has none (`familiar.run.upcast`)."""
 
     type: Literal["run.submitted"] = "run.submitted"
     session_id: str
@@ -98,6 +102,15 @@ class RunSubmitted(_Body):
     idempotency_key: str | None = None
     stack: TextRef | None = None
     inherited: tuple[InheritedFile, ...] = ()
+    limits: RunLimits | None = None
+
+
+class RunLimitsNoted(_Body):
+    """The limits of a run that was submitted without: the configuration of the first start of a
+    version that records them. They hold from the run's first event on."""
+
+    type: Literal["run.limits"] = "run.limits"
+    limits: RunLimits
 
 
 class RunCancelRequested(_Body):
@@ -125,8 +138,13 @@ class PlanAccepted(_Body):
     planner: Planner
     continue_: bool
     calls: tuple[PlannedCall, ...]
-    mends: tuple[Problem, ...] = ()
+    repairs: tuple[Problem, ...] = ()
     reason: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, data: object) -> object:
+        return _translated(data, {"mends": "repairs"})
 
 
 class PlanRejected(_Body):
@@ -191,22 +209,26 @@ class CallSucceeded(_Body):
     kind: CallKind
     raw: TextRef
     text: TextRef
-    timing: TimingRecord
-    usage: UsageRecord
+    timing: Timing
+    usage: Usage
     finish_reason: str | None = None
     repairs: tuple[str, ...] = ()
 
 
 class CallFailed(_Body):
+    """`partial` is the part of an answer that a failed attempt left. It is incomplete where its
+    replica died: the text was then read some seconds before."""
+
     type: Literal["call.failed"] = "call.failed"
     call: str
     attempt: int
     kind: CallKind
-    failure: FailureRecord
-    timing: TimingRecord | None = None
-    usage: UsageRecord = UsageRecord()
+    failure: Failure
+    timing: Timing | None = None
+    usage: Usage = Usage()
     raw: TextRef | None = None
-    partial: str | None = None
+    partial: Annotated[TextRef | None, BeforeValidator(_no_path)] = None
+    partial_incomplete: bool = False
 
 
 class CallSkipped(_Body):
@@ -284,6 +306,7 @@ class SynthesisMade(_Body):
 
 Body = Annotated[
     RunSubmitted
+    | RunLimitsNoted
     | RunCancelRequested
     | RunEnded
     | TurnStarted

@@ -40,10 +40,11 @@ from familiar.config.schema import Config
 from familiar.errors import FailureClass, FamiliarError, StaleEpoch
 from familiar.event import Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
+from familiar.limits import RunLimits
 from familiar.plan.load import PoolLoad
 from familiar.plan.rates import CallRates
-from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
+from familiar.run.upcast import limits_to_note, upcast
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun, namespace_of
 
 TICK_S = 0.5
@@ -81,7 +82,7 @@ class Orchestrator:
         )
         accepted = await self._intake.accept(request, goal)
         if accepted.draft is not None:
-            machine = RunMachine(accepted.receipt.run_id, self._limits)
+            machine = RunMachine(accepted.receipt.run_id)
             performer = Performer(machine, goal, self.config, self)
             # Nothing that a client does from here on undoes the run.
             begun = asyncio.ensure_future(self._begin(performer, accepted.draft))
@@ -248,7 +249,8 @@ class Orchestrator:
         """Go on with an open run from the end of its history. One that cannot be folded ends, with
         the reason, and holds up no other."""
         try:
-            machine = await asyncio.to_thread(self._fold, run_id)
+            history = await asyncio.to_thread(self._history, run_id)
+            machine = await asyncio.to_thread(self._fold, run_id, history)
             state = machine.state
             if state.ended is not None or state.goal is None:
                 return
@@ -262,14 +264,17 @@ class Orchestrator:
             return
         performer = Performer(machine, goal, self.config, self)
         self._performers[run_id] = performer
-        performer.recover()
+        performer.recover(limits_to_note(history, self._limits))
 
-    def _fold(self, run_id: str) -> RunMachine:
-        machine = RunMachine(run_id, self._limits)
-        for event in self._store.events(run_id):
+    def _fold(self, run_id: str, history: Sequence[Event]) -> RunMachine:
+        machine = RunMachine(run_id)
+        for event in upcast(history, self._limits):
             machine.apply(event)
             self._rates.see(event, machine.state.calls)
         return machine
+
+    def _history(self, run_id: str) -> list[Event]:
+        return list(self._store.events(run_id))
 
     async def _take_up(self) -> None:
         """Every open run has a performer, and every command that is due has a task."""

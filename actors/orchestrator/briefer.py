@@ -186,8 +186,8 @@ class Briefer:
         messages: list[StackMessage] = []
         if turn.planner == "rules":
             messages.append(planning.rules_planned_message(turn.number, _why_rules(turn)))
-        elif turn.mends:
-            messages.append(planning.mended_message(turn.number, turn.mends))
+        elif turn.repairs:
+            messages.append(planning.mended_message(turn.number, turn.repairs))
         results: list[planning.Result] = []
         questions: list[StackMessage] = []
         earlier = {call.id: call for call in view.earlier}

@@ -22,6 +22,7 @@ from familiar.context.stack import read_stack
 from familiar.errors import Conflict, InputError
 from familiar.event import Draft, InheritedFile, RunSubmitted, TextRef, text_ref
 from familiar.goal import Goal
+from familiar.limits import RunLimits
 from familiar.prompts.planning import no_answer_message, synthesis_message
 from familiar.service import RunReceipt, SubmitRun
 
@@ -109,6 +110,7 @@ class Intake:
             idempotency_key=request.idempotency_key,
             stack=stack,
             inherited=inherited,
+            limits=RunLimits.of(self._config),
         )
         receipt = RunReceipt(run_id, session_id, created=True)
         return Accepted(receipt, Draft(run_id, body, time.time(), texts))

@@ -40,6 +40,7 @@ from familiar.run import command as cmd
 from familiar.run import synthesis
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState
+from familiar.run.transition import Fact
 from familiar.scheduling import Waiting
 from familiar.wire import wire_suffix
 
@@ -83,9 +84,13 @@ class Performer:
     def run_id(self) -> str:
         return self.machine.state.run_id
 
-    def recover(self) -> None:
-        """After a fold of what is committed: perform everything that is due, once more."""
-        self._perform_all(list(self.machine.state.due.values()), recovering=True)
+    def recover(self, first: ev.Body | None = None) -> None:
+        """After a fold of the committed history: record `first`, then perform every command that
+        is due, once more."""
+        due = list(self.machine.state.due.values())
+        if first is not None:
+            self._take(_Input([first]))
+        self._perform_all(due, recovering=True)
         self._tasks.spawn(self._watch_wall())
 
     def take_up(self) -> int:
@@ -136,13 +141,18 @@ class Performer:
         while self._inputs:
             wanted = self._inputs.popleft()
             overtaken = wanted.answers is not None and wanted.answers.due not in state.due
-            if state.ended is not None or overtaken:
+            if state.ended is not None or overtaken or not self._fits(wanted):
                 self._drop(wanted)
                 continue
             batch.append(wanted)
             if any(isinstance(body, _CLOSING) for body in wanted.bodies):
                 break
         return batch
+
+    def _fits(self, wanted: _Input) -> bool:
+        """Whether the state can take the first of these events. Facts are always recorded."""
+        first = wanted.bodies[0]
+        return isinstance(first, Fact) or self.machine.takes(first)
 
     def _drop(self, wanted: _Input) -> None:
         if wanted.written is not None and not wanted.written.done():
@@ -402,15 +412,23 @@ class Performer:
     ) -> _Input:
         call = self.machine.state.calls[command.call]
         self._services.dispatcher.release(CallKey(self.run_id, call.id, command.attempt))
-        failure = ev.FailureRecord.model_validate(
-            {"failure_class": failure_class, "message": message, "evidence": evidence}
+        body = ev.CallFailed.model_validate(
+            {
+                "call": call.id,
+                "attempt": command.attempt,
+                "kind": call.kind,
+                "failure": {
+                    "failure_class": failure_class,
+                    "message": message,
+                    "evidence": evidence,
+                },
+            }
         )
-        body = ev.CallFailed(call=call.id, attempt=command.attempt, kind=call.kind, failure=failure)
         return _Input([body], answers=command)
 
     async def _watch_wall(self) -> None:
         """Say when the soft share of the wall time is over, and when all of it is."""
-        start, budgets = self.machine.state.submitted_at, self.config.budgets
+        start, budgets = self.machine.state.submitted_at, self.machine.limits
         for share, soft in ((budgets.soft, True), (1.0, False)):
             await asyncio.sleep(max(0.0, start + share * budgets.wall_s - time.time()))
             body = self.machine.wall_reached(round(time.time() - start, 3), soft=soft)

@@ -112,7 +112,7 @@ class Pools:
         seen |= await probe_replica(supervisor.handle)
         if failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
             seen |= await probe_node(supervisor.view().node)
-        return replace(outcome, failure=replace(failure, evidence=seen | failure.evidence))
+        return replace(outcome, failure=replace(failure, evidence={**seen, **failure.evidence}))
 
     async def holder(self, key: CallKey, replica: str) -> str | None:
         """The replica that holds an attempt of an earlier orchestrator. When none does, `replica`

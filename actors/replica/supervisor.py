@@ -187,7 +187,7 @@ class Supervisor:
             "process_died": process_died,
         }
         outcome = lost_outcome(key, FailureClass.BACKEND_UNREACHABLE, message, evidence)
-        return replace(outcome, raw=self.written.text(key), incomplete=True)
+        return replace(outcome, raw=self.written.text(key), partial_incomplete=True)
 
     async def _start(self) -> None:
         self._set("starting", "starting its process")

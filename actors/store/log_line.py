@@ -72,6 +72,8 @@ class LogLines:
                 files = f" files={_quote(', '.join(b.files))}" if b.files else ""
                 yield f"run submitted session={b.session_id} goal={_ref(b.goal)}{files}"
                 yield f"workspace={_quote(b.workspace)}"
+            case e.RunLimitsNoted():
+                yield "limits of the run noted"
             case e.RunCancelRequested() as b:
                 yield f"cancel requested reason={_quote(b.reason)}"
             case e.RunEnded() as b:
@@ -86,8 +88,8 @@ class LogLines:
                 more = "and goes on" if b.continue_ else "and ends"
                 yield f"plan accepted from {b.planner}: {len(b.calls)} calls {more}"
                 yield f"calls={_quote(', '.join(c.id for c in b.calls))}"
-                if b.mends:
-                    yield f"mends={_quote('; '.join(m.message for m in b.mends))}"
+                if b.repairs:
+                    yield f"mends={_quote('; '.join(m.message for m in b.repairs))}"
                 if b.reason:
                     yield f"reason={_quote(b.reason)}"
             case e.PlanRejected() as b:
@@ -122,7 +124,7 @@ class LogLines:
                 if b.raw is not None:
                     yield f"raw={_ref(b.raw)}"
                 if b.partial is not None:
-                    yield f"partial={_quote(b.partial)}"
+                    yield f"partial={_ref(b.partial)}"
             case e.CallSkipped() as b:
                 yield f"call skipped because={_quote(', '.join(b.because))}"
             case e.RecoveryChosen() as b:

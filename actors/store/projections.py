@@ -81,6 +81,11 @@ def _run_submitted(event: e.Event, body: e.RunSubmitted) -> Iterable[Change]:
     yield _message(event, "user", "goal", body.goal)
 
 
+def _run_limits_noted(event: e.Event, body: e.RunLimitsNoted) -> Iterable[Change]:
+    """The limits decide; no reader asks for them."""
+    return ()
+
+
 def _run_cancel_requested(event: e.Event, body: e.RunCancelRequested) -> Iterable[Change]:
     yield w.RUN_CANCELLING, ("cancelling", event.at, body.reason, event.run_id)
 
@@ -97,8 +102,8 @@ def _turn_started(event: e.Event, body: e.TurnStarted) -> Iterable[Change]:
 
 
 def _plan_accepted(event: e.Event, body: e.PlanAccepted) -> Iterable[Change]:
-    run, reason, mends = event.run_id, body.reason, _models(body.mends)
-    planned = (run, body.turn, event.at, body.planner, body.continue_, mends, reason)
+    run, reason, repairs = event.run_id, body.reason, _models(body.repairs)
+    planned = (run, body.turn, event.at, body.planner, body.continue_, repairs, reason)
     yield w.TURN_PLANNED, planned
     for position, call in enumerate(body.calls):
         yield (
@@ -123,7 +128,7 @@ def _plan_accepted(event: e.Event, body: e.PlanAccepted) -> Iterable[Change]:
         body.planner,
         _list((reason,) if reason else ()),
         turn=body.turn,
-        detail={"continue": body.continue_, "calls": len(body.calls), "mends": len(body.mends)},
+        detail={"continue": body.continue_, "calls": len(body.calls), "repairs": len(body.repairs)},
     )
 
 
@@ -249,7 +254,7 @@ def _call_failed(event: e.Event, body: e.CallFailed) -> Iterable[Change]:
             failure.failure_class.value,
             failure.message,
             to_json(failure.evidence).decode(),
-            body.partial,
+            body.partial.sha256 if body.partial else None,
         ),
     )
 
@@ -323,6 +328,7 @@ def _synthesis_made(event: e.Event, body: e.SynthesisMade) -> Iterable[Change]:
 
 PROJECT: Mapping[type[BaseModel], Projection] = {
     e.RunSubmitted: _run_submitted,
+    e.RunLimitsNoted: _run_limits_noted,
     e.RunCancelRequested: _run_cancel_requested,
     e.RunEnded: _run_ended,
     e.TurnStarted: _turn_started,

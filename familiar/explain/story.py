@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from familiar import event as ev
+from familiar.call import Failure
 
 MIN_TOKENS_FOR_RATE = 8
 """A shorter answer says little about a rate."""
@@ -60,7 +61,7 @@ class Try:
         return None if self.dispatched is None else self.dispatched.replica
 
     @property
-    def failure(self) -> ev.FailureRecord | None:
+    def failure(self) -> Failure | None:
         return self.ended.failure if isinstance(self.ended, ev.CallFailed) else None
 
     @property

@@ -35,6 +35,6 @@ def judge_plan(
         planner="model",
         continue_=plan.continue_,
         calls=linted.calls,
-        mends=mends,
+        repairs=mends,
         reason="valid" if not mends else "valid after safe mends",
     )

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from familiar.event import Budget, BudgetReached, UsageRecord
-from familiar.run.limits import RunLimits
+from familiar.call import Usage
+from familiar.event import Budget, BudgetReached
+from familiar.limits import RunLimits
 from familiar.run.state import RunState
 
 LETS_FINISH: frozenset[Budget] = frozenset({"turns", "model_calls", "recoveries"})
@@ -75,7 +76,7 @@ def near(state: RunState, limits: RunLimits) -> bool:
     )
 
 
-def cost(usage: UsageRecord, pool: str, limits: RunLimits) -> float:
+def cost(usage: Usage, pool: str, limits: RunLimits) -> float:
     """What a try has cost, in the currency of its pool's price; 0 where there is none."""
     price = limits.prices.get(pool)
     if price is None:

@@ -11,19 +11,17 @@ from __future__ import annotations
 from familiar import event as ev
 from familiar.run import budget, ending
 from familiar.run.command import Carry, Command, Dispatch, Publish, Record, Synthesize
-from familiar.run.limits import RunLimits
 from familiar.run.state import CallStatus, RunState
 
 _END = Record(ev.RunEnded(outcome="failed", reason="")).due
-_SPENDING = frozenset({CallStatus.QUEUED, CallStatus.RUNNING})
+_SPENDING = frozenset({CallStatus.QUEUED, CallStatus.RUNNING, CallStatus.JUDGING})
 
 
 class Due:
     """The commands of one run. `state.due` holds what is due and unanswered."""
 
-    def __init__(self, state: RunState, limits: RunLimits) -> None:
+    def __init__(self, state: RunState) -> None:
         self._state = state
-        self._limits = limits
         self._fresh: list[Command] = []
 
     def take(self) -> list[Command]:
@@ -68,12 +66,12 @@ class Due:
     def weigh_budgets(self) -> None:
         """Tell of budgets that are nearly used up, and end the run when one is."""
         state = self._state
-        if state.exhausted is None and not budget.near(state, self._limits):
+        if state.exhausted is None and not budget.near(state, state.limits):
             return
-        for use in budget.uses(state, self._limits):
+        for use in budget.uses(state, state.limits):
             if state.exhausted is not None:
                 break
-            if use.soft_over(self._limits.soft) and use.budget not in state.warned:
+            if use.soft_over(self._state.limits.soft) and use.budget not in state.warned:
                 self.record(use.reached(soft=True))
             spends = use.over and use.budget not in budget.LETS_FINISH
             if spends and any(call.status in _SPENDING for call in state.calls.values()):
@@ -99,10 +97,10 @@ class Due:
         if any(isinstance(c, Dispatch | Carry | Publish) for c in state.due.values()):
             return
         if state.spent is None:
-            for use in budget.uses(state, self._limits):
+            for use in budget.uses(state, state.limits):
                 if use.budget == exhausted:
                     self.record(use.reached(soft=False))
-        elif self._limits.synthesis and not state.summed_up:
+        elif self._state.limits.synthesis and not state.summed_up:
             met = bool(state.wanted) and not state.missing
             turn = state.turns[-1].number if state.turns else 0
             self.do(Synthesize(turn, "final" if met else "partial"))

@@ -12,8 +12,8 @@ from typing import Literal
 
 from familiar import event as ev
 from familiar.errors import FailureClass
+from familiar.limits import RunLimits
 from familiar.run.budget import used_up
-from familiar.run.limits import RunLimits
 from familiar.run.state import TERMINAL, CallStatus, RunState
 
 BACKEND_CLASSES = frozenset(

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from familiar import event as ev
+from familiar.call import Usage
 from familiar.errors import FailureClass
-from familiar.run import budget, ending
+from familiar.limits import RunLimits
+from familiar.run import budget, ending, transition
 from familiar.run.command import (
     Carry,
     Command,
@@ -28,7 +30,6 @@ from familiar.run.command import (
     Synthesize,
 )
 from familiar.run.due import Due
-from familiar.run.limits import RunLimits
 from familiar.run.recovery import choose_recovery, follow_up
 from familiar.run.state import (
     CallState,
@@ -48,25 +49,42 @@ def synthesis_call_id(turn: int, kind: ev.SynthesisKind = "final") -> str:
 
 
 class RunMachine:
-    """One run. Raises `ValueError` for an event out of sequence: a history is gap-free."""
+    """One run. Its limits come with its first event."""
 
-    def __init__(self, run_id: str, limits: RunLimits) -> None:
+    def __init__(self, run_id: str) -> None:
         self.state = RunState(run_id=run_id)
-        self.limits = limits
-        self._due = Due(self.state, limits)
+        self._due = Due(self.state)
+
+    @property
+    def limits(self) -> RunLimits:
+        return self.state.limits
+
+    def takes(self, body: ev.Body) -> bool:
+        """Whether `body` would change the state: a prepared decision may be out of date by now."""
+        return not transition.hindrance(self.state, body)
 
     def apply(self, event: ev.Event) -> list[Command]:
-        """Fold `event` and return the commands that it makes due, in order."""
-        state = self.state
+        """Fold `event` and return the commands that it makes due, in order.
+
+        Raises `ValueError` for an event out of sequence (a history is gap-free) and
+        `InvalidTransition` for a decision that the state cannot take; the state is unchanged then.
+        """
+        state, body = self.state, event.body
         if event.seq != state.seq + 1:
             raise ValueError(f"run {state.run_id}: event {event.seq} after {state.seq}")
+        hindrance = transition.hindrance(state, body)
+        if hindrance and not isinstance(body, transition.Fact):
+            raise transition.invalid(state, event.seq, body, hindrance)
         state.seq = event.seq
-        if isinstance(event.body, ev.RunSubmitted):
-            state.submitted_at = event.at
-        if state.ended is not None:
+        if hindrance:
+            state.late_facts += 1
             return []
-        _HANDLERS[type(event.body)](self, event.body)
-        if self.state.ended is None:
+        if isinstance(body, ev.RunSubmitted):
+            state.submitted_at = event.at
+        elif isinstance(body, transition.CallBody):
+            transition.noted(state.calls[body.call], event.seq, body)
+        _HANDLERS[type(body)](self, body)
+        if state.ended is None:
             self._due.weigh_budgets()
         return self._due.take()
 
@@ -81,6 +99,8 @@ class RunMachine:
 
     def _on_submitted(self, body: ev.RunSubmitted) -> None:
         state = self.state
+        assert body.limits is not None
+        state.limits = body.limits
         state.session_id, state.goal = body.session_id, body.goal
         state.workspace, state.wanted = body.workspace, body.files
         state.stack = body.stack
@@ -163,7 +183,7 @@ class RunMachine:
         self._due.answered(PlanByRules(body.turn))
         turn.planner, turn.continue_ = body.planner, body.continue_
         turn.calls, turn.open_calls = body.calls, len(body.calls)
-        turn.mends = body.mends
+        turn.repairs = body.repairs
         for planned in body.calls:
             self._add_call(planned, "worker", queue=False)
         for planned in body.calls:
@@ -224,7 +244,7 @@ class RunMachine:
         call.prompt_name, call.prompt_version = body.prompt_name, body.prompt_version
         self._due.do(Carry(call.id, body.attempt))
 
-    def _on_noted(self, body: ev.CallAdopted | ev.StackCompacted) -> None:
+    def _on_noted(self, body: ev.CallAdopted | ev.StackCompacted | ev.RunLimitsNoted) -> None:
         """A note for the reader of the history; the state does not change."""
 
     def _on_succeeded(self, body: ev.CallSucceeded) -> None:
@@ -233,6 +253,7 @@ class RunMachine:
         self._spend(call, body.usage)
         call.raw, call.text, call.finish_reason = body.raw, body.text, body.finish_reason
         if call.kind == "plan":
+            call.status = CallStatus.JUDGING
             self._due.do(JudgePlan(call.id, body.attempt, call.turn))
         elif call.kind == "synthesis":
             call.status = CallStatus.DONE
@@ -265,13 +286,13 @@ class RunMachine:
             self._due.answered(command(call.id, body.attempt))
         if call.status is CallStatus.QUEUED:
             self.state.model_calls -= 1  # it never came to a model
-        call.status = CallStatus.WAITING
+        call.status = CallStatus.RECOVERING
         self._spend(call, body.usage)
         call.failures.append(body.failure.failure_class)
         call.last_failure = body
         self._due.record(choose_recovery(call, max_attempts=self.limits.attempts))
 
-    def _spend(self, call: CallState, usage: ev.UsageRecord) -> None:
+    def _spend(self, call: CallState, usage: Usage) -> None:
         state = self.state
         state.prompt_tokens += usage.prompt_tokens
         state.output_tokens += usage.output_tokens
@@ -283,6 +304,7 @@ class RunMachine:
         call = self.state.calls[body.call]
         if body.avoid_replica is not None:
             call.avoid.add(body.avoid_replica)
+        call.status = CallStatus.WAITING
         if body.action not in ("give_up", "split"):
             self._recover(call, body.action)
             return
@@ -301,6 +323,7 @@ class RunMachine:
         """Try again: from what was written, with the problem said, or just again."""
         state, failed = self.state, call.last_failure
         assert failed is not None
+        # Earlier versions did not count this class, and nothing produces it any more.
         if failed.failure.failure_class is not FailureClass.WORKBENCH_LOST:
             if state.recoveries >= self.limits.recoveries:
                 self._due.exhaust("recoveries")
@@ -379,6 +402,7 @@ class RunMachine:
 
 _HANDLERS: Mapping[type, Callable[[RunMachine, Any], None]] = {
     ev.RunSubmitted: RunMachine._on_submitted,
+    ev.RunLimitsNoted: RunMachine._on_noted,
     ev.RunCancelRequested: RunMachine._on_cancel_requested,
     ev.RunEnded: RunMachine._on_ended,
     ev.TurnStarted: RunMachine._on_turn_started,

@@ -6,6 +6,7 @@ what its events cost and not their square. Nothing outside the machine writes to
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -22,15 +23,24 @@ from familiar.event import (
     SynthesisMade,
     TextRef,
 )
+from familiar.limits import RunLimits
 from familiar.run.command import Command
+
+STORY_EVENTS = 24
+"""As many events of a call are kept for the message of an `InvalidTransition`."""
 
 
 class CallStatus(StrEnum):
-    """waiting (for dependencies) → queued → running → publishing → done; or failed, or skipped."""
+    """waiting (for dependencies) → queued → running → publishing → done; or failed, or skipped.
+
+    The answer of a plan call is judged. A failed attempt is recovering until an action is chosen.
+    """
 
     WAITING = "waiting"
     QUEUED = "queued"
     RUNNING = "running"
+    JUDGING = "judging"
+    RECOVERING = "recovering"
     PUBLISHING = "publishing"
     DONE = "done"
     FAILED = "failed"
@@ -54,7 +64,8 @@ class FollowUp:
 class CallState:
     """One call over all its tries. `blocked_on` counts the dependencies that are not done yet,
     `written_tokens` the output of the tries that `follow_up` continues and of the last one, and
-    `advice` is what the next plan is told when the call has to be split."""
+    `advice` is what the next plan is told when the call has to be split. `story` has seq, type and
+    attempt of its last events."""
 
     planned: PlannedCall
     kind: CallKind
@@ -77,6 +88,9 @@ class CallState:
     follow_up: FollowUp | None = None
     written_tokens: int = 0
     advice: str = ""
+    story: deque[tuple[int, str, int | None]] = field(
+        default_factory=lambda: deque(maxlen=STORY_EVENTS)
+    )
 
     @property
     def id(self) -> str:
@@ -93,7 +107,7 @@ class TurnState:
     rejected: int = 0
     problems: tuple[Problem, ...] = ()
     calls: tuple[PlannedCall, ...] = ()
-    mends: tuple[Problem, ...] = ()
+    repairs: tuple[Problem, ...] = ()
     open_calls: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
@@ -111,9 +125,10 @@ class RunState:
     """What the history says. `due` holds the commands that no event has answered yet, `refused` the
     fingerprints of the plans that were. `exhausted` is the budget of which nothing is left: nothing
     more is begun then. `spent` is its event, and `summed_up` says that the synthesis of what there
-    is has been made."""
+    is has been made. `late_facts` counts the facts that came too late to change anything."""
 
     run_id: str
+    limits: RunLimits = field(init=False, repr=False)
     seq: int = 0
     session_id: str = ""
     goal: TextRef | None = None
@@ -140,6 +155,7 @@ class RunState:
     syntheses: list[SynthesisMade] = field(default_factory=list)
     ended: RunEnded | None = None
     due: dict[str, Command] = field(default_factory=dict)
+    late_facts: int = 0
 
     @property
     def turn(self) -> TurnState:

@@ -49,6 +49,8 @@ def _said(event: Event) -> str:
         case e.RunSubmitted() as b:
             files = f", {len(b.files)} files wanted" if b.files else ""
             return f"run {event.run_id} in session {b.session_id}{files}"
+        case e.RunLimitsNoted():
+            return "limits of the run noted"
         case e.RunCancelRequested():
             return "cancel requested"
         case e.RunEnded() as b:

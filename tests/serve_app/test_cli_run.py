@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from familiar.call import Failure
 from familiar.config.schema import Config
 from familiar.errors import FailureClass
-from familiar.event import Body, CallFailed, FailureRecord, RunEnded
+from familiar.event import Body, CallFailed, RunEnded
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
 from tests.serve_app.command import Ended, familiar
 from tests.serve_app.served import Served, served
@@ -23,7 +24,7 @@ FAILED: tuple[Body, ...] = (
         call="page-index",
         attempt=1,
         kind="worker",
-        failure=FailureRecord(
+        failure=Failure(
             failure_class=FailureClass.CALL_OVERSIZED, message="300 s were not enough."
         ),
     ),

@@ -90,7 +90,7 @@ def nested(story: Story) -> Iterator[Finding]:
     for note in story.plans:
         if not isinstance(note.body, PlanAccepted):
             continue
-        for mend in note.body.mends:
+        for mend in note.body.repairs:
             if any(mark in mend.code for mark in _NESTED):
                 yield _nested(story, note, f"{mend.code}: {mend.message}", mend.call)
         for call in note.body.calls:

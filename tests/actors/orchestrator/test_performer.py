@@ -18,8 +18,8 @@ from familiar.config.schema import Config
 from familiar.engine import EngineStats
 from familiar.errors import FailureClass
 from familiar.goal import read_goal
+from familiar.limits import RunLimits
 from familiar.plan.load import PoolLoad
-from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
 from familiar.service import ReplicaView
 from tests.actors.deployment import scripted_config
@@ -86,7 +86,9 @@ class Around:
             return lost_outcome(order.key, FailureClass.BACKEND_UNREACHABLE, "it is gone")
         text = PLAN if order.key.call_id.startswith("plan-") else "All is well."
         now = time.time()
-        return CallOutcome(order.key, Timing(now, now, now), Usage(), text=text, raw=text)
+        return CallOutcome(
+            order.key, Timing(started_at=now, ended_at=now), Usage(), text=text, raw=text
+        )
 
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self.released.append((replica, key))
@@ -105,8 +107,9 @@ async def test_each_outcome_is_released_where_it_is_held(tmp_path: Path) -> None
     config = scripted_config(tmp_path)
     around = Around(config)
     goal = read_goal("Look at it.", max_bytes=1000)
-    around.performer = Performer(RunMachine("r", RunLimits.of(config)), goal, config, around)
+    around.performer = Performer(RunMachine("r"), goal, config, around)
     submitted = ev.RunSubmitted(
+        limits=RunLimits.of(config),
         session_id="s",
         goal=ev.text_ref(goal.text),
         files=goal.files,

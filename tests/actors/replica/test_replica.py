@@ -278,7 +278,7 @@ async def test_the_text_polled_last_is_the_partial_of_a_replica_that_died(
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.BACKEND_UNREACHABLE
     assert outcome.failure.evidence["process_died"] is True
-    assert (outcome.raw, outcome.incomplete) == (written, True)
+    assert (outcome.raw, outcome.partial_incomplete) == (written, True)
 
 
 @pytest.mark.parametrize("point", ["renamed", "committed"])

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from actors.store.store import Store
 from actors.store.tables import PROJECTIONS
 from familiar import event as e
+from familiar.call import Failure, Timing, Usage
 from familiar.errors import FailureClass
 
 GOAL = "A site for a dental clinic"
@@ -79,8 +80,8 @@ def succeeded(call: str, attempt: int = 1, **changes: Any) -> e.CallSucceeded:
         "kind": "worker",
         "raw": ref(PAGE),
         "text": ref(PAGE),
-        "timing": e.TimingRecord(started_at=T0 + 10, first_token_at=T0 + 11, ended_at=T0 + 14),
-        "usage": e.UsageRecord(prompt_tokens=100, output_tokens=40, cached_tokens=60),
+        "timing": Timing(started_at=T0 + 10, first_token_at=T0 + 11, ended_at=T0 + 14),
+        "usage": Usage(prompt_tokens=100, output_tokens=40, cached_tokens=60),
         "finish_reason": "stop",
     }
     return e.CallSucceeded(**{**values, **changes})
@@ -91,15 +92,15 @@ def failed(call: str, attempt: int = 1, **changes: Any) -> e.CallFailed:
         "call": call,
         "attempt": attempt,
         "kind": "worker",
-        "failure": e.FailureRecord(
+        "failure": Failure(
             failure_class=FailureClass.BACKEND_STALLED,
             message="No token for 60 s.\nThe last was <p>",
             evidence={"gap_s": 60.5, "tokens": 12},
         ),
-        "timing": e.TimingRecord(started_at=T0 + 5, ended_at=T0 + 9, longest_gap_s=3.0),
-        "usage": e.UsageRecord(prompt_tokens=100, output_tokens=12),
+        "timing": Timing(started_at=T0 + 5, ended_at=T0 + 9, longest_gap_s=3.0),
+        "usage": Usage(prompt_tokens=100, output_tokens=12),
         "raw": ref("<p>"),
-        "partial": ".familiar/run-1/index.1.part",
+        "partial": ref("<p>"),
     }
     return e.CallFailed(**{**values, **changes})
 
@@ -136,7 +137,7 @@ def story() -> list[e.Body]:
                 ),
                 e.PlannedCall(id="review", alias="grandpa", prompt="look", depends_on=("about",)),
             ),
-            mends=(e.Problem(code="path", message="a leading slash was removed", call="about"),),
+            repairs=(e.Problem(code="path", message="a leading slash was removed", call="about"),),
             reason="rules",
         ),
         dispatched("index"),
@@ -155,7 +156,7 @@ def story() -> list[e.Body]:
             call="index", attempt=2, path="index.html", sha256="ab" * 32, size=14, commit="cd" * 20
         ),
         dispatched("about", alias="grandpa", output_file="about.html"),
-        failed("about", failure=e.FailureRecord(failure_class="wire_malformed", message="no")),
+        failed("about", failure=Failure(failure_class=FailureClass.WIRE_MALFORMED, message="no")),
         e.RecoveryChosen(call="about", attempt=1, action="give_up", reasons=("3 of 3 tries",)),
         e.CallSkipped(call="review", because=("about",)),
         e.SynthesisMade(
@@ -181,11 +182,9 @@ _seconds = st.floats(0, 1e6, allow_nan=False)
 _words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
 _reasons = st.lists(_words, max_size=2).map(tuple)
 _ref = st.sampled_from([ref(GOAL), ref(PAGE), ref(ANSWER)])
-_usage = st.builds(
-    e.UsageRecord, prompt_tokens=st.integers(0, 10**6), output_tokens=st.integers(0, 10**6)
-)
+_usage = st.builds(Usage, prompt_tokens=st.integers(0, 10**6), output_tokens=st.integers(0, 10**6))
 _timing = st.builds(
-    e.TimingRecord,
+    Timing,
     started_at=_seconds,
     first_token_at=st.none() | _seconds,
     ended_at=_seconds,
@@ -202,7 +201,7 @@ _planned = st.builds(
     output_file=st.none() | st.just("x.html"),
 )
 _failure = st.builds(
-    e.FailureRecord,
+    Failure,
     failure_class=st.sampled_from(FailureClass),
     message=_words,
     evidence=st.dictionaries(st.sampled_from(["x", "y"]), st.integers() | _words, max_size=2),

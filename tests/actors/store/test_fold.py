@@ -21,7 +21,7 @@ def observable(state: RunState) -> dict[str, object]:
 
 
 def fold(sim: Simulation, events: list[Event]) -> RunMachine:
-    machine = RunMachine("r", sim.limits)
+    machine = RunMachine("r")
     for event in events:
         machine.apply(event)
     return machine

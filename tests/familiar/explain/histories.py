@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from familiar import event as ev
-from familiar.call import CallKind
+from familiar.call import CallKind, Failure, Timing, Usage
 from familiar.errors import FailureClass
 
 T = 1_000.0
@@ -103,10 +103,10 @@ class History:
                 kind=kind,
                 raw=ev.text_ref("answer"),
                 text=ev.text_ref("answer"),
-                timing=ev.TimingRecord(
+                timing=Timing(
                     started_at=start, first_token_at=start + 0.1, ended_at=start + 0.1 + span
                 ),
-                usage=ev.UsageRecord(prompt_tokens=30, output_tokens=tokens),
+                usage=Usage(prompt_tokens=30, output_tokens=tokens),
                 finish_reason="stop",
             ),
             0.1 + span,
@@ -129,7 +129,7 @@ class History:
         """A try that fails, with the recovery that was chosen; the seq of the failure."""
         self.send(call, attempt, replica=replica)
         start = self.now
-        record = ev.FailureRecord(
+        record = Failure(
             failure_class=failure,
             message=message,
             evidence={"tokens": tokens, "seconds": took_s, **evidence},
@@ -140,12 +140,12 @@ class History:
                 attempt=attempt,
                 kind="worker",
                 failure=record,
-                timing=ev.TimingRecord(
+                timing=Timing(
                     started_at=start,
                     first_token_at=None if first_token_s is None else start + first_token_s,
                     ended_at=start + took_s,
                 ),
-                usage=ev.UsageRecord(output_tokens=tokens),
+                usage=Usage(output_tokens=tokens),
             ),
             took_s,
         )

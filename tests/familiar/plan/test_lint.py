@@ -133,7 +133,7 @@ class TestContract:
         body = judge_plan(text, view(), attempt=1)
         assert isinstance(body, PlanAccepted)
         assert body.calls[1].depends_on == ("shared",)
-        assert [mend.code for mend in body.mends] == ["contract_dependency"]
+        assert [mend.code for mend in body.repairs] == ["contract_dependency"]
 
     def test_an_existing_contract_is_not_asked_for_again(self) -> None:
         seen = view(made=(CONTRACT_FILE,))
@@ -149,7 +149,7 @@ def test_a_valid_plan_passes_unchanged() -> None:
     ]
     body = judge_plan(answer(*calls, more=False), view(), attempt=1)
     assert isinstance(body, PlanAccepted)
-    assert body.mends == ()
+    assert body.repairs == ()
     assert [c.model_dump(exclude_none=True, exclude={"needs"}) for c in body.calls] == [
         {**c, "depends_on": tuple(c["depends_on"])}  # type: ignore[arg-type]
         for c in calls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from familiar import event as ev
+from familiar.call import Failure, Timing, Usage
 from familiar.errors import FailureClass
 from familiar.plan.rates import SAMPLES, CallRates
 from familiar.run.state import CallState
@@ -17,8 +18,8 @@ def calls(alias: str) -> dict[str, CallState]:
 
 
 def ended(tokens: int, seconds: float, failure: FailureClass | None = None) -> ev.Event:
-    timing = ev.TimingRecord(started_at=0.0, first_token_at=90.0, ended_at=90.0 + seconds)
-    usage = ev.UsageRecord(output_tokens=tokens)
+    timing = Timing(started_at=0.0, first_token_at=90.0, ended_at=90.0 + seconds)
+    usage = Usage(output_tokens=tokens)
     text = ev.text_ref("x")
     body: ev.Body
     if failure is None:
@@ -26,7 +27,7 @@ def ended(tokens: int, seconds: float, failure: FailureClass | None = None) -> e
             call="c", attempt=1, kind="worker", raw=text, text=text, timing=timing, usage=usage
         )
     else:
-        record = ev.FailureRecord(failure_class=failure, message="")
+        record = Failure(failure_class=failure, message="")
         body = ev.CallFailed(
             call="c", attempt=1, kind="worker", failure=record, timing=timing, usage=usage
         )

@@ -43,7 +43,7 @@ def test_one_plan_reads_the_same_in_every_wire(wire: str) -> None:
     assert isinstance(body, PlanAccepted)
     (call,) = body.calls
     assert (call.id, call.alias, call.prompt) == ("n1", "naughty", 'Say "hello" & <bye>.')
-    assert body.mends == ()
+    assert body.repairs == ()
     assert body.continue_ is False
 
 

@@ -11,12 +11,13 @@ import random
 from dataclasses import dataclass, field
 
 from familiar import event as ev
-from familiar.config.schema import PriceConfig
+from familiar.call import Failure, Timing, Usage
 from familiar.errors import FailureClass
+from familiar.limits import Price, RunLimits
 from familiar.run import command as cmd
 from familiar.run import synthesis
-from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
+from familiar.run.transition import Fact
 
 FILES = ("index.html", "about.html", "README.md")
 FAILURES = tuple(FailureClass)
@@ -39,7 +40,7 @@ def limits(**changes: object) -> RunLimits:
     return RunLimits(**{**values, **changes})  # type: ignore[arg-type]
 
 
-PRICES = {"p": PriceConfig(input_per_million=1.0, output_per_million=10.0)}
+PRICES = {"p": Price(input_per_million=1.0, output_per_million=10.0)}
 TIGHT: dict[ev.Budget, RunLimits] = {
     "turns": limits(turns=1),
     "model_calls": limits(model_calls=3),
@@ -65,7 +66,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
         self._answering = ""
-        self.machine = RunMachine("r", self.limits)
+        self.machine = RunMachine("r")
         self.commit(
             ev.RunSubmitted(
                 session_id="s",
@@ -73,6 +74,7 @@ class Simulation:
                 files=self.files,
                 workspace="/w",
                 config_hash="c",
+                limits=self.limits,
             )
         )
 
@@ -102,14 +104,19 @@ class Simulation:
         due = list(self.machine.state.due.values())
         assert due, "an open run must always have something due"
         command = self.dice.choice([*due, *self.late])
-        self.late = [late for late in self.late if late is not command]
+        late = any(known is command for known in self.late)
+        self.late = [known for known in self.late if known is not command]
         self._answering = command.due
         for body in self.answers(command):
-            self.commit(body)
+            # The orchestrator asks again when a decision was prepared for a state of before.
+            if self.machine.takes(body) or isinstance(body, Fact):
+                self.commit(body)
+            else:
+                assert late, f"{body} answers what is due, and cannot be taken"
 
     def crash(self) -> None:
         """Lose everything but the history."""
-        self.machine = RunMachine("r", self.limits)
+        self.machine = RunMachine("r")
         for event in self.history:
             self.machine.apply(event)
 
@@ -168,9 +175,9 @@ class Simulation:
 
     def _carried(self, command: cmd.Carry) -> ev.Body:
         call = self.machine.state.calls[command.call]
-        usage = ev.UsageRecord(prompt_tokens=20, output_tokens=self.dice.randrange(50))
+        usage = Usage(prompt_tokens=20, output_tokens=self.dice.randrange(50))
         if self.dice.random() < self.trouble:
-            failure = ev.FailureRecord(
+            failure = Failure(
                 failure_class=self.dice.choice(FAILURES),
                 message="broken",
                 evidence={"tokens_per_s": 5.0, "deadline_s": 10.0, "max_tokens": 100},
@@ -190,7 +197,7 @@ class Simulation:
             kind=call.kind,
             raw=text,
             text=text,
-            timing=ev.TimingRecord(started_at=0.0, ended_at=1.0),
+            timing=Timing(started_at=0.0, ended_at=1.0),
             usage=usage,
         )
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar import event as ev
+from familiar.call import Failure, Usage
 from familiar.config.schema import BudgetConfig
 from familiar.errors import FailureClass
 from familiar.run import command as cmd
@@ -96,12 +97,12 @@ class TestCounts:
         sim = Simulation(seed=0, trouble=0.0)
         sim.step()
         assert sim.machine.state.model_calls == 1
-        waited = ev.FailureRecord(failure_class=FailureClass.QUEUE_TIMEOUT, message="full")
+        waited = Failure(failure_class=FailureClass.QUEUE_TIMEOUT, message="full")
         sim.commit(ev.CallFailed(call="plan-1", attempt=1, kind="plan", failure=waited))
         assert sim.machine.state.model_calls == 0
 
     def test_money_is_the_price_of_the_pool_and_others_are_free(self) -> None:
-        usage = ev.UsageRecord(prompt_tokens=1_000_000, output_tokens=500_000)
+        usage = Usage(prompt_tokens=1_000_000, output_tokens=500_000)
         priced = limits(prices=PRICES)
         assert cost(usage, "p", priced) == pytest.approx(1.0 + 5.0)
         assert cost(usage, "local", priced) == 0.0

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar import event as ev
+from familiar.call import Failure
 from familiar.errors import FailureClass
+from familiar.limits import RunLimits
 from familiar.plan.view import failed_plans
 from familiar.run import command as cmd
-from familiar.run.limits import RunLimits
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallStatus, RunState
 from tests.familiar.run.simulation import TIGHT, Simulation, limits
@@ -79,7 +80,7 @@ class TestDataflow:
         sim = planned(call("a"), call("b", "a"), call("c", "b"), call("d"))
         due = sim.machine.state.due
         sim.commit(sim.answer(due["dispatch:a:1"]))
-        refused = ev.FailureRecord(failure_class=FailureClass.BACKEND_REFUSED, message="404")
+        refused = Failure(failure_class=FailureClass.BACKEND_REFUSED, message="404")
         sim.commit(ev.CallFailed(call="a", attempt=1, kind="worker", failure=refused))
         while any(isinstance(c, cmd.Record) for c in due.values()):
             record = next(c for c in due.values() if isinstance(c, cmd.Record))
@@ -201,7 +202,7 @@ class TestHistories:
                     done.add(body.call)
 
     def test_an_event_out_of_sequence_is_refused(self) -> None:
-        machine = RunMachine("r", limits())
+        machine = RunMachine("r")
         with pytest.raises(ValueError, match="event 2 after 0"):
             machine.apply(ev.Event("r", 2, 1, 0.0, ev.TurnStarted(turn=1)))
 
@@ -219,7 +220,7 @@ class TestRefusedPlans:
             calls = (call("a", file="a.md"),)
             sim.commit(ev.PlanAccepted(turn=1, planner="model", continue_=True, calls=calls))
             sim.commit(sim.answer(sim.machine.state.due["dispatch:a:1"]))
-            failure = ev.FailureRecord(failure_class=given_up, message="no")
+            failure = Failure(failure_class=given_up, message="no")
             sim.commit(ev.CallFailed(call="a", attempt=1, kind="worker", failure=failure))
             sim.commit(
                 ev.RecoveryChosen(call="a", attempt=1, action="give_up", reasons=("enough",))
@@ -255,7 +256,7 @@ class TestRefusedPlans:
         sim = planned(call("a"), call("b"), continue_=True)
         carry(sim, "a")
         sim.commit(sim.answer(sim.machine.state.due["dispatch:b:1"]))
-        failure = ev.FailureRecord(failure_class=FailureClass.CALL_OVERSIZED, message="300 s")
+        failure = Failure(failure_class=FailureClass.CALL_OVERSIZED, message="300 s")
         sim.commit(ev.CallFailed(call="b", attempt=1, kind="worker", failure=failure))
         assert failed_plans(sim.machine.state) == ()
         sim.commit(ev.RecoveryChosen(call="b", attempt=1, action="give_up", reasons=("no",)))

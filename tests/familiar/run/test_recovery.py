@@ -9,7 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from familiar import event as ev
-from familiar.call import CallKind
+from familiar.call import CallKind, Failure, Usage
 from familiar.errors import FailureClass as F
 from familiar.run import continuation
 from familiar.run.recovery import REMEDIES, RUN_LEVEL, choose_recovery, follow_up
@@ -49,10 +49,8 @@ def failed_call(
         call="page",
         attempt=len(failures),
         kind=kind,
-        failure=ev.FailureRecord(
-            failure_class=failures[-1], message="broken", evidence=dict(evidence)
-        ),
-        usage=ev.UsageRecord(output_tokens=tokens),
+        failure=Failure(failure_class=failures[-1], message="broken", evidence=dict(evidence)),
+        usage=Usage(output_tokens=tokens),
         raw=raw,
     )
     return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from familiar import event as ev
+from familiar.call import Failure, Timing
 from familiar.errors import FailureClass
 from tests.serve_app.api.local_backend import LocalBackend
 
@@ -74,21 +75,21 @@ BODIES: tuple[ev.Body, ...] = (
                 id="review", alias="grandpa", prompt="review it", depends_on=("page-index",)
             ),
         ),
-        mends=(ev.Problem(code="dedupe", message="A double dependency was dropped."),),
+        repairs=(ev.Problem(code="dedupe", message="A double dependency was dropped."),),
     ),
     _dispatched("page-index", 1, "worker", "naughty", "index.html"),
     ev.CallFailed(
         call="page-index",
         attempt=1,
         kind="worker",
-        failure=ev.FailureRecord(
+        failure=Failure(
             failure_class=FailureClass.BACKEND_STALLED,
             message="No token for 60 s.",
             evidence={"gap_s": 60.0},
         ),
-        timing=ev.TimingRecord(started_at=T, ended_at=T + 60),
+        timing=Timing(started_at=T, ended_at=T + 60),
         raw=ev.text_ref("<!doc"),
-        partial=".familiar/r/page-index.1.part",
+        partial=ev.text_ref("<h1>"),
     ),
     ev.RecoveryChosen(
         call="page-index",
