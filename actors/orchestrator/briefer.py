@@ -30,8 +30,14 @@ from familiar.prompts import planning, recovery
 from familiar.prompts.orchestrator import build_orchestrator_system_prompt
 from familiar.prompts.synthesis import synthesis_messages
 from familiar.prompts.worker import Source, brief_worker
-from familiar.run.machine import plan_call_id, synthesis_call_id
-from familiar.run.state import CallState, CallStatus, RunState, TurnState
+from familiar.run.state import (
+    CallState,
+    CallStatus,
+    RunState,
+    TurnState,
+    plan_call_id,
+    synthesis_call_id,
+)
 from familiar.wire import wire_instruction, wire_suffix
 
 

@@ -63,6 +63,16 @@ class Due:
             del state.due[due]
         self._fresh = [c for c in self._fresh if not c.due or c.due in state.due]
 
+    def may_begin_a_call(self) -> bool:
+        """Whether there is room for one more; where there is not, nothing begins from here on."""
+        state = self._state
+        if state.exhausted is None and budget.near(state, state.limits):
+            for use in budget.uses(state, state.limits):
+                if use.over and use.budget not in ("turns", "recoveries"):
+                    self.exhaust(use.budget)
+                    break
+        return state.exhausted is None
+
     def weigh_budgets(self) -> None:
         """Tell of budgets that are nearly used up, and end the run when one is."""
         state = self._state

@@ -19,16 +19,7 @@ from familiar.call import Usage
 from familiar.errors import FailureClass
 from familiar.limits import RunLimits
 from familiar.run import budget, ending, transition
-from familiar.run.command import (
-    Carry,
-    Command,
-    Dispatch,
-    JudgePlan,
-    PlanByRules,
-    Publish,
-    Stop,
-    Synthesize,
-)
+from familiar.run import command as cmd
 from familiar.run.due import Due
 from familiar.run.recovery import choose_recovery, follow_up
 from familiar.run.state import (
@@ -37,15 +28,9 @@ from familiar.run.state import (
     PublishedFile,
     RunState,
     TurnState,
+    plan_call_id,
+    synthesis_call_id,
 )
-
-
-def plan_call_id(turn: int) -> str:
-    return f"plan-{turn}"
-
-
-def synthesis_call_id(turn: int, kind: ev.SynthesisKind = "final") -> str:
-    return f"synthesis-{turn}" if kind == "final" else f"partial-{turn}"
 
 
 class RunMachine:
@@ -63,7 +48,7 @@ class RunMachine:
         """Whether `body` would change the state: a prepared decision may be out of date by now."""
         return not transition.hindrance(self.state, body)
 
-    def apply(self, event: ev.Event) -> list[Command]:
+    def apply(self, event: ev.Event) -> list[cmd.Command]:
         """Fold `event` and return the commands that it makes due, in order.
 
         Raises `ValueError` for an event out of sequence (a history is gap-free) and
@@ -112,7 +97,7 @@ class RunMachine:
 
     def _on_ended(self, body: ev.RunEnded) -> None:
         for call in self.state.running():
-            self._due.do(Stop(call.id, call.attempt, call.replica or ""))
+            self._due.do(cmd.Stop(call.id, call.attempt, call.replica or ""))
         self.state.ended = body
         self._due.clear()
 
@@ -143,12 +128,13 @@ class RunMachine:
 
     def _on_plan_rejected(self, body: ev.PlanRejected) -> None:
         call = self.state.calls[plan_call_id(body.turn)]
-        self._due.answered(JudgePlan(call.id, body.attempt, body.turn))
+        self._due.answered(cmd.JudgePlan(call.id, body.attempt, body.turn))
         turn = self.state.turn
         turn.rejected += 1
         turn.problems = body.problems
         if body.fingerprint is not None:
             self.state.refused.append(body.fingerprint)
+        call.status = CallStatus.WAITING
         if turn.rejected < self.limits.plan_tries:
             self._retry(call)
             return
@@ -171,19 +157,17 @@ class RunMachine:
 
     def _on_planner_chosen(self, body: ev.PlannerChosen) -> None:
         self._due.recorded(body)
-        self._due.do(PlanByRules(body.turn))
+        self._due.do(cmd.PlanByRules(body.turn))
 
     def _on_plan_accepted(self, body: ev.PlanAccepted) -> None:
         state, turn = self.state, self.state.turn
         plan_call = state.calls.get(plan_call_id(body.turn))
         if plan_call is not None:
-            self._due.answered(JudgePlan(plan_call.id, plan_call.attempt, body.turn))
+            self._due.answered(cmd.JudgePlan(plan_call.id, plan_call.attempt, body.turn))
             if body.planner == "model":
                 plan_call.status = CallStatus.DONE
-        self._due.answered(PlanByRules(body.turn))
-        turn.planner, turn.continue_ = body.planner, body.continue_
-        turn.calls, turn.open_calls = body.calls, len(body.calls)
-        turn.repairs = body.repairs
+        self._due.answered(cmd.PlanByRules(body.turn))
+        turn.planned(body)
         for planned in body.calls:
             self._add_call(planned, "worker", queue=False)
         for planned in body.calls:
@@ -220,17 +204,10 @@ class RunMachine:
             self._queue(call)
 
     def _queue(self, call: CallState) -> None:
-        state = self.state
-        if state.exhausted is not None:
-            return
-        if budget.near(state, self.limits):
-            for use in budget.uses(state, self.limits):
-                if use.over and use.budget not in ("turns", "recoveries"):
-                    self._due.exhaust(use.budget)
-                    return
-        state.model_calls += 1
-        call.status = CallStatus.QUEUED
-        self._due.do(Dispatch(call.id, call.attempt))
+        if self._due.may_begin_a_call():
+            self.state.model_calls += 1
+            call.status = CallStatus.QUEUED
+            self._due.do(cmd.Dispatch(call.id, call.attempt))
 
     def _retry(self, call: CallState) -> None:
         call.attempt += 1
@@ -238,35 +215,33 @@ class RunMachine:
 
     def _on_dispatched(self, body: ev.CallDispatched) -> None:
         call = self.state.calls[body.call]
-        self._due.answered(Dispatch(call.id, body.attempt))
-        call.status, call.replica, call.prompt = CallStatus.RUNNING, body.replica, body.prompt
-        call.pool, call.grammar = body.pool, body.grammar
-        call.prompt_name, call.prompt_version = body.prompt_name, body.prompt_version
-        self._due.do(Carry(call.id, body.attempt))
+        self._due.answered(cmd.Dispatch(call.id, body.attempt))
+        call.dispatched(body)
+        self._due.do(cmd.Carry(call.id, body.attempt))
 
     def _on_noted(self, body: ev.CallAdopted | ev.StackCompacted | ev.RunLimitsNoted) -> None:
         """A note for the reader of the history; the state does not change."""
 
     def _on_succeeded(self, body: ev.CallSucceeded) -> None:
         call = self.state.calls[body.call]
-        self._due.answered(Carry(call.id, body.attempt))
+        self._due.answered(cmd.Carry(call.id, body.attempt))
         self._spend(call, body.usage)
         call.raw, call.text, call.finish_reason = body.raw, body.text, body.finish_reason
         if call.kind == "plan":
             call.status = CallStatus.JUDGING
-            self._due.do(JudgePlan(call.id, body.attempt, call.turn))
+            self._due.do(cmd.JudgePlan(call.id, body.attempt, call.turn))
         elif call.kind == "synthesis":
             call.status = CallStatus.DONE
             self._synthesize(call)
         elif call.planned.output_file is not None:
             call.status = CallStatus.PUBLISHING
-            self._due.do(Publish(call.id, body.attempt))
+            self._due.do(cmd.Publish(call.id, body.attempt))
         else:
             self._done(call)
 
     def _on_published(self, body: ev.FilePublished) -> None:
         call = self.state.calls[body.call]
-        self._due.answered(Publish(call.id, body.attempt))
+        self._due.answered(cmd.Publish(call.id, body.attempt))
         text = call.text or ev.TextRef(sha256=body.sha256, size=body.size)
         self.state.files[body.path] = PublishedFile(call.id, text, body.commit)
         self._done(call)
@@ -282,7 +257,7 @@ class RunMachine:
 
     def _on_failed(self, body: ev.CallFailed) -> None:
         call = self.state.calls[body.call]
-        for command in (Carry, Publish, Dispatch):
+        for command in (cmd.Carry, cmd.Publish, cmd.Dispatch):
             self._due.answered(command(call.id, body.attempt))
         if call.status is CallStatus.QUEUED:
             self.state.model_calls -= 1  # it never came to a model
@@ -370,7 +345,7 @@ class RunMachine:
         elif self.limits.partial_synthesis == "model":
             self._ask_for_synthesis("partial")
         else:
-            self._due.do(Synthesize(self.state.turn.number, "partial"))
+            self._due.do(cmd.Synthesize(self.state.turn.number, "partial"))
 
     def _wants_partial(self) -> bool:
         return self.limits.synthesis and self.limits.partial_synthesis != "none"
@@ -382,14 +357,14 @@ class RunMachine:
 
     def _synthesize(self, call: CallState) -> None:
         final = call.id == synthesis_call_id(call.turn)
-        self._due.do(Synthesize(call.turn, "final" if final else "partial", call.id))
+        self._due.do(cmd.Synthesize(call.turn, "final" if final else "partial", call.id))
 
     def _on_synthesis(self, body: ev.SynthesisMade) -> None:
         state = self.state
         state.syntheses.append(body)
         if not body.adopted:
             return
-        for command in [c for c in state.due.values() if isinstance(c, Synthesize)]:
+        for command in [c for c in state.due.values() if isinstance(c, cmd.Synthesize)]:
             if (command.turn, command.kind) == (body.turn, body.kind):
                 self._due.answered(command)
         if state.exhausted is not None:

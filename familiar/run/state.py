@@ -15,11 +15,14 @@ from familiar.errors import FailureClass
 from familiar.event import (
     Budget,
     BudgetReached,
+    CallDispatched,
     CallFailed,
+    PlanAccepted,
     PlannedCall,
     Planner,
     Problem,
     RunEnded,
+    SynthesisKind,
     SynthesisMade,
     TextRef,
 )
@@ -28,6 +31,14 @@ from familiar.run.command import Command
 
 STORY_EVENTS = 24
 """As many events of a call are kept for the message of an `InvalidTransition`."""
+
+
+def plan_call_id(turn: int) -> str:
+    return f"plan-{turn}"
+
+
+def synthesis_call_id(turn: int, kind: SynthesisKind = "final") -> str:
+    return f"synthesis-{turn}" if kind == "final" else f"partial-{turn}"
 
 
 class CallStatus(StrEnum):
@@ -96,6 +107,11 @@ class CallState:
     def id(self) -> str:
         return self.planned.id
 
+    def dispatched(self, body: CallDispatched) -> None:
+        self.status, self.replica, self.prompt = CallStatus.RUNNING, body.replica, body.prompt
+        self.pool, self.grammar = body.pool, body.grammar
+        self.prompt_name, self.prompt_version = body.prompt_name, body.prompt_version
+
 
 @dataclass(slots=True)
 class TurnState:
@@ -111,6 +127,11 @@ class TurnState:
     open_calls: int = 0
     done: int = 0
     failed: list[str] = field(default_factory=list)
+
+    def planned(self, body: PlanAccepted) -> None:
+        self.planner, self.continue_ = body.planner, body.continue_
+        self.calls, self.open_calls = body.calls, len(body.calls)
+        self.repairs = body.repairs
 
 
 @dataclass(frozen=True, slots=True)

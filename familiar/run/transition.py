@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from familiar import event as ev
 from familiar.errors import InvalidTransition
-from familiar.run.state import CallState, CallStatus, RunState
+from familiar.run.state import CallState, CallStatus, RunState, plan_call_id
 
 Fact = (
     ev.RunCancelRequested
@@ -97,7 +97,7 @@ def _planning(state: RunState, body: ev.PlanAccepted | ev.PlanRejected | ev.Plan
     if isinstance(body, ev.PlannerChosen):
         return ""
     if isinstance(body, ev.PlanRejected) or body.planner == "model":
-        call = state.calls.get(f"plan-{body.turn}")
+        call = state.calls.get(plan_call_id(body.turn))
         if call is None or call.status is not CallStatus.JUDGING:
             return "no answer of the model is judged"
         if isinstance(body, ev.PlanRejected) and body.attempt != call.attempt:

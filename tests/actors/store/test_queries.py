@@ -89,7 +89,7 @@ def test_a_call_has_its_tries_with_times_and_texts(told: Reader) -> None:
     first, second = call.tries
     assert (first.failure_class, first.partial) == (
         "backend_stalled",
-        ".familiar/run-1/index.1.part",
+        e.text_ref("<p>").sha256,
     )
     assert first.failure_evidence == {"gap_s": 60.5, "tokens": 12}
     assert (first.replica, second.replica, second.adopted_by) == (
