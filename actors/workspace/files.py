@@ -53,10 +53,11 @@ class Workspace:
             return fd
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a whole file: to a temporary name beside it, to disk, renamed."""
-        head, _, name = path.rpartition("/")
-        beside = f"{head}/" if head else ""
-        temporary = f"{beside}.{name[:64]}.{os.getpid()}.{os.urandom(4).hex()}"
+        """Write a whole file: to a temporary name in the private folder, to disk, renamed.
+
+        The temporary name follows from path and content, so a repeat after a crash takes it up."""
+        named = hashlib.sha256(path.encode("utf-8", "replace") + b"\0" + data).hexdigest()[:24]
+        temporary = f"{PRIVATE}/{named}.part"
         self._refuse(path)
         fd = self._open_new(temporary, path)
         try:
