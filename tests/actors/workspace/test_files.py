@@ -135,7 +135,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(workspace: Workspace) 
     (workspace.root / "b").mkdir()
     with pytest.raises(WorkspaceError):
         workspace.write("b", b"new")
-    assert sorted(p.name for p in workspace.root.iterdir()) == ["a.txt", "b"]
+    assert sorted(p.name for p in workspace.root.iterdir()) == [".familiar", "a.txt", "b"]
+    assert list((workspace.root / ".familiar").iterdir()) == []
     assert list((workspace.root / "b").iterdir()) == []
     assert workspace.read("a.txt") == b"old"
 
@@ -159,4 +160,4 @@ def test_a_full_disk_is_named_and_the_old_file_stays(small_disk: Path) -> None:
         workspace.write("a.txt", b"x" * 1_000_000)
     assert "Free some space" in str(caught.value)
     assert workspace.read("a.txt") == b"old"
-    assert [p.name for p in small_disk.iterdir()] == ["a.txt"]
+    assert sorted(p.name for p in small_disk.rglob("*")) == [".familiar", "a.txt"]
