@@ -10,8 +10,7 @@ subscribers by run.
 What went wrong decides what happens. A `TransientStoreError` (full disk, locked file, server away)
 keeps the batch and tries again with back-off, and `problem` says so. A `StaleEpoch` is the end:
 everybody waiting gets it, and nothing more is written. Anything else is the fault of one group of
-drafts, and only its owner gets the error. Telemetry is written when there is nothing to
-commit, and dropped rather than waited for.
+drafts, and only its owner gets the error.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +27,11 @@ from queue import Empty, SimpleQueue
 from actors.run_log import RunLog
 from actors.store.failure import TransientStoreError
 from actors.store.log_line import LogLines
-from actors.store.store import DeviceSample, Store
+from actors.store.store import Store
 from familiar.errors import FamiliarError, StaleEpoch, StoreError
 from familiar.event import Draft, Event, RunEnded
 
 MAX_BATCH = 512
-MAX_SAMPLES = 4096
 FIRST_BACKOFF_S = 0.05
 LAST_BACKOFF_S = 2.0
 LOG_PAUSE_S = 0.02
@@ -55,7 +52,7 @@ class _Group:
 
 
 _WAKE = None
-"""Put into the queue to make the writer look around: telemetry, or the end."""
+"""Put into the queue to make the writer look around: the end."""
 
 
 class Recorder:
@@ -87,7 +84,6 @@ class Recorder:
         self._crash = crash
         self._committed = 0
         self._incoming: SimpleQueue[_Group | None] = SimpleQueue()
-        self._samples: deque[DeviceSample] = deque(maxlen=MAX_SAMPLES)
         self._closing = threading.Event()
         self._give_up_at = float("inf")
         self._fatal: StoreError | None = None
@@ -159,11 +155,6 @@ class Recorder:
             if not events:
                 await self.wait_beyond(run_id, after, timeout_s=30.0)
 
-    def telemetry(self, samples: Sequence[DeviceSample]) -> None:
-        """Keep device samples when there is time; the oldest are dropped when there is none."""
-        self._samples.extend(samples)
-        self._incoming.put(_WAKE)
-
     async def close(self, timeout_s: float = 30.0) -> None:
         """Commit what was handed in, then end the thread. A batch that still cannot be written
         after `timeout_s` seconds is given up: its owners get the error."""
@@ -182,12 +173,9 @@ class Recorder:
             while True:
                 if groups:
                     self._write(groups)
-                else:
-                    self._write_when_idle()
                 if self._closing.is_set() and self._incoming.empty():
                     break
                 groups = self._next_batch()
-            self._write_when_idle()
         except BaseException as error:
             # A fault of our own. Nobody may wait for a thread that is gone.
             self._fatal = StoreError(f"The recorder broke: {error!r}. Nothing more is written.")
@@ -312,17 +300,6 @@ class Recorder:
         self.problem = problem
         if self._on_problem is not None:
             self._call(self._on_problem, problem)
-
-    def _write_when_idle(self) -> None:
-        try:
-            samples = []
-            while self._samples and self._incoming.empty():
-                samples.append(self._samples.popleft())
-            if samples:
-                self.store.add_samples(samples)
-        except StoreError as error:
-            # It is no history: the next sample takes the place of this one.
-            self._report(error)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         # A loop that is closed has nobody waiting any more. What was committed stays.

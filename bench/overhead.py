@@ -40,7 +40,6 @@ from typing import Any
 import ray
 
 from actors.frames import Frames
-from actors.store import writes as w
 from actors.store.store import Store
 from bench.deployment import Deployment, deployment
 from bench.report import report, spread
@@ -147,20 +146,19 @@ class BareOrchestrator:
 
     def _write(self, path: str) -> None:
         Store.open(f"sqlite:///{path}", create=True).close()
-        sql = {write: each.sql for write, each in w.compile_writes("sqlite").items()}
         database = sqlite3.connect(path, isolation_level=None)
         database.execute("PRAGMA synchronous=FULL")
         while True:
             batch = [self._queue.get()]
             while not self._queue.empty():
                 batch.append(self._queue.get())
-            tables: dict[w.Write, list[w.Row]] = {}
+            statements: dict[str, list[dict[str, object]]] = {}
             for rows, _ in batch:
-                for write, row in rows:
-                    tables.setdefault(write, []).append(row)
+                for sql, row in rows:
+                    statements.setdefault(sql, []).append(row)
             database.execute("BEGIN IMMEDIATE")
-            for write, group in tables.items():
-                database.executemany(sql[write], group)
+            for sql, group in statements.items():
+                database.executemany(sql, group)
             database.execute("COMMIT")
             self._loop.call_soon_threadsafe(self._tell, [done for _, done in batch])
 
@@ -170,14 +168,18 @@ class BareOrchestrator:
             done.set_result(None)
 
 
-Rows = list[tuple[w.Write, w.Row]]
+Rows = list[tuple[str, dict[str, object]]]
 BODY = "x" * 400
+ATTEMPT = "run_id, call_id, attempt"
+ROUTE = {"kind": "route", "choice": "bare:0", "reasons": "[]", "detail": "{}"}
 
 
-def row(write: w.Upsert | w.Update, **values: object) -> tuple[w.Write, w.Row]:
-    """A row by the names of its columns; what is not given is empty."""
-    names = write.columns if isinstance(write, w.Upsert) else (*write.columns, *write.where)
-    return write, tuple(values.get(name) for name in names)
+def row(table: str, keys: str, **values: object) -> tuple[str, dict[str, object]]:
+    """SQL that inserts a row or overwrites what is there, and its values."""
+    marks = ", ".join(f":{name}" for name in values)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values)
+    sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks}) "
+    return f"{sql} ON CONFLICT ({keys}) DO UPDATE SET {changes}", values
 
 
 def dispatched(name: str, seq: int, prompt: str) -> Rows:
@@ -189,11 +191,27 @@ def dispatched(name: str, seq: int, prompt: str) -> Rows:
     asked = {"prompt_sha256": sha, "prompt_size": len(prompt), "prompt_name": "bare"}
     place = {"run_id": "bare", "seq": seq, "at": 1.0}
     return [
-        row(w.EVENT, **place, epoch=1, type="call.dispatched", body=BODY),
-        row(w.TEXT, sha256=sha, size=len(prompt), body=prompt.encode()),
-        row(w.CALL_RUNNING, **call),
-        row(w.TRY_DISPATCHED, **call, **times, **asked, mode="text", devices="[]"),
-        row(w.DECISION, **place, kind="route", choice="bare:0", reasons="[]", detail="{}"),
+        row("events", "run_id, seq", **place, epoch=1, type="call.dispatched", body=BODY),
+        row("texts", "sha256", sha256=sha, size=len(prompt), body=prompt.encode()),
+        row("worker_calls", "run_id, call_id", **call),
+        row(
+            "model_calls",
+            "run_id, call_id, attempt",
+            **call,
+            **times,
+            **asked,
+            mode="text",
+            devices="[]",
+        ),
+        row(
+            "decisions",
+            "run_id, seq",
+            **place,
+            kind="route",
+            choice="bare:0",
+            reasons="[]",
+            detail="{}",
+        ),
     ]
 
 
@@ -206,10 +224,19 @@ def succeeded(name: str, seq: int, text: str) -> Rows:
     made = {"raw_sha256": sha, "raw_size": len(text), "text_sha256": sha, "text_size": len(text)}
     place = {"run_id": "bare", "seq": seq, "at": 1.0}
     return [
-        row(w.EVENT, **place, epoch=1, type="call.succeeded", body=BODY),
-        row(w.TEXT, sha256=sha, size=len(text), body=text.encode()),
-        row(w.CALL_STATUS, **call),
-        row(w.TRY_SUCCEEDED, **call, attempt=1, **times, **usage, **made, repairs="[]"),
+        row("events", "run_id, seq", **place, epoch=1, type="call.succeeded", body=BODY),
+        row("texts", "sha256", sha256=sha, size=len(text), body=text.encode()),
+        row("worker_calls", "run_id, call_id", **call),
+        row(
+            "model_calls",
+            "run_id, call_id, attempt",
+            **call,
+            attempt=1,
+            **times,
+            **usage,
+            **made,
+            repairs="[]",
+        ),
     ]
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from actors.recorder import Recorder
 from actors.store.queries import Reader
-from actors.store.store import DeviceSample, Store
+from actors.store.store import Store
 from familiar import event as e
 from familiar.errors import Conflict, StaleEpoch, StoreError
-from tests.actors.store.histories import STORY_TEXTS, T0, ref, story, submitted
+from tests.actors.store.histories import STORY_TEXTS, T0, pragma, ref, story, submitted
 from tests.actors.until import until
 
 
@@ -53,12 +53,12 @@ class Disk:
 
     def fill(self) -> None:
         with self._store._lock:
-            pages = self._store._writer.query("PRAGMA page_count")[0]
-            self._store._writer.query(f"PRAGMA max_page_count = {pages}")
+            pages = pragma(self._store, "page_count")
+            pragma(self._store, f"max_page_count = {pages}")
 
     def free(self) -> None:
         with self._store._lock:
-            self._store._writer.query("PRAGMA max_page_count = 1000000")
+            pragma(self._store, "max_page_count = 1000000")
 
 
 async def test_drafts_become_events_that_are_committed(recorder: Recorder, url: str) -> None:
@@ -340,22 +340,3 @@ async def test_a_log_that_cannot_be_written_does_not_stop_the_run(
     await recorder.close()
     lines = (place / "orchestra.log").read_text().splitlines()
     assert [line.split()[2] for line in lines] == ["#1", "#2"]
-
-
-async def test_telemetry_is_written_when_there_is_time(recorder: Recorder, store: Store) -> None:
-    recorder.telemetry([DeviceSample("n", "gpu:0", float(second)) for second in range(10)])
-    await recorder.close()
-    assert store._writer.query("SELECT count(*) FROM gpu_samples")[0] == 10
-
-
-async def test_telemetry_never_makes_a_commit_wait(recorder: Recorder, store: Store) -> None:
-    """With the disk too full for samples, commits that still fit go on at once."""
-
-    def broken(samples: object) -> None:
-        raise StoreError("no room for samples")
-
-    store.add_samples = broken  # type: ignore[method-assign]
-    recorder.telemetry([DeviceSample("n", "gpu:0", 1.0)])
-    await until(lambda: recorder.problem is not None)
-    assert [event.seq for event in await recorder.record([turn(1)])] == [1]
-    assert recorder.problem is None
