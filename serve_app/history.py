@@ -6,7 +6,7 @@ All functions block and run in threads. They raise `NotFound` for what is not th
 from __future__ import annotations
 
 from actors.store.queries import Reader
-from actors.store.rows import CallRow, RunRow, SynthesisRow, TryRow
+from actors.store.rows import AttemptRow, CallRow, RunRow, SynthesisRow
 from familiar.errors import InputError, NotFound
 from familiar.event import Event
 from familiar.explain.diff import diff
@@ -94,7 +94,7 @@ def plan(reader: Reader, run_id: str) -> Plan:
                 "planner": row.turn.planner,
                 "continues": row.turn.continues,
                 "reason": row.turn.reason,
-                "mends": [Mend.model_validate(mend) for mend in row.turn.mends],
+                "mends": [Mend.model_validate(mend) for mend in row.turn.repairs],
                 "worker_calls": [_node(call) for call in row.calls],
             }
         )
@@ -119,25 +119,29 @@ def _node(call: CallRow) -> PlanNode:
 
 
 def call_list(reader: Reader, run_id: str) -> CallList:
-    calls = [CallSummary.model_validate(call) for call in reader.calls(run_id)]
+    calls = [CallSummary.model_validate(_summary(call)) for call in reader.calls(run_id)]
     return CallList(run_id=run_id, calls=calls)
+
+
+def _summary(call: CallRow) -> dict[str, object]:
+    names = CallSummary.model_fields.keys() - {"tries"}
+    return {**{name: getattr(call, name) for name in names}, "tries": call.attempts}
 
 
 def call_detail(reader: Reader, run_id: str, call_id: str) -> CallDetail:
     call = reader.call(run_id, call_id)
-    summary = {name: getattr(call, name) for name in CallSummary.model_fields}
     return CallDetail.model_validate(
         {
-            **summary,
+            **_summary(call),
             "run_id": run_id,
             "needs": call.needs,
             "task": call.prompt,
-            "tries": [_try_text(reader, row) for row in call.tries],
+            "tries": [_try_text(reader, row) for row in call.attempts],
         }
     )
 
 
-def _try_text(reader: Reader, row: TryRow) -> TryText:
+def _try_text(reader: Reader, row: AttemptRow) -> TryText:
     summary = {name: getattr(row, name) for name in TrySummary.model_fields}
     return TryText.model_validate(
         {
@@ -176,7 +180,7 @@ def text(reader: Reader, run_id: str, digits: str) -> str:
     run = reader.run(run_id)
     named = {run.goal_sha256, *(file.sha256 for file in reader.files(run_id))}
     for call in reader.calls(run_id):
-        for row in call.tries:
+        for row in call.attempts:
             named |= {row.prompt_sha256 or "", row.raw_sha256 or "", row.text_sha256 or ""}
     for version in reader.syntheses(run_id):
         named |= {version.text_sha256, version.diff_sha256 or ""}

@@ -66,7 +66,7 @@ class TotalsCollector(Collector):
         sums: dict[tuple[str, str], int] = {}
         for row in self._totals.calls:
             alias = row.alias or "unknown"
-            tries.add_metric([alias, row.end], row.tries)
+            tries.add_metric([alias, row.end], row.attempts)
             queued.add_metric([alias, row.end], row.queue_s)
             busy.add_metric([alias, row.end], row.call_s)
             for kind, count in (

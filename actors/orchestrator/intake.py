@@ -135,7 +135,8 @@ class Intake:
         """The stack at which the last run of the session stood: its last plan prompt, the model's
         answer to it, and the answer that the run ended with."""
         reader = self._read()
-        plans = [row for call in reader.calls(run_id) if call.kind == "plan" for row in call.tries]
+        calls = [call for call in reader.calls(run_id) if call.kind == "plan"]
+        plans = [row for call in calls for row in call.attempts]
         asked = [row for row in plans if row.prompt_sha256 is not None]
         if not asked:
             return None

@@ -1,8 +1,11 @@
 """Where a database is: a store URL read into an address, and the engines that open it.
 
 Two kinds exist. `sqlite:///path` is one file on the node that holds it (`~` is the user's home);
-`postgresql://…` is a server. A SQLite file is always opened as something that exists: no typo in
-a path can quietly make a new, empty database.
+`postgresql://…` is a server, or a pooler in front of one in any mode: nothing here depends on a
+session that outlives a transaction. A SQLite file is always opened as something that exists: no
+typo in a path can quietly make a new, empty database.
+
+No text from here holds a part of a password, also not of one that was written without escapes.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from familiar.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
 MAX_READERS = 16
+WAL_LIMIT = 64 * 1024 * 1024
+FORMS = "Set store.url to sqlite:///PATH or postgresql://USER@HOST/DATABASE."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,61 +39,108 @@ class Address:
         """Raises `StoreError` for a URL that names neither a SQLite file nor PostgreSQL."""
         try:
             url = make_url(text)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise StoreError(
                 "The store URL cannot be read.",
-                remedy="Set store.url to sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+                remedy=f"{FORMS} Escape special characters of a password (@ is %40, / is %2F).",
             ) from None
         backend = url.get_backend_name()
         if backend == "sqlite":
             if not url.database or url.database == ":memory:":
                 raise StoreError(
-                    f"The store URL {url} names no file, so nothing would outlive the process.",
+                    "The store URL names no file, so nothing would outlive the process.",
                     remedy="Set store.url to sqlite:///PATH.",
                 )
+            if url.host or url.username or url.password:
+                raise StoreError("A SQLite store URL has three slashes and no host.", remedy=FORMS)
             path = Path(url.database).expanduser().absolute()
             return cls(url.set(drivername="sqlite+pysqlite", database=str(path)), path)
         if backend in ("postgresql", "postgres"):
+            if text.count("@") > 1:
+                # The first @ ended the password here, so its rest would be taken for a host.
+                raise StoreError(
+                    "The store URL has more than one @.",
+                    remedy="Escape special characters of the user and the password: @ is %40.",
+                )
             return cls(url.set(drivername="postgresql+psycopg"), None)
-        raise StoreError(
-            f"The store URL names {backend}, which is not supported.",
-            remedy="Set store.url to sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
-        )
+        raise StoreError("The store URL names a database that is not supported.", remedy=FORMS)
 
     @property
     def backend(self) -> str:
         return "postgresql" if self.path is None else "sqlite"
 
     def __str__(self) -> str:
-        """For a person: the path, or the URL without its password."""
-        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+        """For a person: the path, or user, host and database; no password, no options."""
+        if self.path is not None:
+            return str(self.path)
+        bare = self.url.set(drivername="postgresql", query={})
+        return bare.render_as_string(hide_password=True)
+
+    def __repr__(self) -> str:
+        return f"Address({self})"
 
     def engine(self, *, read_only: bool) -> Engine:
-        """An engine with a bounded pool. Nothing is opened before it is used."""
+        """A bounded pool of connections to read with. Nothing is opened before it is used."""
         if self.path is None:
-            connect_args: dict[str, str | int] = {"connect_timeout": 10}
-            if read_only:
-                connect_args["options"] = (
-                    "-c default_transaction_read_only=on "
-                    "-c default_transaction_isolation=repeatable\\ read"
-                )
+            options = {"postgresql_readonly": True} if read_only else {}
             return create_engine(
                 self.url,
                 pool_size=MAX_READERS,
                 max_overflow=0,
                 pool_pre_ping=True,
-                connect_args=connect_args,
+                isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
+                execution_options=options,
+                connect_args=self._connect_args(),
+                hide_parameters=True,
             )
+        return self._sqlite_engine("BEGIN", read_only, MAX_READERS)
+
+    def writer(self) -> Engine:
+        """One connection to write with. A SQLite transaction holds the write lock from the start.
+
+        A lost connection is made anew by the transaction that follows the one that it broke."""
+        if self.path is not None:
+            return self._sqlite_engine("BEGIN IMMEDIATE", read_only=False, size=1)
+        return create_engine(
+            self.url,
+            pool_size=1,
+            max_overflow=0,
+            isolation_level="READ COMMITTED",
+            connect_args=self._connect_args(),
+            hide_parameters=True,
+        )
+
+    def _sqlite_engine(self, begin: str, read_only: bool, size: int) -> Engine:
         path = self.path
+        assert path is not None
         engine = create_engine(
             "sqlite+pysqlite://",
             creator=lambda: connect_sqlite(path, read_only=read_only),
             poolclass=QueuePool,
-            pool_size=MAX_READERS,
+            pool_size=size,
             max_overflow=0,
+            hide_parameters=True,
         )
-        event.listen(engine, "begin", _begin)
+
+        def start(connection: Connection) -> None:
+            # The driver begins nothing by itself here, and a reader's queries need one snapshot.
+            connection.exec_driver_sql(begin)
+
+        event.listen(engine, "begin", start)
         return engine
+
+    def _connect_args(self) -> dict[str, int | None]:
+        """Defaults for what the URL leaves open. A pooler may give each transaction another
+        session, so nothing is prepared on the server."""
+        defaults: dict[str, int | None] = {
+            "connect_timeout": 10,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        }
+        left = {name: value for name, value in defaults.items() if name not in self.url.query}
+        return {**left, "prepare_threshold": None}
 
 
 def connect_sqlite(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -105,9 +157,9 @@ def connect_sqlite(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
+    else:
+        # A commit is on the disk when it returns.
+        connection.execute("PRAGMA synchronous = FULL")
+        # What a long read let the log grow to is given back at the next checkpoint.
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
     return connection
-
-
-def _begin(connection: Connection) -> None:
-    # The driver begins nothing by itself here, and a reader's queries need one snapshot.
-    connection.exec_driver_sql("BEGIN")

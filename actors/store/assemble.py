@@ -1,4 +1,4 @@
-"""How the readers' rows are put together from the tables: JSON read, tries and edges joined in.
+"""How the readers' rows are put together from the tables: JSON read, attempts and edges joined in.
 
 Used by `queries.py` only. Every function takes a connection whose snapshot its caller holds, and
 makes a number of queries that does not grow with the number of rows.
@@ -50,7 +50,6 @@ def _as_it_is(value: Any) -> Any:
 
 _DECODERS: dict[str, Decoder] = {
     "files_wanted": _list,
-    "mends": _list,
     "needs": _list,
     "skipped_because": _list,
     "devices": _list,
@@ -107,11 +106,11 @@ def load_calls(connection: Connection, run_id: str, call_id: str | None = None) 
         of_run = table.c.run_id == run_id
         return of_run if call_id is None else and_(of_run, table.c.call_id == call_id)
 
-    tries: defaultdict[str, list[r.TryRow]] = defaultdict(list)
+    attempts: defaultdict[str, list[r.AttemptRow]] = defaultdict(list)
     for one in load_rows(
-        connection, t.MODEL_CALLS, r.TryRow, wanted(t.MODEL_CALLS), t.MODEL_CALLS.c.attempt
+        connection, t.MODEL_CALLS, r.AttemptRow, wanted(t.MODEL_CALLS), t.MODEL_CALLS.c.attempt
     ):
-        tries[one.call_id].append(one)
+        attempts[one.call_id].append(one)
     edges: defaultdict[str, list[str]] = defaultdict(list)
     query = select(t.EDGES).where(wanted(t.EDGES)).order_by(t.EDGES.c.depends_on)
     for edge in connection.execute(query):
@@ -126,7 +125,7 @@ def load_calls(connection: Connection, run_id: str, call_id: str | None = None) 
         extra = {
             "status": "queued" if ready else row.status,
             "depends_on": depends_on,
-            "tries": tuple(tries[row.call_id]),
+            "attempts": tuple(attempts[row.call_id]),
         }
         calls.append(load(r.CallRow, row, extra))
     return sorted(calls, key=_order)

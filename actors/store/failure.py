@@ -1,13 +1,17 @@
-"""What a database error means for the writer: repeat the same append, or give the batch up.
+"""Database errors as `StoreError`s: repeat the same append, or give the batch up.
 
-The drivers' errors become `StoreError`s that name the database and say what to do. A
-`TransientStoreError` left nothing behind, and the same append may be repeated once the cause is
-gone: a full disk, a locked file, a server that is away.
+    StoreError              the append can never be written
+      TransientStoreError   the same append may be repeated once the cause is gone: a full disk, a
+                            locked file, a server that is away, a deadlock
+      StoreReplaced         the database is not the one that was opened
+
+A message names the database and says what to do. It never holds a part of a password.
 """
 
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 
 import sqlalchemy.exc
@@ -16,39 +20,64 @@ from familiar.errors import StoreError
 
 
 class TransientStoreError(StoreError):
-    """The append was not written, and may be repeated as it is."""
+    """The append was not written, or it is not known whether it was. Repeat it as it is."""
 
 
-_FULL = "free space on its disk; nothing is lost, and writing goes on by itself"
-_REMEDY: dict[int, tuple[str, str]] = {
-    sqlite3.SQLITE_FULL: ("its disk is full", _FULL),
-    sqlite3.SQLITE_BUSY: ("another process holds its lock", "end the process that writes to it"),
-    sqlite3.SQLITE_LOCKED: ("another process holds its lock", "end the process that writes to it"),
+class StoreReplaced(StoreError):
+    """The database was removed, replaced, or put back from a copy while it was in use."""
+
+
+_PERMISSION = "give this user write permission on the file and on its directory"
+_LOCKED = ("another process holds its lock", "end the process that writes to it")
+_FULL = (
+    "its disk is full",
+    "free space on its disk; nothing is lost, and writing goes on by itself",
+)
+_SQLITE: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_IOERR: (
         "the disk answered with an error",
         "look at the disk and the free space",
     ),
-    sqlite3.SQLITE_READONLY: (
-        "it is read-only",
-        "give this user write permission on the file and on its directory",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "the file or one beside it cannot be opened",
-        "give this user write permission on the file and on its directory",
-    ),
+    sqlite3.SQLITE_READONLY: ("it is read-only", _PERMISSION),
+    sqlite3.SQLITE_CANTOPEN: ("the file or one beside it cannot be opened", _PERMISSION),
     sqlite3.SQLITE_PERM: ("access is denied", "give this user write permission on the file"),
 }
+
+_TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
+"""Connections, serialization and deadlocks, resources, an operator's intervention, the system."""
+
+_TRANSIENT_STATES = {
+    "25P02",  # in_failed_sql_transaction
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
+    "55P03",  # lock_not_available
+    "26000",  # invalid_sql_statement_name: a prepared statement of another connection
+    "42P05",  # duplicate_prepared_statement
+}
+
+_REJECTED_LOGIN = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|"
+    r"not permitted to log in|no such (?:user|database)|SSL required|not support SSL|"
+    r"SSL error|certificate|invalid (?:sslmode|connection option|[a-z_]+ value)|"
+    r"permission denied for database"
+)
+"""A connection is refused without an SQLSTATE. These texts say that repeating cannot help."""
 
 
 def store_error(error: Exception, where: object) -> StoreError:
     """`error` as this package's error. `where` names the database for a person."""
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return _transient(where, "all of its connections are in use", "wait, or ask less at once")
     if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _transient(where, *_REMEDY[sqlite3.SQLITE_FULL])
+            return _transient(where, *_FULL)
         return StoreError(f"The database {where} cannot be used: {error}.")
     if isinstance(error, sqlite3.Error):
         return _sqlite(error, where)
@@ -57,8 +86,8 @@ def store_error(error: Exception, where: object) -> StoreError:
 
 def _sqlite(error: sqlite3.Error, where: object) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _REMEDY:
-        return _transient(where, *_REMEDY[code])
+    if code in _SQLITE:
+        return _transient(where, *_SQLITE[code])
     if code == sqlite3.SQLITE_NOTADB:
         return foreign(where, "it is no SQLite file")
     return StoreError(f"The database {where} refused: {error}.")
@@ -73,18 +102,34 @@ def _postgresql(error: Exception, where: object) -> StoreError:
             remedy="Install familiar with its postgres extra.",
         )
 
-    if isinstance(error, psycopg.errors.DiskFull):
-        return _transient(where, *_REMEDY[sqlite3.SQLITE_FULL])
-    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+    state = getattr(error, "sqlstate", None) or ""
+    said = _line(error)
+    if state == "53100":
+        return _transient(where, *_FULL)
+    if state == "25006":
         return _transient(where, "it is read-only", "connect to the primary")
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+    if state == "42501":
         return StoreError(
-            f"The database {where} refused: {_line(error)}.",
+            f"The database {where} refused: {said}.",
             remedy="Grant this role the right to write to it.",
         )
-    if isinstance(error, psycopg.OperationalError | psycopg.errors.InFailedSqlTransaction):
-        return _transient(where, _line(error), "look at the server; writing goes on by itself")
-    return StoreError(f"The database {where} refused: {_line(error) or repr(error)}.")
+    if state in ("42P01", "3F000"):
+        return StoreReplaced(
+            f"The database {where} has lost its tables: {said}.",
+            remedy="Put the database back, then start the service again.",
+        )
+    if state.startswith("28") or (not state and _REJECTED_LOGIN.search(said)):
+        return StoreError(
+            f"The database {where} rejects the connection: {said}.",
+            remedy="Correct user, password, database and TLS options in store.url.",
+        )
+    if (
+        state[:2] in _TRANSIENT_CLASSES
+        or state in _TRANSIENT_STATES
+        or (not state and isinstance(error, psycopg.OperationalError))
+    ):
+        return _transient(where, said, "look at the server; writing goes on by itself")
+    return StoreError(f"The database {where} refused: {said or type(error).__name__}.")
 
 
 def foreign(where: object, why: str) -> StoreError:
@@ -92,6 +137,13 @@ def foreign(where: object, why: str) -> StoreError:
     return StoreError(
         f"{where} is not a familiar database: {why}. It was left as it is.",
         remedy="Set store.url to the right database, or to a path where there is none yet.",
+    )
+
+
+def replaced(where: object, why: str) -> StoreReplaced:
+    return StoreReplaced(
+        f"The database {where} is not the one that was opened: {why}. Nothing was written.",
+        remedy="Put the database back as it was, or restart the service on the one that is there.",
     )
 
 

@@ -1,9 +1,9 @@
 """What each event changes in the projections: pure functions, one for each type of event.
 
-A function takes an event and gives the rows to write, in order. It reads nothing, so that the
-same history gives the same rows whatever the sizes of the batches it arrived in, and a rebuild
-gives what was there before. A status that follows from several events (a planned call whose
-dependencies have ended is queued) is for the readers to derive.
+A function takes an event and gives the rows to write, in order, by the names of their columns. It
+reads nothing, so that the same history gives the same rows whatever the sizes of the batches it
+arrived in, and a rebuild gives what was there before. A status that follows from several events (a
+planned call whose dependencies have ended is queued) is for the readers to derive.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from actors.store import writes as w
-from actors.store.writes import Row, Write
+from actors.store import tables as t
+from actors.store.writes import Change, Row, Value, change, change_open, put, put_lowest
 from familiar import event as e
 from familiar.errors import FailureClass
 
-Change = tuple[Write, Row]
 Projection = Callable[[e.Event, Any], Iterable[Change]]
 """`Any` stands for the body's own class, which the table below pairs with its function."""
 
 
-def project(event: e.Event) -> Iterable[Change]:
-    """The rows that `event` writes beside itself."""
-    return PROJECT[type(event.body)](event, event.body)
+def project(events: Iterable[e.Event]) -> Iterable[Change]:
+    """The rows that `events` write beside themselves."""
+    for event in events:
+        yield from PROJECT[type(event.body)](event, event.body)
 
 
 def _list(values: tuple[str, ...]) -> str:
@@ -35,6 +35,13 @@ def _list(values: tuple[str, ...]) -> str:
 
 def _models(values: tuple[BaseModel, ...]) -> str:
     return to_json(values, exclude_none=True).decode() if values else "[]"
+
+
+def _ref(name: str, ref: e.TextRef | None) -> Row:
+    return {
+        f"{name}_sha256": ref.sha256 if ref else None,
+        f"{name}_size": ref.size if ref else None,
+    }
 
 
 def _decision(
@@ -48,37 +55,66 @@ def _decision(
     attempt: int | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> Change:
-    written = to_json(detail).decode() if detail else "{}"
-    kind = kind or event.body.type
-    row = (event.run_id, event.seq, event.at, kind, turn, call, attempt, choice, reasons, written)
-    return w.DECISION, row
+    return put(
+        t.DECISIONS,
+        run_id=event.run_id,
+        seq=event.seq,
+        at=event.at,
+        kind=kind or event.body.type,
+        turn=turn,
+        call_id=call,
+        attempt=attempt,
+        choice=choice,
+        reasons=reasons,
+        detail=to_json(detail).decode() if detail else "{}",
+    )
 
 
-def _message(
-    event: e.Event, role: str, kind: str, ref: e.TextRef, call: str | None = None
-) -> Change:
-    row = (event.run_id, event.seq, event.at, role, kind, call, ref.sha256, ref.size)
-    return w.MESSAGE, row
+def _call(event: e.Event, call: str, **values: Value) -> Change:
+    return change(t.WORKER_CALLS, {"run_id": event.run_id, "call_id": call}, **values)
+
+
+def _attempt(event: e.Event, body: e.CallSucceeded | e.CallFailed, **values: Value) -> Change:
+    """The row of an attempt that ended. Its dispatch may be missing in a damaged history."""
+    timing, usage = body.timing, body.usage
+    return put(
+        t.MODEL_CALLS,
+        run_id=event.run_id,
+        call_id=body.call,
+        attempt=body.attempt,
+        kind=body.kind,
+        started_at=timing.started_at if timing else None,
+        first_token_at=timing.first_token_at if timing else None,
+        ended_at=timing.ended_at if timing else event.at,
+        longest_gap_s=timing.longest_gap_s if timing else None,
+        prompt_tokens=usage.prompt_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        **_ref("raw", body.raw),
+        **values,
+    )
 
 
 def _run_submitted(event: e.Event, body: e.RunSubmitted) -> Iterable[Change]:
-    yield w.SESSION, (body.session_id, body.workspace, event.at)
-    yield (
-        w.RUN_SUBMITTED,
-        (
-            event.run_id,
-            body.session_id,
-            "running",
-            event.at,
-            body.goal.sha256,
-            body.goal.size,
-            _list(body.files),
-            body.workspace,
-            body.config_hash,
-            body.idempotency_key,
-        ),
+    yield put_lowest(
+        t.SESSIONS,
+        "created_at",
+        session_id=body.session_id,
+        workspace=body.workspace,
+        created_at=event.at,
     )
-    yield _message(event, "user", "goal", body.goal)
+    yield put(
+        t.RUNS,
+        run_id=event.run_id,
+        session_id=body.session_id,
+        status="running",
+        submitted_at=event.at,
+        **_ref("goal", body.goal),
+        files_wanted=_list(body.files),
+        workspace=body.workspace,
+        config_hash=body.config_hash,
+        idempotency_key=body.idempotency_key,
+    )
 
 
 def _run_limits_noted(event: e.Event, body: e.RunLimitsNoted) -> Iterable[Change]:
@@ -87,42 +123,61 @@ def _run_limits_noted(event: e.Event, body: e.RunLimitsNoted) -> Iterable[Change
 
 
 def _run_cancel_requested(event: e.Event, body: e.RunCancelRequested) -> Iterable[Change]:
-    yield w.RUN_CANCELLING, ("cancelling", event.at, body.reason, event.run_id)
+    yield change(
+        t.RUNS,
+        {"run_id": event.run_id},
+        status="cancelling",
+        cancel_requested_at=event.at,
+        cancel_reason=body.reason,
+    )
 
 
 def _run_ended(event: e.Event, body: e.RunEnded) -> Iterable[Change]:
-    failure = body.failure_class.value if body.failure_class else None
-    yield w.RUN_ENDED, (body.outcome, event.at, body.reason, failure, event.run_id)
-    yield w.CALLS_LEFT, ("cancelled", event.run_id)
-    yield w.TRIES_LEFT, ("cancelled", event.run_id)
+    run: Row = {"run_id": event.run_id}
+    yield change(
+        t.RUNS,
+        run,
+        status=body.outcome,
+        ended_at=event.at,
+        reason=body.reason,
+        failure_class=body.failure_class.value if body.failure_class else None,
+    )
+    yield change_open(t.WORKER_CALLS, run, status="cancelled")
+    yield change_open(t.MODEL_CALLS, run, status="cancelled")
 
 
 def _turn_started(event: e.Event, body: e.TurnStarted) -> Iterable[Change]:
-    yield w.TURN_STARTED, (event.run_id, body.turn, event.at)
+    yield put(t.TURNS, run_id=event.run_id, turn=body.turn, started_at=event.at)
 
 
 def _plan_accepted(event: e.Event, body: e.PlanAccepted) -> Iterable[Change]:
-    run, reason, repairs = event.run_id, body.reason, _models(body.repairs)
-    planned = (run, body.turn, event.at, body.planner, body.continue_, repairs, reason)
-    yield w.TURN_PLANNED, planned
+    run, reason = event.run_id, body.reason
+    yield put(
+        t.TURNS,
+        run_id=run,
+        turn=body.turn,
+        planned_at=event.at,
+        planner=body.planner,
+        continues=body.continue_,
+        repairs=_models(body.repairs),
+        reason=reason,
+    )
     for position, call in enumerate(body.calls):
-        yield (
-            w.CALL_PLANNED,
-            (
-                run,
-                call.id,
-                "worker",
-                "planned",
-                body.turn,
-                position,
-                call.alias,
-                call.output_file,
-                call.prompt,
-                _list(call.needs),
-            ),
+        yield put(
+            t.WORKER_CALLS,
+            run_id=run,
+            call_id=call.id,
+            kind="worker",
+            status="planned",
+            turn=body.turn,
+            position=position,
+            alias=call.alias,
+            output_file=call.output_file,
+            prompt=call.prompt,
+            needs=_list(call.needs),
         )
         for dependency in dict.fromkeys(call.depends_on):
-            yield w.EDGE, (run, call.id, dependency)
+            yield put(t.EDGES, run_id=run, call_id=call.id, depends_on=dependency)
     yield _decision(
         event,
         body.planner,
@@ -148,124 +203,83 @@ def _planner_chosen(event: e.Event, body: e.PlannerChosen) -> Iterable[Change]:
 
 
 def _call_dispatched(event: e.Event, body: e.CallDispatched) -> Iterable[Change]:
-    run, call, turn, alias = event.run_id, body.call, body.turn, body.alias
-    running = (run, call, body.kind, "running", turn, alias, body.output_file, body.attempt, None)
-    yield w.CALL_RUNNING, running
-    yield (
-        w.TRY_DISPATCHED,
-        (
-            run,
-            call,
-            body.attempt,
-            body.kind,
-            "running",
-            turn,
-            alias,
-            body.mode,
-            body.pool,
-            body.replica,
-            _list(body.devices),
-            body.queued_at,
-            event.at,
-            body.prompt.sha256,
-            body.prompt.size,
-            body.prompt_name,
-            body.prompt_version,
-            body.grammar,
-            body.output_file,
-            body.continues.sha256 if body.continues else None,
-            body.continues.size if body.continues else None,
-        ),
+    both: Row = {
+        "run_id": event.run_id,
+        "call_id": body.call,
+        "kind": body.kind,
+        "status": "running",
+        "turn": body.turn,
+        "alias": body.alias,
+        "output_file": body.output_file,
+        "attempt": body.attempt,
+    }
+    yield put(t.WORKER_CALLS, **both, failure_class=None)
+    yield put(
+        t.MODEL_CALLS,
+        **both,
+        mode=body.mode,
+        pool=body.pool,
+        replica=body.replica,
+        devices=_list(body.devices),
+        queued_at=body.queued_at,
+        dispatched_at=event.at,
+        **_ref("prompt", body.prompt),
+        prompt_name=body.prompt_name,
+        prompt_version=body.prompt_version,
+        grammar=body.grammar,
+        **_ref("continues", body.continues),
     )
     if body.reasons:
-        reasons = _list(body.reasons)
         yield _decision(
             event,
             body.replica,
-            reasons,
+            _list(body.reasons),
             kind="route",
-            turn=turn,
-            call=call,
+            turn=body.turn,
+            call=body.call,
             attempt=body.attempt,
         )
 
 
 def _call_adopted(event: e.Event, body: e.CallAdopted) -> Iterable[Change]:
-    yield w.TRY_ADOPTED, (body.holder, event.run_id, body.call, body.attempt)
+    keys: Row = {"run_id": event.run_id, "call_id": body.call, "attempt": body.attempt}
+    yield change(t.MODEL_CALLS, keys, adopted_by=body.holder)
 
 
 def _call_succeeded(event: e.Event, body: e.CallSucceeded) -> Iterable[Change]:
-    run, timing, usage, raw, text = event.run_id, body.timing, body.usage, body.raw, body.text
-    yield w.CALL_STATUS, ("succeeded", None, run, body.call)
-    yield (
-        w.TRY_SUCCEEDED,
-        (
-            run,
-            body.call,
-            body.attempt,
-            body.kind,
-            "succeeded",
-            timing.started_at,
-            timing.first_token_at,
-            timing.ended_at,
-            timing.longest_gap_s,
-            usage.prompt_tokens,
-            usage.output_tokens,
-            usage.cached_tokens,
-            raw.sha256,
-            raw.size,
-            text.sha256,
-            text.size,
-            body.finish_reason,
-            _list(body.repairs),
-        ),
+    yield _call(event, body.call, status="succeeded", failure_class=None)
+    yield _attempt(
+        event,
+        body,
+        status="succeeded",
+        **_ref("text", body.text),
+        finish_reason=body.finish_reason,
+        repairs=_list(body.repairs),
     )
-    if body.kind == "plan":
-        yield _message(event, "assistant", "plan", raw, body.call)
 
 
 def _call_failed(event: e.Event, body: e.CallFailed) -> Iterable[Change]:
-    run, failure, timing, usage, raw = (
-        event.run_id,
-        body.failure,
-        body.timing,
-        body.usage,
-        body.raw,
-    )
+    failure = body.failure
     status = "cancelled" if failure.failure_class is FailureClass.CANCELLED else "failed"
-    yield w.CALL_STATUS, (status, failure.failure_class.value, run, body.call)
-    yield (
-        w.TRY_FAILED,
-        (
-            run,
-            body.call,
-            body.attempt,
-            body.kind,
-            status,
-            timing.started_at if timing else None,
-            timing.first_token_at if timing else None,
-            timing.ended_at if timing else event.at,
-            timing.longest_gap_s if timing else None,
-            usage.prompt_tokens,
-            usage.output_tokens,
-            usage.cached_tokens,
-            raw.sha256 if raw else None,
-            raw.size if raw else None,
-            failure.failure_class.value,
-            failure.message,
-            to_json(failure.evidence).decode(),
-            body.partial.sha256 if body.partial else None,
-        ),
+    yield _call(event, body.call, status=status, failure_class=failure.failure_class.value)
+    yield _attempt(
+        event,
+        body,
+        status=status,
+        failure_class=failure.failure_class.value,
+        failure_message=failure.message,
+        failure_evidence=to_json(failure.evidence).decode(),
+        partial=body.partial.sha256 if body.partial else None,
     )
 
 
 def _call_skipped(event: e.Event, body: e.CallSkipped) -> Iterable[Change]:
-    yield w.CALL_SKIPPED, ("skipped", _list(body.because), event.run_id, body.call)
+    yield _call(event, body.call, status="skipped", skipped_because=_list(body.because))
 
 
 def _recovery_chosen(event: e.Event, body: e.RecoveryChosen) -> Iterable[Change]:
     if body.action not in ("give_up", "split"):
-        yield w.CALL_STATUS, ("queued", None, event.run_id, body.call)
+        yield _call(event, body.call, status="queued", failure_class=None)
     avoided = {"avoid_replica": body.avoid_replica} if body.avoid_replica else {}
     yield _decision(
         event,
@@ -283,10 +297,19 @@ def _budget_reached(event: e.Event, body: e.BudgetReached) -> Iterable[Change]:
 
 
 def _file_published(event: e.Event, body: e.FilePublished) -> Iterable[Change]:
-    run, call = event.run_id, body.call
-    yield w.CALL_STATUS, ("published", None, run, call)
-    where = (run, body.path, event.seq, event.at, call, body.attempt)
-    yield w.FILE, (*where, body.sha256, body.size, body.commit)
+    yield _call(event, body.call, status="published", failure_class=None)
+    yield put(
+        t.FILES,
+        run_id=event.run_id,
+        path=body.path,
+        seq=event.seq,
+        at=event.at,
+        call_id=body.call,
+        attempt=body.attempt,
+        sha256=body.sha256,
+        size=body.size,
+        git_commit=body.commit,
+    )
 
 
 def _stack_compacted(event: e.Event, body: e.StackCompacted) -> Iterable[Change]:
@@ -301,29 +324,24 @@ def _stack_compacted(event: e.Event, body: e.StackCompacted) -> Iterable[Change]
 
 
 def _synthesis_made(event: e.Event, body: e.SynthesisMade) -> Iterable[Change]:
-    yield (
-        w.SYNTHESIS,
-        (
-            event.run_id,
-            body.version,
-            event.seq,
-            event.at,
-            body.turn,
-            body.kind,
-            body.source,
-            body.text.sha256,
-            body.text.size,
-            _list(body.inputs),
-            body.adopted,
-            body.reason,
-            body.prompt_name,
-            body.prompt_version,
-            body.previous,
-            body.diff.sha256 if body.diff else None,
-            body.diff.size if body.diff else None,
-        ),
+    yield put(
+        t.SYNTHESES,
+        run_id=event.run_id,
+        version=body.version,
+        seq=event.seq,
+        at=event.at,
+        turn=body.turn,
+        kind=body.kind,
+        source=body.source,
+        **_ref("text", body.text),
+        inputs=_list(body.inputs),
+        adopted=body.adopted,
+        reason=body.reason,
+        prompt_name=body.prompt_name,
+        prompt_version=body.prompt_version,
+        previous=body.previous,
+        **_ref("diff", body.diff),
     )
-    yield _message(event, "assistant", "synthesis", body.text)
 
 
 PROJECT: Mapping[type[BaseModel], Projection] = {

@@ -28,6 +28,7 @@ from actors.store import tables as t
 from actors.store.address import Address
 from actors.store.assemble import columns, load, load_calls, load_rows, load_runs, token_sums
 from actors.store.failure import store_error
+from actors.store.file_watch import Inode
 from actors.store.schema import check_revision, check_sqlite_file, recognise
 from familiar.errors import NotFound, StoreError
 from familiar.event import Event, event_from_row
@@ -44,6 +45,7 @@ class Reader:
         self.address = address
         self.store_id = store_id
         self._engine = engine
+        self._inode = Inode.of(address.path) if address.path else None
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -66,6 +68,8 @@ class Reader:
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:
+        if self._inode is not None:
+            self._inode.check()
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -133,13 +137,13 @@ class Reader:
         return self._of_run(run_id, t.TURNS, r.TurnRow, t.TURNS.c.turn)
 
     def calls(self, run_id: str) -> list[r.CallRow]:
-        """All calls with their tries: by turn, plan calls first, then in the order of the plan."""
+        """All calls with their attempts: by turn, plan calls first, then in the plan's order."""
         with self._snapshot() as connection:
             self._run(connection, run_id)
             return load_calls(connection, run_id)
 
     def call(self, run_id: str, call_id: str) -> r.CallRow:
-        """One call with its tries. Raises `NotFound`."""
+        """One call with its attempts. Raises `NotFound`."""
         with self._snapshot() as connection:
             self._run(connection, run_id)
             found = load_calls(connection, run_id, call_id)
@@ -172,17 +176,6 @@ class Reader:
     def files(self, run_id: str) -> list[r.FileRow]:
         """What the run published, by path."""
         return self._of_run(run_id, t.FILES, r.FileRow, t.FILES.c.path)
-
-    def messages(self, session_id: str) -> list[r.MessageRow]:
-        """What was said in a session, in order, over all of its runs."""
-        query = (
-            select(*columns(r.MessageRow, t.MESSAGES))
-            .join(t.RUNS, t.RUNS.c.run_id == t.MESSAGES.c.run_id)
-            .where(t.RUNS.c.session_id == session_id)
-            .order_by(t.RUNS.c.submitted_at, t.RUNS.c.run_id, t.MESSAGES.c.seq)
-        )
-        with self._snapshot() as connection:
-            return [load(r.MessageRow, row) for row in connection.execute(query)]
 
     def _of_run(self, run_id: str, table: Table, kind: type[T], order: Any) -> list[T]:
         with self._snapshot() as connection:
@@ -230,41 +223,41 @@ class Reader:
 
     def usage(self, run_id: str) -> list[r.UsageRow]:
         """Tokens and time of a run by alias and replica."""
-        tries = t.MODEL_CALLS.c
+        made = t.MODEL_CALLS.c
         query = (
             select(
-                tries.alias,
-                tries.replica,
-                func.count().label("tries"),
-                func.sum(case((tries.failure_class.is_not(None), 1), else_=0)).label("failed"),
+                made.alias,
+                made.replica,
+                func.count().label("attempts"),
+                func.sum(case((made.failure_class.is_not(None), 1), else_=0)).label("failed"),
                 *token_sums(),
-                func.coalesce(func.sum(tries.ended_at - tries.started_at), 0.0).label("busy_s"),
+                func.coalesce(func.sum(made.ended_at - made.started_at), 0.0).label("busy_s"),
             )
-            .where(tries.run_id == run_id)
-            .group_by(tries.alias, tries.replica)
-            .order_by(tries.alias, tries.replica)
+            .where(made.run_id == run_id)
+            .group_by(made.alias, made.replica)
+            .order_by(made.alias, made.replica)
         )
         with self._snapshot() as connection:
             self._run(connection, run_id)
             return [load(r.UsageRow, row) for row in connection.execute(query)]
 
     def totals(self) -> r.Totals:
-        """Runs by status, and tries by alias and end with their tokens and seconds."""
-        tries = t.MODEL_CALLS.c
-        end = func.coalesce(tries.failure_class, tries.status).label("end")
-        queue_s, call_s = tries.dispatched_at - tries.queued_at, tries.ended_at - tries.started_at
+        """Runs by status, and attempts by alias and end with their tokens and seconds."""
+        made = t.MODEL_CALLS.c
+        end = func.coalesce(made.failure_class, made.status).label("end")
+        queue_s, call_s = made.dispatched_at - made.queued_at, made.ended_at - made.started_at
         query = (
             select(
-                func.coalesce(tries.alias, "").label("alias"),
+                func.coalesce(made.alias, "").label("alias"),
                 end,
-                func.count().label("tries"),
+                func.count().label("attempts"),
                 func.count(queue_s).label("queued"),
                 func.coalesce(func.sum(queue_s), 0.0).label("queue_s"),
                 func.count(call_s).label("timed"),
                 func.coalesce(func.sum(call_s), 0.0).label("call_s"),
                 *token_sums(),
             )
-            .where(tries.status != "running")
+            .where(made.status != "running")
             .group_by("alias", "end")
             .order_by("alias", "end")
         )

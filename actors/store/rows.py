@@ -51,13 +51,13 @@ class TurnRow:
     planned_at: float | None
     planner: str | None
     continues: bool | None
-    mends: tuple[dict[str, JsonValue], ...]
+    repairs: tuple[dict[str, JsonValue], ...]
     reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class TryRow:
-    """One try of a call: one call of a model."""
+class AttemptRow:
+    """One attempt of a call: one call of a model."""
 
     call_id: str
     attempt: int
@@ -100,8 +100,8 @@ class TryRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call with its tries. `status` is planned, queued, running, succeeded, published, failed,
-    skipped or cancelled; a planned call whose dependencies have ended well is queued."""
+    """One call with its attempts. `status` is planned, queued, running, succeeded, published,
+    failed, skipped or cancelled; a planned call whose dependencies have ended well is queued."""
 
     call_id: str
     kind: str
@@ -116,11 +116,11 @@ class CallRow:
     attempt: int | None
     failure_class: str | None
     skipped_because: tuple[str, ...]
-    tries: tuple[TryRow, ...]
+    attempts: tuple[AttemptRow, ...]
 
     @property
-    def newest(self) -> TryRow | None:
-        return self.tries[-1] if self.tries else None
+    def newest(self) -> AttemptRow | None:
+        return self.attempts[-1] if self.attempts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,26 +181,12 @@ class FileRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageRow:
-    """What was said in a run, by the person or by the orchestrator."""
-
-    run_id: str
-    seq: int
-    at: float
-    role: str
-    kind: str
-    call_id: str | None
-    text_sha256: str
-    text_size: int
-
-
-@dataclass(frozen=True, slots=True)
 class UsageRow:
     """Tokens of a run by alias and replica. `busy_s` is the time from start to end, summed."""
 
     alias: str | None
     replica: str | None
-    tries: int
+    attempts: int
     failed: int
     prompt_tokens: int
     output_tokens: int
@@ -210,14 +196,14 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class CallTotals:
-    """All tries of an alias that ended in one way (`succeeded`, or a failure class).
+    """All attempts of an alias that ended in one way (`succeeded`, or a failure class).
 
-    `queue_s` is the wait from ready to dispatched, over `queued` tries; `call_s` the time from
-    start to end, over `timed` tries."""
+    `queue_s` is the wait from ready to dispatched, over `queued` attempts; `call_s` the time from
+    start to end, over `timed` attempts."""
 
     alias: str
     end: str
-    tries: int
+    attempts: int
     queued: int
     queue_s: float
     timed: int

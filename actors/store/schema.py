@@ -9,22 +9,20 @@ leaves no half-made database where the next start would look for one.
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 import uuid
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, inspect, select, text
 
-from actors.store.address import Address, connect_sqlite
+from actors.store.address import Address
 from actors.store.failure import foreign, store_error
 from actors.store.tables import METADATA, STORE
 from familiar.errors import StoreError
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; what `METADATA` describes."""
 
-WAL_LIMIT = 64 * 1024 * 1024
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -33,6 +31,10 @@ _VERSION_TABLE = (
 
 class OldSchema(StoreError):
     """A database of an older version, which the next start of the service brings up to date."""
+
+
+class NoTables(StoreError):
+    """An empty PostgreSQL database, in which the first start of the service makes the tables."""
 
 
 def create_schema(connection: Connection) -> None:
@@ -74,8 +76,7 @@ def create_sqlite(address: Address) -> None:
 def create_postgresql(engine: Engine, address: Address) -> None:
     """Make the tables in an empty schema. Does nothing when ours are there by now."""
     with engine.begin() as connection:
-        # Two orchestrators may start at once; the lock ends with the transaction.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('familiar.create'))"))
+        _lock(connection)
         tables = inspect(connection).get_table_names()
         if STORE.name in tables:
             return
@@ -100,31 +101,23 @@ def check_sqlite_file(path: Path, *, create: bool) -> bool:
     )
 
 
-def open_sqlite_writer(path: Path) -> sqlite3.Connection:
-    """The writing connection: WAL, every commit on the disk before it counts."""
-    connection = connect_sqlite(path, read_only=False)
-    try:
-        # Refuse a stranger's file before the first pragma that changes it.
-        if connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
-            raise foreign(path, "it holds no tables")
-        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-        if STORE.name not in names or "alembic_version" not in names:
-            raise foreign(path, "it holds other tables")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        # What a long read let the log grow to is given back at the next checkpoint.
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def prepare_sqlite(writer: Engine) -> None:
+    """Turn on WAL, which stays on in the file, and show that the file can be written."""
+    with writer.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.execute("PRAGMA journal_mode = WAL")
+        connection.begin().rollback()
 
 
 def recognise(connection: Connection, where: object) -> tuple[str, str]:
     """The store id and the revision of a database. Raises `StoreError` when it is not ours."""
     tables = inspect(connection).get_table_names()
+    if not tables and connection.dialect.name == "postgresql":
+        raise NoTables(
+            f"The database {where} holds no tables yet.",
+            remedy="Start the service once: the first start makes them.",
+        )
     if STORE.name not in tables or "alembic_version" not in tables:
         raise foreign(where, "it holds other tables" if tables else "it holds no tables")
     store_id = connection.execute(select(STORE.c.store_id)).scalar()
@@ -149,15 +142,27 @@ def check_revision(where: object, revision: str) -> None:
         )
 
 
-def upgrade(engine: Engine, where: object, revision: str) -> None:
-    """Bring an older database to `REVISION`. Raises `StoreError` for one that is newer."""
+def upgrade(writer: Engine, where: object, revision: str) -> None:
+    """Bring an older database to `REVISION`. Raises `StoreError` for one that is newer.
+
+    Of several that start at once, one migrates and the others wait for it."""
     try:
         check_revision(where, revision)
     except OldSchema:
         from actors.store.migrations import migrate
 
-        with engine.begin() as connection:
-            migrate(connection, REVISION)
+        with writer.begin() as connection:
+            _lock(connection)
+            _, revision = recognise(connection, where)
+            if revision < REVISION:
+                migrate(connection, REVISION)
+
+
+def _lock(connection: Connection) -> None:
+    """Wait until this transaction alone may change the schema. With SQLite a writer's transaction
+    holds the file's lock by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('familiar.create'))"))
 
 
 def _sync_directory(directory: Path) -> None:

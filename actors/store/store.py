@@ -1,85 +1,73 @@
 """The writing half of the database: the event log and its projections, under an epoch.
 
-One `Store` is the only writer of its shard. SQLite has one shard; PostgreSQL may have several, each
-with one orchestrator that writes only the runs it took in. `take_epoch` moves a shard to a new
-owner, and every append looks the epoch up in its own transaction, so whoever was replaced can do
-no more harm than get a `StaleEpoch`.
+One `Store` is the only writer of a database. `take_epoch` moves the database to a new owner, and
+every append looks the epoch up in its own transaction: an owner that was replaced only gets a
+`StaleEpoch`.
 
-`append` is the hot path: one transaction for the events of many runs, their projections and their
-texts. It reads one row (the epoch), groups rows by table, and never asks the database what it can
-know: the last seq of a run is read once and then kept. `Store` is safe to share between threads;
-appends take turns.
+`append` is one transaction for the events of many runs, their projections and their texts. It locks
+the row of `store` and compares what it holds with what is known: the id and the epoch, and the
+number of commits, which shows a database that was put back from a copy, and whether a commit
+without an answer was carried out. `Store` is safe to share between threads; appends take turns.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any, Self
 
-from sqlalchemy import Engine, Row, Select, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select, update
+from sqlalchemy.exc import IntegrityError
 
-from actors.store import writes as w
 from actors.store.address import Address
-from actors.store.batch import Change, history, projected
-from actors.store.failure import TransientStoreError, store_error
+from actors.store.failure import TransientStoreError, replaced, store_error
+from actors.store.file_watch import FileWatch
+from actors.store.lease import check_lease, clock, limit_waiting
+from actors.store.projections import project
+from actors.store.rebuild import rebuild
 from actors.store.schema import (
     check_sqlite_file,
     create_postgresql,
     create_sqlite,
+    prepare_sqlite,
     recognise,
     upgrade,
 )
-from actors.store.tables import (
-    EVENTS,
-    OWNERS,
-    PROJECTIONS,
-    RUNS,
-    SESSIONS,
-    TEXTS,
-    WORKER_CALLS,
-)
-from actors.store.writer import Writer, open_writer
+from actors.store.tables import EVENTS, RUNS, STORE, TEXTS, WORKER_CALLS
+from actors.store.writes import write, write_history
 from familiar.errors import Conflict, StaleEpoch, StoreError
-from familiar.event import Event, RunSubmitted, event_from_row
+from familiar.event import Event, event_from_row
 
 PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSample:
-    """Telemetry of one device: bytes, watts, degrees Celsius, utilization from 0 to 1."""
-
-    node: str
-    device: str
-    at: float
-    utilization: float | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
-    power_w: float | None = None
-    temperature_c: float | None = None
+_STATE: Select[Any] = select(STORE.c.store_id, STORE.c.epoch, STORE.c.commits).with_for_update()
 
 
 class Store:
     """A database opened for writing. Make one with `Store.open`."""
 
-    def __init__(
-        self, address: Address, engine: Engine, writer: Writer, store_id: str, shard: str
-    ) -> None:
+    def __init__(self, address: Address, engine: Engine, writer: Engine, store_id: str) -> None:
         self.address = address
         self.store_id = store_id
-        self.shard = shard
+        self.owner_id = str(uuid.uuid4())
+        self.writing_since: float | None = None
+        """`time.monotonic()` when the transaction in progress began."""
         self._engine = engine
         self._writer = writer
+        self._watch = FileWatch(address.path, store_id) if address.path else None
         self._lock = threading.Lock()
+        self._epoch = 0
+        self._commits: int | None = None
         self._last: dict[str, int] = {}
-        self._uncertain = False
+        self._unsure: dict[tuple[str, int], Event] = {}
+        """Events whose commit gave no answer."""
 
     @classmethod
-    def open(
-        cls, url: str, *, create: bool, shard: str = "main", expected_id: str | None = None
-    ) -> Self:
+    def open(cls, url: str, *, create: bool, expected_id: str | None = None) -> Self:
         """Open the database at `url`, and bring its schema up to date.
 
         `create` makes one where there is nothing at all: no file, or no tables. Raises `StoreError`
@@ -87,94 +75,191 @@ class Store:
         """
         address = Address.parse(url)
         path = address.path
-        if path is not None:
-            if shard != "main":
-                raise StoreError("A SQLite database has one orchestrator, and so one shard, main.")
-            if not check_sqlite_file(path, create=create):
-                create_sqlite(address)
-        engine = address.engine(read_only=False)
+        if path is not None and not check_sqlite_file(path, create=create):
+            create_sqlite(address)
+        engine = writer = None
         try:
+            # Creating an engine loads the driver, and psycopg is an extra.
+            engine, writer = address.engine(read_only=False), address.writer()
             if path is None and create:
-                create_postgresql(engine, address)
-            writer = open_writer(engine, path, address)
-            try:
-                with engine.connect() as connection:
-                    store_id, revision = recognise(connection, address)
-                if expected_id is not None and store_id != expected_id:
-                    raise StoreError(
-                        f"The database {address} is another one: its id is {store_id}, "
-                        f"and {expected_id} was expected.",
-                        remedy="Set store.url to the database that this deployment began with.",
-                    )
-                upgrade(engine, address, revision)
-            except BaseException:
-                writer.close()
-                raise
+                create_postgresql(writer, address)
+            with engine.connect() as connection:
+                store_id, revision = recognise(connection, address)
+            if expected_id is not None and store_id != expected_id:
+                raise StoreError(
+                    f"The database {address} is another one: its id is {store_id}, "
+                    f"and {expected_id} was expected.",
+                    remedy="Set store.url to the database that this deployment began with.",
+                )
+            if path is not None:
+                prepare_sqlite(writer)
+            upgrade(writer, address, revision)
+            return cls(address, engine, writer, store_id)
         except Exception as error:
-            engine.dispose()
+            for opened in (engine, writer):
+                if opened is not None:
+                    opened.dispose()
             raise store_error(error, address) from error
-        return cls(address, engine, writer, store_id, shard)
 
     def close(self) -> None:
         with self._lock:
-            self._writer.close()
+            self._writer.dispose()
             self._engine.dispose()
 
-    def take_epoch(self) -> int:
-        """Become the owner of the shard: a number higher than any before, committed."""
-        with self._lock, self._writer as transaction:
-            transaction.execute("UPDATE store SET epoch = epoch + 1")
-            epoch = int(transaction.query("SELECT epoch FROM store")[0])
-            transaction.execute(
-                "INSERT INTO shards (shard, epoch) VALUES (?, ?) "
-                "ON CONFLICT (shard) DO UPDATE SET epoch = excluded.epoch",
-                (self.shard, epoch),
+    # --- the owner
+
+    def take_epoch(self, *, lease_s: float | None = None, predecessor_gone: bool = False) -> int:
+        """Become the owner: a number higher than any before, committed.
+
+        `lease_s` is how long the owner can be silent before another may take its place. Raises
+        `OwnedElsewhere` while the lease of another owner runs; `predecessor_gone` says that there
+        is proof of its end."""
+        with self._lock, self._transaction() as connection:
+            limit_waiting(connection)
+            state = self._state(connection)
+            if not predecessor_gone:
+                check_lease(connection, self.address, self.owner_id)
+            epoch: int = state.epoch + 1
+            connection.execute(
+                update(STORE).values(
+                    epoch=epoch,
+                    owner_id=self.owner_id,
+                    owner_host=socket.gethostname(),
+                    owner_pid=os.getpid(),
+                    lease_until=None if lease_s is None else clock(connection) + lease_s,
+                )
             )
-            self._last.clear()
+        self._epoch, self._commits = epoch, state.commits
+        self._last.clear()
+        self._unsure.clear()
         return epoch
+
+    def renew(self, lease_s: float) -> None:
+        """Extend the lease from now. Raises `StaleEpoch` when another owner took the epoch."""
+        with self._lock, self._transaction() as connection:
+            self._check_epoch(self._epoch, self._state(connection).epoch)
+            connection.execute(update(STORE).values(lease_until=clock(connection) + lease_s))
+
+    def release(self) -> None:
+        """End the lease, so that the next owner need not wait. For a clean end."""
+        with self._lock, self._transaction() as connection:
+            mine = STORE.c.owner_id == self.owner_id
+            connection.execute(update(STORE).where(mine).values(lease_until=None))
+
+    def check(self) -> None:
+        """Raises `StoreReplaced` when the database is not the one that was opened."""
+        with self._lock, self._transaction() as connection:
+            self._check_commits(self._state(connection))
+
+    # --- writing
 
     def append(self, events: Sequence[Event], texts: Mapping[str, str]) -> None:
         """Commit `events` in order, with their projections, and `texts` by their SHA-256.
 
-        All or nothing. Raises `StaleEpoch` when a newer orchestrator owns the shard,
-        `TransientStoreError` when the same append may be repeated, `Conflict` for an idempotency
-        key that is taken, `StoreError` for a seq that is not the run's next.
+        All or nothing. Raises `TransientStoreError` when the same append may be repeated; the
+        repeated one finds out first whether the one before was committed. Raises `StaleEpoch` when
+        a newer orchestrator owns the database, `StoreReplaced` for a database that was changed
+        from outside, `Conflict` for an idempotency key that is taken, and `StoreError` for a seq
+        that is not the run's next.
         """
         if not events:
             return
-        changes: list[Change] = [
-            *history(events, texts),
-            (w.OWNER, [(e.run_id, self.shard) for e in events if type(e.body) is RunSubmitted]),
-            *projected(events),
-        ]
         with self._lock:
-            if self._uncertain and self._is_committed(events[-1]):
-                self._advance(events)
-                return
-            ahead = self._check_seq(events)
             try:
-                with self._writer as transaction:
-                    self._check_epoch(events, transaction.shard_epoch(self.shard))
-                    transaction.write_all(changes)
-            except StoreError as error:
-                self._uncertain = isinstance(error, TransientStoreError)
-                if "idempotency_key" in str(error.__cause__):
-                    raise Conflict(
-                        "Another run was submitted with the same idempotency key.",
-                        field="Idempotency-Key",
-                        remedy="Send the same request again to get that run, or a new key.",
-                    ) from error
+                with self._transaction() as connection:
+                    if self._unsure:
+                        limit_waiting(connection)
+                    state = self._state(connection)
+                    for event in events:
+                        self._check_epoch(event.epoch, state.epoch)
+                    found = self._check_commits(state)
+                    left = [e for e in events if found.get((e.run_id, e.seq)) != e]
+                    ahead = self._check_seq(connection, left, found)
+                    if left:
+                        write_history(connection, left, texts)
+                        write(connection, project(left))
+                        connection.execute(update(STORE).values(commits=state.commits + 1))
+            except TransientStoreError:
+                self._unsure = self._unsure or {(e.run_id, e.seq): e for e in events}
                 raise
-            self._uncertain = False
+            except StoreError as error:
+                raise self._taken(error) from error
+            self._unsure = {}
+            self._commits = state.commits + 1 if left else state.commits
             self._last.update(ahead)
 
-    def _check_seq(self, events: Sequence[Event]) -> dict[str, int]:
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        self.writing_since = time.monotonic()
+        try:
+            if self._watch is not None:
+                self._watch.check()
+            with self._writer.begin() as connection:
+                yield connection
+        except ValueError:
+            # A body that JSON or UTF-8 cannot hold: no fault of the database.
+            raise
+        except Exception as error:
+            raise store_error(error, self.address) from error
+        finally:
+            self.writing_since = None
+
+    def _state(self, connection: Connection) -> Row[Any]:
+        """The row of `store`, locked until the transaction ends."""
+        row = connection.execute(_STATE).first()
+        if row is None or row.store_id != self.store_id:
+            raise replaced(self.address, "its id is another one")
+        return row
+
+    def _check_epoch(self, mine: int, current: int) -> None:
+        if mine == current:
+            return
+        if mine < current:
+            raise StaleEpoch(
+                f"A newer orchestrator writes to {self.address}: it has epoch {current}, "
+                f"this one {mine}. Nothing was written.",
+                remedy="End this orchestrator.",
+            )
+        if current < self._epoch:
+            raise replaced(self.address, f"its epoch went back from {self._epoch} to {current}")
+        raise StoreError(
+            f"Epoch {mine} was never taken in {self.address}; nothing was written.",
+            remedy="Take an epoch before writing.",
+        )
+
+    def _check_commits(self, state: Row[Any]) -> dict[tuple[str, int], Event]:
+        """Whether all commits are there, and no other. The events whose commit gave no answer, if
+        it was carried out."""
+        if self._commits is None or state.commits == self._commits:
+            return {}
+        if self._unsure and state.commits == self._commits + 1:
+            return self._unsure
+        if state.epoch > self._epoch:
+            return {}
+        raise replaced(
+            self.address,
+            f"it has {state.commits} commits where {self._commits} were expected",
+        )
+
+    def _check_seq(
+        self,
+        connection: Connection,
+        events: Sequence[Event],
+        found: Mapping[tuple[str, int], Event],
+    ) -> dict[str, int]:
         ahead: dict[str, int] = {}
+        for run_id, seq in found:
+            ahead[run_id] = max(seq, ahead.get(run_id, 0))
         for event in events:
             run_id = event.run_id
             last = ahead.get(run_id)
             if last is None:
-                last = self._last[run_id] if run_id in self._last else self._read_last_seq(run_id)
+                last = self._last.get(run_id)
+            if last is None:
+                # The first event of a run that is there already is stopped by its key.
+                last = 0 if event.seq == 1 else self._read_last_seq(connection, run_id)
+                # For the time until it is known whether this commit was carried out.
+                self._last[run_id] = last
             if event.seq != last + 1:
                 raise StoreError(
                     f"Event {event.seq} of run {run_id} does not follow event {last}; "
@@ -183,82 +268,73 @@ class Store:
             ahead[run_id] = event.seq
         return ahead
 
-    def _check_epoch(self, events: Sequence[Event], epoch: int | None) -> None:
-        for event in events:
-            if event.epoch == epoch:
-                continue
-            if epoch is None or event.epoch > epoch:
-                raise StoreError(
-                    f"Epoch {event.epoch} was never taken in {self.address}; nothing was written.",
-                    remedy="Take an epoch before writing.",
-                )
-            raise StaleEpoch(
-                f"A newer orchestrator writes to {self.address}: it has epoch {epoch}, "
-                f"this one {event.epoch}. Nothing was written.",
-                remedy="End this orchestrator.",
-            )
-
-    def _is_committed(self, last: Event) -> bool:
-        """Whether the batch that ends with `last` was committed although its commit failed to
-        answer, as can happen when a connection breaks."""
+    def _taken(self, error: StoreError) -> Exception:
+        """`error`, or its meaning where a row with the same key is there."""
+        if not isinstance(error.__cause__, IntegrityError):
+            return error
         self._last.clear()
-        query = select(EVENTS.c.epoch, EVENTS.c.at, EVENTS.c.body).where(
-            EVENTS.c.run_id == last.run_id, EVENTS.c.seq == last.seq
-        )
-        row = self._first(query)
-        return row is not None and tuple(row) == (last.epoch, last.at, last.body_json())
+        if "idempotency_key" in str(error.__cause__):
+            return Conflict(
+                "Another run was submitted with the same idempotency key.",
+                field="Idempotency-Key",
+                remedy="Send the same request again to get that run, or a new key.",
+            )
+        return StoreError("An event does not follow: its place is taken; nothing was written.")
 
-    def _advance(self, events: Sequence[Event]) -> None:
-        self._uncertain = False
-        for event in events:
-            self._last[event.run_id] = event.seq
+    def rebuild_projections(self, run_id: str | None = None) -> int:
+        """Write the projections anew from the events, of one run or of all; how many events."""
+        with self._lock, self._transaction() as connection:
+            return rebuild(connection, run_id)
+
+    # --- reading
+
+    def next_seq(self, run_id: str) -> int:
+        """The seq of the run's next event. For the thread that appends; read once for each run."""
+        if run_id not in self._last:
+            self._last[run_id] = self.last_seq(run_id)
+        return self._last[run_id] + 1
 
     def last_seq(self, run_id: str) -> int:
-        """The seq of the run's newest event, 0 for a run that has none. Never waits for a writer.
-
-        Raises `StoreError` for a run that another shard owns."""
+        """The seq of the run's newest event, 0 for a run that has none. Never waits for a writer;
+        while it is not known whether a commit was carried out, the seq before it."""
         last = self._last.get(run_id)
-        # What is read here is not kept: an append may be further by now.
-        return self._read_last_seq(run_id) if last is None else last
+        if last is not None:
+            return last
+        with self._reading() as connection:
+            # What is read here is not kept: an append may be further by now.
+            return self._read_last_seq(connection, run_id)
 
-    def _read_last_seq(self, run_id: str) -> int:
-        newest = (
-            select(EVENTS.c.seq, OWNERS.c.shard)
-            .join(OWNERS, OWNERS.c.run_id == EVENTS.c.run_id, isouter=True)
-            .where(EVENTS.c.run_id == run_id)
-            .order_by(EVENTS.c.seq.desc())
-            .limit(1)
-        )
-        row = self._first(newest)
-        if row is None:
-            return 0
-        if row.shard is not None and row.shard != self.shard:
-            raise StoreError(
-                f"Run {run_id} belongs to shard {row.shard}, and this is {self.shard}.",
-                remedy="Send the request to that shard's orchestrator.",
-            )
-        return int(row.seq)
+    @staticmethod
+    def _read_last_seq(connection: Connection, run_id: str) -> int:
+        newest = select(func.max(EVENTS.c.seq)).where(EVENTS.c.run_id == run_id)
+        return connection.execute(newest).scalar() or 0
 
-    def _first(self, query: Select[Any]) -> Row[Any] | None:
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
         try:
+            if self._watch is not None:
+                self._watch.inode.check()
             with self._engine.connect() as connection:
-                return connection.execute(query).first()
+                yield connection
         except Exception as error:
             raise store_error(error, self.address) from error
+
+    def _first(self, query: Select[Any]) -> Row[Any] | None:
+        with self._reading() as connection:
+            return connection.execute(query).first()
 
     def forget(self, run_id: str) -> None:
         """Drop what is kept in memory of a run that has ended. For the thread that appends."""
         self._last.pop(run_id, None)
 
     def open_runs(self) -> list[str]:
-        """The runs of this shard that have not ended, oldest first."""
+        """The runs that have not ended, oldest first."""
         query = (
             select(RUNS.c.run_id)
-            .join(OWNERS, OWNERS.c.run_id == RUNS.c.run_id)
-            .where(RUNS.c.status.in_(("running", "cancelling")), OWNERS.c.shard == self.shard)
+            .where(RUNS.c.status.in_(("running", "cancelling")))
             .order_by(RUNS.c.submitted_at, RUNS.c.run_id)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return list(connection.execute(query).scalars())
 
     def events(self, run_id: str, after: int = 0, limit: int | None = None) -> Iterator[Event]:
@@ -271,7 +347,7 @@ class Store:
                 .order_by(EVENTS.c.seq)
                 .limit(page)
             )
-            with self._engine.connect() as connection:
+            with self._reading() as connection:
                 rows = connection.execute(query).all()
             for seq, epoch, at, body in rows:
                 yield event_from_row(run_id, seq, epoch, at, body)
@@ -297,48 +373,3 @@ class Store:
         """The run that was submitted with this idempotency key."""
         row = self._first(select(RUNS.c.run_id).where(RUNS.c.idempotency_key == key))
         return None if row is None else str(row.run_id)
-
-    def add_samples(self, samples: Sequence[DeviceSample]) -> None:
-        """Write device telemetry."""
-        rows: list[w.Row] = [
-            (
-                s.node,
-                s.device,
-                s.at,
-                s.utilization,
-                s.memory_used,
-                s.memory_total,
-                s.power_w,
-                s.temperature_c,
-            )
-            for s in samples
-        ]
-        with self._lock, self._writer as transaction:
-            transaction.write(w.GPU_SAMPLE, rows)
-
-    def rebuild_projections(self, run_id: str | None = None) -> int:
-        """Write the projections anew from the events, of one run or of all; how many events.
-
-        One transaction: readers see the old rows or the new ones."""
-        with self._lock, self._writer as transaction:
-            for table in reversed(PROJECTIONS):
-                if run_id is None:
-                    transaction.execute(f"DELETE FROM {table.name}")
-                elif table is not SESSIONS:
-                    transaction.execute(f"DELETE FROM {table.name} WHERE run_id = ?", (run_id,))
-            count = 0
-            for name in [run_id] if run_id else self._runs_by_age():
-                page: list[Event] = []
-                for event in self.events(name):
-                    page.append(event)
-                    count += 1
-                    if len(page) == PAGE:
-                        transaction.write_all(projected(page))
-                        page = []
-                transaction.write_all(projected(page))
-        return count
-
-    def _runs_by_age(self) -> list[str]:
-        query = select(EVENTS.c.run_id).where(EVENTS.c.seq == 1).order_by(EVENTS.c.at)
-        with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())

@@ -1,9 +1,8 @@
 """The one SQLAlchemy metadata: every table of a familiar database, for SQLite and PostgreSQL.
 
-`events` and `texts` are the history and are only ever added to. `store`, `shards` and `owners` say
-whose database this is and who may write. Everything else is a projection: written in the
-transaction of its events, and rebuilt from them at any time. Only `gpu_samples` (telemetry) is
-neither.
+`events` and `texts` are the history and are only ever added to. `store` has one row: the database's
+id, the epoch that may write, the number of commits so far, and the owner with its lease. Everything
+else is a projection: written in the transaction of its events, and rebuilt from them at any time.
 
 Columns that hold lists or mappings hold JSON as text, so that both databases give back the same
 bytes. Times are seconds since the Unix epoch. Texts are kept as UTF-8 bytes, because PostgreSQL's
@@ -26,6 +25,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 METADATA = MetaData(
@@ -53,22 +53,11 @@ STORE = Table(
     Column("store_id", String(), nullable=False),
     Column("created_at", Double(), nullable=False),
     Column("epoch", BigInteger(), nullable=False),
-)
-
-SHARDS = Table(
-    "shards",
-    METADATA,
-    _key("shard"),
-    Column("epoch", BigInteger(), nullable=False),
-    sqlite_with_rowid=False,
-)
-
-OWNERS = Table(
-    "owners",
-    METADATA,
-    _key("run_id"),
-    Column("shard", String(), nullable=False),
-    sqlite_with_rowid=False,
+    Column("commits", BigInteger(), server_default=text("0"), nullable=False),
+    Column("owner_id", String()),
+    Column("owner_host", String()),
+    Column("owner_pid", BigInteger()),
+    Column("lease_until", Double()),
 )
 
 EVENTS = Table(
@@ -105,8 +94,8 @@ RUNS = Table(
     METADATA,
     _key("run_id"),
     Column("session_id", String(), ForeignKey("sessions.session_id"), nullable=False, index=True),
-    Column("status", String(), nullable=False, index=True),
-    Column("submitted_at", Double(), nullable=False, index=True),
+    Column("status", String(), nullable=False),
+    Column("submitted_at", Double(), nullable=False),
     *_text_ref("goal"),
     Column("files_wanted", Text(), nullable=False),
     Column("workspace", Text(), nullable=False),
@@ -118,6 +107,9 @@ RUNS = Table(
     Column("reason", Text()),
     Column("failure_class", String()),
     Index("uq_runs_idempotency_key", "idempotency_key", unique=True),
+    # The list of runs, newest first, and the runs of one status, without a look at the rows.
+    Index("ix_runs_submitted_at_run_id", "submitted_at", "run_id"),
+    Index("ix_runs_status_submitted_at_run_id", "status", "submitted_at", "run_id"),
     sqlite_with_rowid=False,
 )
 
@@ -130,7 +122,7 @@ TURNS = Table(
     Column("planned_at", Double()),
     Column("planner", String()),
     Column("continues", Boolean()),
-    Column("mends", Text()),
+    Column("repairs", Text()),
     Column("reason", Text()),
     sqlite_with_rowid=False,
 )
@@ -204,35 +196,6 @@ MODEL_CALLS = Table(
     sqlite_with_rowid=False,
 )
 
-MESSAGES = Table(
-    "messages",
-    METADATA,
-    _key("run_id"),
-    _key("seq", Integer),
-    Column("at", Double(), nullable=False),
-    Column("role", String(), nullable=False),
-    Column("kind", String(), nullable=False),
-    Column("call_id", String()),
-    *_text_ref("text"),
-    sqlite_with_rowid=False,
-)
-
-TOOL_CALLS = Table(
-    "tool_calls",
-    METADATA,
-    _key("run_id"),
-    _key("call_id"),
-    _key("attempt", Integer),
-    _key("position", Integer),
-    Column("name", String(), nullable=False),
-    Column("started_at", Double()),
-    Column("ended_at", Double()),
-    *_text_ref("arguments"),
-    *_text_ref("result"),
-    Column("failure_class", String()),
-    sqlite_with_rowid=False,
-)
-
 DECISIONS = Table(
     "decisions",
     METADATA,
@@ -285,20 +248,6 @@ FILES = Table(
     sqlite_with_rowid=False,
 )
 
-GPU_SAMPLES = Table(
-    "gpu_samples",
-    METADATA,
-    _key("node"),
-    _key("device"),
-    Column("at", Double(), primary_key=True, nullable=False),
-    Column("utilization", Double()),
-    Column("memory_used", BigInteger()),
-    Column("memory_total", BigInteger()),
-    Column("power_w", Double()),
-    Column("temperature_c", Double()),
-    sqlite_with_rowid=False,
-)
-
 PROJECTIONS: tuple[Table, ...] = (
     SESSIONS,
     RUNS,
@@ -306,8 +255,6 @@ PROJECTIONS: tuple[Table, ...] = (
     WORKER_CALLS,
     EDGES,
     MODEL_CALLS,
-    MESSAGES,
-    TOOL_CALLS,
     DECISIONS,
     SYNTHESES,
     FILES,

@@ -14,7 +14,7 @@ from actors.store.queries import Reader
 from actors.store.store import Store
 from familiar import event as e
 from familiar.errors import Conflict, StaleEpoch, StoreError
-from tests.actors.store.histories import STORY_TEXTS, T0, ref, story, submitted
+from tests.actors.store.histories import STORY_TEXTS, T0, pragma, ref, story, submitted
 from tests.actors.until import until
 
 
@@ -53,12 +53,12 @@ class Disk:
 
     def fill(self) -> None:
         with self._store._lock:
-            pages = self._store._writer.query("PRAGMA page_count")[0]
-            self._store._writer.query(f"PRAGMA max_page_count = {pages}")
+            pages = pragma(self._store, "page_count")
+            pragma(self._store, f"max_page_count = {pages}")
 
     def free(self) -> None:
         with self._store._lock:
-            self._store._writer.query("PRAGMA max_page_count = 1000000")
+            pragma(self._store, "max_page_count = 1000000")
 
 
 async def test_drafts_become_events_that_are_committed(recorder: Recorder, url: str) -> None:

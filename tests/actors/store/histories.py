@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast, get_args
 
 from hypothesis import strategies as st
@@ -331,3 +333,26 @@ def dump(store: Store) -> dict[str, list[tuple[Any, ...]]]:
 
 def seqs(events: Sequence[e.Event]) -> list[int]:
     return [event.seq for event in events]
+
+
+def pragma(store: Store, name: str) -> Any:
+    """The answer of SQLite to a PRAGMA on the connection that writes."""
+    with store._writer.connect() as connection:
+        return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+
+@contextmanager
+def lost_answer(store: Store) -> Iterator[None]:
+    """Commits are carried out, and the connection breaks before their answer comes."""
+    dialect = store._writer.dialect
+    commit = dialect.do_commit
+
+    def lose(connection: Any) -> None:
+        commit(connection)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    dialect.do_commit = lose  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        dialect.do_commit = commit  # type: ignore[method-assign]

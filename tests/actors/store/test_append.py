@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.store.queries import Reader
+from actors.store.failure import TransientStoreError
 from actors.store.store import Store
 from familiar import event as e
 from familiar.errors import Conflict, StaleEpoch, StoreError
@@ -16,6 +16,7 @@ from tests.actors.store.histories import (
     STORY_TEXTS,
     dispatched,
     dump,
+    lost_answer,
     number,
     ref,
     seqs,
@@ -157,30 +158,6 @@ def test_an_idempotency_key_belongs_to_one_run(store: Store) -> None:
 
 
 @pytest.mark.postgres
-def test_postgresql_shards_write_side_by_side_and_only_their_own_runs(
-    postgres_urls: NewUrl,
-) -> None:
-    url = postgres_urls()
-    east = Store.open(url, create=True, shard="east")
-    west = Store.open(url, create=True, shard="west")
-    try:
-        epochs = {"east": east.take_epoch(), "west": west.take_epoch()}
-        east.append(number([submitted()], epochs["east"], "run-e"), {})
-        west.append(number([submitted()], epochs["west"], "run-w"), {})
-        east.append(number([e.TurnStarted(turn=1)], epochs["east"], "run-e", first=2), {})
-
-        with pytest.raises(StoreError, match="belongs to shard east"):
-            west.append(number([e.TurnStarted(turn=1)], epochs["west"], "run-e", first=3), {})
-        assert (east.open_runs(), west.open_runs()) == (["run-e"], ["run-w"])
-        reader = Reader.open(url)
-        assert {run.run_id for run in reader.list_runs()} == {"run-e", "run-w"}
-        reader.close()
-    finally:
-        east.close()
-        west.close()
-
-
-@pytest.mark.postgres
 def test_postgresql_goes_on_after_its_connection_was_cut(postgres_urls: NewUrl) -> None:
     store = Store.open(postgres_urls(), create=True)
     try:
@@ -205,16 +182,8 @@ def test_a_commit_whose_answer_was_lost_is_not_written_twice(store: Store) -> No
     epoch = store.take_epoch()
     store.append(number([submitted()], epoch), {})
     events = number([e.TurnStarted(turn=1), dispatched("a")], epoch, first=2)
-    commit = store._writer._commit
-
-    def lose_the_answer() -> None:
-        commit()
-        raise OSError(28, "No space left on device")
-
-    store._writer._commit = lose_the_answer  # type: ignore[method-assign]
-    with pytest.raises(StoreError):
+    with lost_answer(store), pytest.raises(TransientStoreError):
         store.append(events, {})
-    store._writer._commit = commit  # type: ignore[method-assign]
     store.append(events, {})
     store.append([replace(events[0], seq=4)], {})
 

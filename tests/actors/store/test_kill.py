@@ -15,7 +15,7 @@ import pytest
 from actors.orchestrator.recorder import Recorder
 from actors.store.store import Store
 from familiar import event as e
-from tests.actors.store.histories import T0, dump, ref, story
+from tests.actors.store.histories import T0, dump, pragma, ref, story
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -95,5 +95,5 @@ def test_what_was_acknowledged_is_there_and_nothing_is_half_there(
         assert rows["runs"]
         store.rebuild_projections()
         assert dump(store) == rows
-        assert store._writer.query("PRAGMA integrity_check") == ("ok",)
+        assert pragma(store, "integrity_check") == "ok"
         store.close()

@@ -20,7 +20,7 @@ from actors.store.store import Store
 from familiar.errors import StoreError
 from familiar.event import Event
 from tests.actors.store.conftest import NewUrl
-from tests.actors.store.histories import STORY_TEXTS, number, ref, story, submitted
+from tests.actors.store.histories import STORY_TEXTS, number, pragma, ref, story, submitted
 
 
 def test_a_new_database_gets_an_id_that_stays(new_url: NewUrl) -> None:
@@ -161,18 +161,13 @@ def test_a_path_with_odd_characters_is_that_path(tmp_path: Path) -> None:
     assert all(name.startswith("a b") for name in found)
 
 
-def test_sqlite_has_one_shard(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="one shard"):
-        Store.open(f"sqlite:///{tmp_path}/a.db", create=True, shard="east")
-
-
 def test_commits_of_sqlite_are_on_the_disk_when_they_return(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/a.db", create=True)
-    mode = store._writer.query("PRAGMA journal_mode")
-    synchronous = store._writer.query("PRAGMA synchronous")
-    foreign_keys = store._writer.query("PRAGMA foreign_keys")
+    mode = pragma(store, "journal_mode")
+    synchronous = pragma(store, "synchronous")
+    foreign_keys = pragma(store, "foreign_keys")
     store.close()
-    assert (mode, synchronous, foreign_keys) == (("wal",), (2,), (1,))
+    assert (mode, synchronous, foreign_keys) == ("wal", 2, 1)
 
 
 # --- read-only
@@ -277,16 +272,16 @@ def _check_repeats(store: Store, events: list[Event], epoch: int) -> None:
     store.append(events, {})
     store.append(number(story(), epoch, "run-2"), STORY_TEXTS)
     assert [event.seq for event in store.events("run-1")] == list(range(1, last + 1))
-    assert store._writer.query("PRAGMA integrity_check") == ("ok",)
+    assert pragma(store, "integrity_check") == "ok"
 
 
 def test_a_full_database_loses_nothing_and_the_append_can_be_repeated(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/a.db", create=True)
     epoch = store.take_epoch()
-    pages = store._writer.query("PRAGMA page_count")[0]
-    store._writer.query(f"PRAGMA max_page_count = {pages + 100}")
+    pages = pragma(store, "page_count")
+    pragma(store, f"max_page_count = {pages + 100}")
     events = _fill(store, epoch)
-    store._writer.query("PRAGMA max_page_count = 1000000")
+    pragma(store, "max_page_count = 1000000")
     _check_repeats(store, events, epoch)
     store.close()
 
