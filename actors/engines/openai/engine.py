@@ -100,6 +100,10 @@ class OpenAIEngine:
 
     # -- the engine protocol ---------------------------------------------------------------------
 
+    @property
+    def owned(self) -> bool:
+        return False
+
     async def start(self) -> None:
         """See that the server is there and knows the model, where it tells."""
         response = await self._get("/v1/models")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
-EXECUTOR = "actors.engines.vllm_executor.BoundExecutor"
+EXECUTOR = "actors.engines.vllm.executor.BoundExecutor"
 CORES_VARIABLE = "FAMILIAR_ENGINE_CORES"
 FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -89,6 +89,10 @@ class VllmEngine:
 
     def __repr__(self) -> str:
         return f"VllmEngine({self._model!r}, replica_id={self._replica_id!r}, cores={self._cores})"
+
+    @property
+    def owned(self) -> bool:
+        return True
 
     async def start(self) -> None:
         """Load the model, in a thread: seconds on a GPU, about 25 s on one CPU core."""
@@ -244,7 +248,7 @@ class VllmEngine:
             arguments["enforce_eager"] = True
             arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
             arguments["block_size"] = CPU_BLOCK_TOKENS
-            from actors.engines.vllm_norm import PRIORITY, register_norms
+            from actors.engines.vllm.norm import PRIORITY, register_norms
 
             register_norms()
             arguments["ir_op_priority"] = PRIORITY
