@@ -1,83 +1,63 @@
-"""An engine at a URL: any server that speaks the OpenAI chat completions API and streams.
+"""An engine at a URL: any server that speaks the OpenAI chat completions API.
 
-One HTTP connection per request; closing it is how a request is aborted, which servers take as the
-client's wish to stop. The stream is read as bytes and split at line feeds only, because the JSON
-inside may hold other characters that text tools take for line ends. A stream counts as ended only
-after a finish reason; one that breaks off before is an error, never a short answer.
+One HTTP connection per request; closing it is how a request is aborted. The server is not ours: it
+may start after us, load a model, restart, limit the rate, or leave its health route silent while it
+works. So `start` fails only for what time does not cure, `health` tells busy from unreachable and
+never doubts a server that is sending tokens, and a call waits for its server before the first
+token (`Patience`), telling why. After the first token nothing is repeated here.
 
-Every error carries a class: nobody listens or the connection broke (`backend_unreachable`), the
-server says no (`backend_refused`, with its own words), the prompt does not fit
-(`context_overflow`). The key is sent in one header and appears in no message.
+Every error carries a class: the connection failed or broke (`backend_unreachable`, with `transient`
+and `retry_after_s` in its evidence), the server rejects the request (`backend_refused`, in its own
+words), the prompt does not fit (`context_overflow`). Keys are in no message.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Literal, cast
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
-from actors.engines.http_status import class_of_status
+from actors.engines.openai.answer import Answer
+from actors.engines.openai.body import request_body
+from actors.engines.openai.patience import Patience
+from actors.engines.openai.said import Said, clean, read_said
+from actors.engines.openai.served import find_model, served_models
+from actors.engines.openai.server import Server
+from actors.engines.openai.settings import OpenAIArgs
+from actors.engines.openai.sse import EventReader, ServerEvent, TooLong
 from actors.engines.pump import Pump
 from actors.engines.rate import TokenRate
-from familiar.engine import Delta, EngineHealth, EngineStats, FinishReason, GenerateRequest
+from familiar.config.schema import ThinkingConfig
+from familiar.engine import Delta, EngineHealth, EngineStats, GenerateRequest
 from familiar.errors import ConfigError, EngineError, FailureClass
+from familiar.secret import Secret
 
-_FINISH: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "abort": "abort",
-    "error": "error",
-    "content_filter": "error",
-}
-_OVERFLOW = (
-    "context_length_exceeded",
-    "maximum context length",
-    "exceed_context_size",
-    "exceeds the available context",
-    "context window",
-    "longer than the maximum model length",
-)
-CONTINUE = "Continue exactly where the text above stops; repeat nothing."
-_LONGEST_LINE = 16 << 20
-_LONGEST_MESSAGE = 500
-
-
-class OpenAIArgs(BaseModel):
-    """`engine_args` of a pool with engine openai.
-
-    `grammar` says how the server takes an output grammar: `response_format` (JSON schemas only),
-    `structured_outputs` (vLLM), `guided` (older vLLM), or not at all (`none`); what it cannot take
-    is checked after decoding instead. `continuation` says how it goes on from an unfinished answer:
-    with vLLM's fields (`continue_final_message`), or by a `message` that asks for it, which works
-    everywhere and less exactly. `body` is added to every request as it is.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    grammar: Literal["response_format", "structured_outputs", "guided", "none"] = "response_format"
-    continuation: Literal["continue_final_message", "message"] = "message"
-    body: dict[str, JsonValue] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    connect_timeout_s: float = Field(10.0, gt=0)
+PATIENCE_ALONE_S = 100.0
+PATIENCE_S = 5.0
+AFTER_FINISH_S = 5.0
+"""How long usage is waited for after a finish reason."""
+FRESH_S = 30.0
+"""Bytes that are younger than this prove that the server is well."""
+_NO_ROUTE = frozenset({401, 403, 404, 405, 501})
 
 
 class OpenAIEngine:
-    """The client of one server. `model` is the server's name for it."""
+    """The client of one server. `model` is the server's name for it; `alone` says that no other
+    replica could take its calls."""
 
     def __init__(
         self,
         url: str,
         model: str,
         *,
-        api_key: str | None = None,
+        api_key: Secret | None = None,
         engine_args: Mapping[str, JsonValue] | None = None,
+        thinking: ThinkingConfig | None = None,
         replica_id: str = "openai",
+        alone: bool = True,
     ) -> None:
         try:
             self._args = OpenAIArgs.model_validate(dict(engine_args or {}))
@@ -86,17 +66,29 @@ class OpenAIEngine:
             raise ConfigError(
                 f"engine_args of {replica_id}: {'.'.join(map(str, first['loc']))}: {first['msg']}.",
                 where="engine_args",
-            ) from error
-        root = url.rstrip("/")
-        self._root = root.removesuffix("/v1")
+            ) from None
+        if api_key is not None and not api_key.sendable:
+            raise ConfigError(
+                f"The key of {replica_id} has characters that no HTTP header can carry.",
+                where="api_key_env",
+                remedy="Look for line ends, quotes or other alphabets in that variable.",
+            )
+        self._server = Server(url, self._args, api_key, replica_id)
         self._model = model
-        self._key = api_key
-        self._replica_id = replica_id
-        self._client: httpx.AsyncClient | None = None
+        self._thinking = thinking
+        patience = self._args.patience_s
+        default = PATIENCE_ALONE_S if alone else PATIENCE_S
+        self._patience_s = default if patience is None else patience
         self._pumps: dict[str, Pump[Delta]] = {}
         self._rate = TokenRate()
         self._answering = 0
+        self._working = 0
+        self._heard_at = float("-inf")
+        self._model_known = not self._args.check_model
         self._prompt_tokens = self._output_tokens = self._cached_tokens = 0
+
+    def __repr__(self) -> str:
+        return f"OpenAIEngine({self._server.root!r}, {self._model!r})"
 
     # -- the engine protocol ---------------------------------------------------------------------
 
@@ -105,26 +97,13 @@ class OpenAIEngine:
         return False
 
     async def start(self) -> None:
-        """See that the server is there and knows the model, where it tells."""
-        response = await self._get("/v1/models")
-        if response.status_code in (404, 405):
-            return  # a server without that list; the first request will tell
-        if response.is_error:
-            raise self._refusal(response.status_code, response.content, "start")
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            names = [str(entry["id"]) for entry in response.json()["data"]]
-            if names and self._model not in names:
-                raise EngineError(
-                    f"{self._root} does not serve the model {self._model}; it serves "
-                    f"{', '.join(names[:8])}.",
-                    failure_class=FailureClass.BACKEND_REFUSED,
-                    evidence={
-                        "url": self._root,
-                        "model": self._model,
-                        "serves": ", ".join(names[:8]),
-                    },
-                    remedy="Put one of these names into the pool's `model`.",
-                )
+        """Look for the model in the server's list. Raises EngineError only for what time does not
+        cure: another model, a rejected key, a redirect to another host."""
+        try:
+            await self._check_model()
+        except EngineError as error:
+            if error.failure_class != FailureClass.BACKEND_UNREACHABLE:
+                raise
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
         pump = Pump(self._stream(request))
@@ -148,16 +127,31 @@ class OpenAIEngine:
             pump.cancel()
 
     async def health(self) -> EngineHealth:
+        """A server that sends is well, and is not asked: many have no thread left for that."""
+        if self._answering and time.monotonic() - self._heard_at < FRESH_S:
+            return EngineHealth(ok=True)
+        server = self._server
+        path = "/health" if self._args.health_path is None else self._args.health_path
         try:
-            response = await self._get("/health")
-            if response.status_code in (404, 405):
-                response = await self._get("/v1/models")
+            response = await server.get(server.root + path)
+            if response.status_code in _NO_ROUTE and self._args.health_path is None:
+                response = await server.get(f"{server.api}/models")
+                if response.status_code in (404, 405, 501):
+                    return EngineHealth(ok=True)  # it speaks HTTP and has neither route
+            if response.is_error:
+                return self._unwell(response)
+            if not self._model_known:
+                await self._check_model()
+        except (httpx.ReadTimeout, httpx.PoolTimeout, TimeoutError):
+            if self._working:
+                return EngineHealth(ok=True, reason=f"{server.root} works on {self._working} calls")
+            return EngineHealth(
+                ok=False, busy=True, reason=f"{server.root} does not answer a health check"
+            )
+        except httpx.HTTPError as error:
+            return EngineHealth(ok=False, reason=str(server.unreachable(error)))
         except EngineError as error:
             return EngineHealth(ok=False, reason=str(error))
-        if response.is_error:
-            return EngineHealth(
-                ok=False, reason=f"{self._root} answered {response.status_code} to a health check"
-            )
         return EngineHealth(ok=True)
 
     def stats(self) -> EngineStats:
@@ -173,228 +167,184 @@ class OpenAIEngine:
     async def stop(self) -> None:
         for pump in self._pumps.values():
             pump.cancel()
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._server.close()
+
+    # -- the server ------------------------------------------------------------------------------
+
+    async def _check_model(self) -> None:
+        server = self._server
+        try:
+            response = await server.get(f"{server.api}/models")
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise server.unreachable(error) from None
+        if response.status_code in (401, 403):
+            raise server.error(response.status_code, response.content, response.headers)
+        if response.is_error:
+            return  # no list, or not now; the first request will tell
+        models = served_models(response.content) if self._args.check_model else []
+        if models and find_model(self._model, models) is None:
+            names = clean(", ".join(model.name[:80] for model in models[:8]), server.secrets)
+            raise EngineError(
+                f"{server.root} does not serve the model {self._model}; it serves {names}.",
+                failure_class=FailureClass.BACKEND_REFUSED,
+                evidence={"url": server.root, "model": self._model, "serves": names},
+                remedy="Put one of these names into the pool's `model`, or set "
+                "engine_args.check_model: false.",
+            )
+        self._model_known = True
+
+    def _unwell(self, response: httpx.Response) -> EngineHealth:
+        error = self._server.error(response.status_code, response.content, response.headers)
+        asked = error.evidence.get("retry_after_s")
+        return EngineHealth(
+            ok=False,
+            reason=str(error),
+            busy=bool(error.evidence.get("transient")),
+            retry_after_s=asked if isinstance(asked, float) else None,
+        )
 
     # -- one request -----------------------------------------------------------------------------
 
     async def _stream(self, request: GenerateRequest) -> AsyncIterator[Delta]:
-        answer = _Answer()
+        """The answer, after as many attempts as it takes to get its first token."""
+        body = request_body(request, self._model, self._args, self._thinking)
+        patience = Patience(self._patience_s)
+        while True:
+            answer = Answer()
+            try:
+                async for delta in self._attempt(body, answer):
+                    yield delta
+                return
+            except EngineError as error:
+                error.evidence |= {"model": self._model}
+                pause = None if answer.tokens else patience.pause_s(error)
+                if pause is None:
+                    if (waited := patience.waited_s) >= 1.0:
+                        error.evidence["waited_s"] = round(waited, 1)
+                    raise
+                why = f"{error.message} Next attempt in {pause:.1f} s."
+            yield Delta(waiting=why)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, body: dict[str, JsonValue], answer: Answer) -> AsyncIterator[Delta]:
         answering = False
-        url = f"{self._root}/v1/chat/completions"
+        reader = EventReader()
+        self._working += 1
         try:
-            async with self._http().stream("POST", url, json=self._body(request)) as response:
-                if response.is_error:
-                    said = await response.aread()
-                    raise self._refusal(response.status_code, said, request.request_id)
+            async with self._server.chat(body) as response:
                 self._answering += 1
                 answering = True
-                async for line in _lines(response.aiter_bytes()):
-                    if not line.startswith(b"data:"):
-                        continue
-                    data = line[5:].strip()
-                    if data == b"[DONE]":
+                async for event in self._events(response, reader, answer):
+                    if event.done:
+                        answer.done = True
                         break
-                    delta = answer.read(self._event(data, request.request_id))
+                    if event.json is None and not answer.complete:
+                        raise self._garbage(event, answer)
+                    self._raise_error_in(event, answer)
+                    delta = answer.read(event.json or {})
                     if delta is not None:
                         yield delta
-        except httpx.HTTPError as error:
-            raise self._unreachable(error, request.request_id, answer.tokens) from error
+        except (httpx.HTTPError, httpx.InvalidURL, TooLong, TimeoutError) as error:
+            if not answer.complete:
+                raise self._server.unreachable(error, answer.tokens) from None
         finally:
+            self._working -= 1
             self._answering -= answering
             self._prompt_tokens += answer.prompt_tokens
             self._cached_tokens += answer.cached_tokens
-        if answer.finish is None:
-            raise EngineError(
-                f"{self._root} closed the stream of {request.request_id} after {answer.tokens} "
-                "tokens without a finish reason.",
-                evidence={"url": self._root, "tokens": answer.tokens, "cut": True},
-            )
+        self._judge(answer, reader)
         yield answer.last()
 
-    def _event(self, data: bytes, request_id: str) -> Mapping[str, object]:
-        try:
-            event = json.loads(data)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict):
-            raise EngineError(
-                f"{self._root} sent a line that is not a JSON object in the stream of "
-                f"{request_id}: {self._clean(data[:120])}",
-                evidence={"url": self._root},
-            )
-        if event.get("error"):
-            error = event["error"]
-            code = error.get("code") if isinstance(error, dict) else None
-            raise self._refusal(code if isinstance(code, int) else 500, data, request_id)
-        return cast("Mapping[str, object]", event)
-
-    def _body(self, request: GenerateRequest) -> dict[str, JsonValue]:
-        sampling = request.sampling
-        body: dict[str, JsonValue] = {
-            "model": self._model,
-            "messages": self._messages(request),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-        }
-        # Servers that do not know these refuse the request, so they are sent only when set.
-        if sampling.seed is not None:
-            body["seed"] = sampling.seed
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        if sampling.top_k is not None:
-            body["top_k"] = sampling.top_k
-        if sampling.repetition_penalty is not None:
-            body["repetition_penalty"] = sampling.repetition_penalty
-        return body | self._continuation(request) | self._grammar(request) | self._args.body
-
-    def _continuation(self, request: GenerateRequest) -> dict[str, JsonValue]:
-        if not request.continue_final or self._args.continuation == "message":
-            return {}
-        return {"continue_final_message": True, "add_generation_prompt": False}
-
-    def _messages(self, request: GenerateRequest) -> list[JsonValue]:
-        messages: list[JsonValue] = [
-            {"role": m.role, "content": m.content} for m in request.messages
-        ]
-        if request.continue_final and self._args.continuation == "message":
-            messages.append({"role": "user", "content": CONTINUE})
-        return messages
-
-    def _grammar(self, request: GenerateRequest) -> dict[str, JsonValue]:
-        grammar, way = request.grammar, self._args.grammar
-        if grammar is None or way == "none":
-            return {}
-        if way == "response_format":
-            if grammar.kind != "json":
-                return {}
-            schema = {"name": "answer", "schema": json.loads(grammar.text), "strict": True}
-            return {"response_format": {"type": "json_schema", "json_schema": schema}}
-        name = {"json": "json", "ebnf": "grammar", "regex": "regex"}[grammar.kind]
-        value: JsonValue = json.loads(grammar.text) if grammar.kind == "json" else grammar.text
-        if way == "guided":
-            return {f"guided_{name}": value}
-        return {"structured_outputs": {name: value}}
-
-    # -- the server ------------------------------------------------------------------------------
-
-    def _http(self) -> httpx.AsyncClient:
-        if self._client is None:
-            headers = dict(self._args.headers)
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
-            self._client = httpx.AsyncClient(
-                headers=headers,
-                # Silence is judged by the call's own deadlines, so reading has none here.
-                timeout=httpx.Timeout(30.0, connect=self._args.connect_timeout_s, read=None),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-                trust_env=False,
-            )
-        return self._client
-
-    async def _get(self, path: str) -> httpx.Response:
-        try:
-            async with asyncio.timeout(self._args.connect_timeout_s + 5.0):
-                return await self._http().get(f"{self._root}{path}")
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise self._unreachable(error, "a health check", 0) from error
-
-    def _unreachable(self, error: Exception, what: str, tokens: int) -> EngineError:
-        reason = self._clean(str(error).encode()) or type(error).__name__
-        return EngineError(
-            f"{self._root} cannot be reached for {what}: {reason}.",
-            evidence={"url": self._root, "error": type(error).__name__, "tokens": tokens},
-            remedy="See that the server runs and that the pool's url is right.",
-        )
-
-    def _refusal(self, status: int, body: bytes, what: str) -> EngineError:
-        said = self._clean(_server_message(body))
-        lowered = said.lower() + body[:4096].decode("utf-8", "replace").lower()
-        if status < 500 and any(mark in lowered for mark in _OVERFLOW):
-            kind = FailureClass.CONTEXT_OVERFLOW
-        else:
-            kind = class_of_status(status)
-        return EngineError(
-            f"{self._root} answered {status} to {what}: {said}",
-            failure_class=kind,
-            evidence={"url": self._root, "status": status, "model": self._model},
-        )
-
-    def _clean(self, text: bytes) -> str:
-        """A server's words on one line, without the key in case it repeats it."""
-        words = " ".join(text.decode("utf-8", "replace").split())
-        if self._key:
-            words = words.replace(self._key, "[key]")
-        return words[:_LONGEST_MESSAGE]
-
-
-class _Answer:
-    """What has come of one stream."""
-
-    def __init__(self) -> None:
-        self.finish: FinishReason | None = None
-        self.tokens = self.prompt_tokens = self.cached_tokens = 0
-        self._exact: int | None = None
-
-    def read(self, event: Mapping[str, object]) -> Delta | None:
-        """The text of one event. Servers send about one token in each; the usage at the end puts
-        the count right."""
-        usage = event.get("usage")
-        if isinstance(usage, dict):
-            self.prompt_tokens = _count(usage.get("prompt_tokens"))
-            self._exact = _count(usage.get("completion_tokens"))
-            details = usage.get("prompt_tokens_details")
-            if isinstance(details, dict):
-                self.cached_tokens = _count(details.get("cached_tokens"))
-        choices = event.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            return None
-        reason = choices[0].get("finish_reason")
-        if isinstance(reason, str):
-            self.finish = _FINISH.get(reason, "stop")
-        delta = choices[0].get("delta")
-        text = delta.get("content") if isinstance(delta, dict) else None
-        if not isinstance(text, str) or not text:
-            return None
-        self.tokens += 1
-        return Delta(text, 1)
-
-    def last(self) -> Delta:
-        off = 0 if self._exact is None else self._exact - self.tokens
-        return Delta("", off, self.finish, self.prompt_tokens, self.cached_tokens)
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _server_message(body: bytes) -> bytes:
-    """What the server says in its error body, whichever of the usual forms that has."""
-    with contextlib.suppress(ValueError):
-        data = json.loads(body)
-        for _ in range(3):
-            if not isinstance(data, dict):
+    async def _events(
+        self, response: httpx.Response, reader: EventReader, answer: Answer
+    ) -> AsyncIterator[ServerEvent]:
+        """Events until the stream ends; once the answer is complete, not for long."""
+        chunks = response.aiter_bytes()
+        deadline: float | None = None
+        while True:
+            if deadline is None and answer.complete:
+                deadline = asyncio.get_running_loop().time() + AFTER_FINISH_S
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(chunks, None)
+            if chunk is None:
                 break
-            data = data.get("error") or data.get("message") or data.get("detail")
-        if isinstance(data, str):
-            return data.encode("utf-8", "replace")
-    return body
+            self._heard_at = time.monotonic()
+            for event in reader.feed(chunk):
+                yield event
+        for event in reader.end():
+            yield event
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def _raise_error_in(self, event: ServerEvent, answer: Answer) -> None:
+        """An error that comes inside a stream with status 200."""
+        data = event.json or {}
+        names = ("message", "detail", "msg")
+        told = bool(data.get("error")) or data.get("object") == "error" or event.name == "error"
+        told = told or ("choices" not in data and any(isinstance(data.get(n), str) for n in names))
+        if not told or answer.complete:
+            return
+        said = read_said(event.data, None, self._server.secrets)
+        message = f"{self._server.root} ends the stream with an error: {said.words}"
+        error = self._server.failure(said.code or _code_of(said), said, message)
+        if answer.tokens:
+            error.evidence |= {"tokens": answer.tokens, "cut": True}
+        raise error
+
+    def _garbage(self, event: ServerEvent, answer: Answer) -> EngineError:
+        words = clean(event.data[:400].decode("utf-8", "replace"), self._server.secrets)
+        if event.name == "error":
+            said = read_said(event.data, None, self._server.secrets)
+            return self._server.failure(
+                _code_of(said), said, f"{self._server.root} ends the stream with an error: {words}"
+            )
+        return EngineError(
+            f"{self._server.root} sent data that is not a JSON object: {words}",
+            evidence={"url": self._server.root, "tokens": answer.tokens},
+        )
+
+    def _judge(self, answer: Answer, reader: EventReader) -> None:
+        """Raises when the stream's end is none, or its content no answer."""
+        root = self._server.root
+        evidence: dict[str, object] = {"url": root, "tokens": answer.tokens}
+        if answer.finish == "abort":
+            raise EngineError(
+                f"{root} aborted the answer after {answer.tokens} tokens.",
+                evidence={**evidence, "cut": True, "transient": True},
+            )
+        if not answer.complete:
+            other = clean(reader.other.decode("utf-8", "replace"), self._server.secrets)
+            odd = f", with {answer.odd_finish} in its place" if answer.odd_finish else ""
+            raise EngineError(
+                f"{root} closed the stream after {answer.tokens} tokens without a finish reason"
+                f"{odd}{f': {other}' if other else '.'}",
+                evidence={**evidence, "cut": True},
+            )
+        if answer.wrote:
+            return
+        if answer.tool:
+            raise EngineError(
+                f"{root} answered with a call of the tool {clean(answer.tool)} and no text; this "
+                "request offers no tools.",
+                failure_class=FailureClass.OUTPUT_INVALID,
+                evidence={**evidence, "tool": answer.tool},
+                remedy="See which tool parser and chat template the server uses.",
+            )
+        if answer.refusal:
+            words = clean(answer.refusal, self._server.secrets)
+            raise EngineError(
+                f"The model at {root} declined: {words}",
+                failure_class=FailureClass.BACKEND_REFUSED,
+                evidence=evidence,
+            )
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Lines of a byte stream; the rest after the last line feed is a line too."""
-    rest = b""
-    async for chunk in chunks:
-        rest += chunk
-        if b"\n" in chunk:
-            *lines, rest = rest.split(b"\n")
-            for line in lines:
-                yield line
-        if len(rest) > _LONGEST_LINE:
-            raise httpx.RemoteProtocolError(f"a line of more than {_LONGEST_LINE} bytes")
-    if rest:
-        yield rest
+def _code_of(said: Said) -> int:
+    """A status for an error that came without one."""
+    kind = " ".join(str(said.fields.get(name, "")) for name in ("type", "code", "error_type"))
+    lowered = kind.lower()
+    if "rate" in lowered or "overload" in lowered:
+        return 429
+    return (
+        400 if any(m in lowered for m in ("invalid_request", "badrequest", "validation")) else 500
+    )
