@@ -25,7 +25,8 @@ _OTHER_LIMIT = re.compile(
     r"|too many requests|concurren|billing|credits?\b"
 )
 _MUCH = (
-    r"(?:exceed|overflow|longer|larger|greater|bigger|higher|too (?:long|large|big|many|small|short)"
+    r"(?:exceed|overflow|longer|larger|greater|bigger|higher"
+    r"|too (?:long|large|big|many|small|short)"
     r"|over the|above|beyond|more than|not fit|n't fit|cannot fit|maximum|out of|not enough|surpass"
     r"|insufficient|only|at most|up to|limited to|full\b|ran out|reached|>)"
 )
@@ -63,8 +64,8 @@ _RULES = tuple(
         r"`?inputs?`? (?:tokens )?must have (?:less|fewer) than",
         r"tokens?\b.{0,60}?exceed.{0,60}?(?:limit|maximum|\bmax\b|allowed|capacity|model)",
         (
-            r"\d tokens? > \d|exceed\w* (?:\S+ ){0,3}token limit|token limit (?:was |is |has been )?"
-            r"(?:exceeded|reached)"
+            r"\d tokens? > \d|exceed\w* (?:\S+ ){0,3}token limit"
+            r"|token limit (?:was |is |has been )?(?:exceeded|reached)"
         ),
         r"(?:prompt|input) length is \d|keep (?:from )?the (?:first|initial)",
         r"exceed\w* (?:the )?(?:max\w* )?(?:number of )?(?:input |prompt )?tokens",
@@ -72,7 +73,8 @@ _RULES = tuple(
     )
 )
 _ANSWER_ONLY = re.compile(
-    r"max_(?:completion_|output_|new_)?tokens|maxoutputtokens|(?:completion|output|generated) tokens"
+    r"max_(?:completion_|output_|new_)?tokens|maxoutputtokens"
+    r"|(?:completion|output|generated) tokens"
 )
 _SIZE_OF_PROMPT = re.compile(r"context|prompt|input|messages|n_ctx|sequence|conversation")
 
@@ -80,9 +82,12 @@ _NUMBER = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,10})"
 _CONTEXT_NUMBERS = tuple(
     re.compile(rule)
     for rule in (
-        rf"(?:context|model)[^.\d]{{0,60}}?(?:length|window|size|limit|len|n_ctx)[^\d]{{0,30}}?{_NUMBER}",
         (
-            rf"(?:<=|less than|fewer than|at most|of only|limit(?:ed)? (?:of|to|:)|maximum (?:of|is)"
+            r"(?:context|model)[^.\d]{0,60}?(?:length|window|size|limit|len|n_ctx)"
+            rf"[^\d]{{0,30}}?{_NUMBER}"
+        ),
+        (
+            r"(?:<=|less than|fewer than|at most|of only|limit(?:ed)? (?:of|to|:)|maximum (?:of|is)"
             rf"|allowed \(|max(?:imum)?:?|n_ctx[^\d]{{0,6}}|>)[^\d]{{0,12}}{_NUMBER}"
         ),
         rf"{_NUMBER} (?:maximum|token limit|token context)",
@@ -97,8 +102,8 @@ _PROMPT_NUMBERS = tuple(
             r"|tokens >|tokens from)"
         ),
         (
-            rf"(?:resulted in|given:|keep the first|requested about|requested:|request contains|you passed"
-            rf"|contains|input is|got|has) (?:at least |about )?{_NUMBER}"
+            r"(?:resulted in|given:|keep the first|requested about|requested:|request contains"
+            rf"|you passed|contains|input is|got|has) (?:at least |about )?{_NUMBER}"
         ),
         rf"(?:input|prompt|inputs|token count|requested tokens|request)[^\d.]{{0,24}}{_NUMBER}",
         rf"requested {_NUMBER}",

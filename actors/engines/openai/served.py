@@ -22,7 +22,7 @@ class ServedModel:
     any_name: bool = False
 
     def is_called(self, name: str) -> bool:
-        """Tags (`:latest`), owners, folders and `.gguf` do not count where only one side has them."""
+        """`:latest`, owners, folders and `.gguf` do not count where one side lacks them."""
         mine, wanted = self.name.lower(), name.lower()
         if mine == wanted or mine.removesuffix(":latest") == wanted.removesuffix(":latest"):
             return True

@@ -13,6 +13,7 @@ import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -246,9 +247,11 @@ def _headers(headers: Mapping[str, str], replica_id: str) -> dict[str, Secret]:
     return made
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
+@cache
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """Once for each file: reading the certificates takes longer than a request."""
     if ca_file is None:
-        return True
+        return httpx.create_ssl_context(trust_env=False)
     try:
         return ssl.create_default_context(cafile=str(Path(ca_file).expanduser()))
     except (OSError, ssl.SSLError) as error:

@@ -1,5 +1,6 @@
 """A prompt that does not fit is recognised in the words of every server; other limits are not."""
 
+# ruff: noqa: E501 (servers write long sentences)
 from __future__ import annotations
 
 import time
