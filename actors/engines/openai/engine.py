@@ -73,7 +73,7 @@ class OpenAIEngine:
                 where="api_key_env",
                 remedy="Look for line ends, quotes or other alphabets in that variable.",
             )
-        self._server = Server(url, self._args, api_key, replica_id)
+        self.server = Server(url, self._args, api_key, replica_id)
         self._model = model
         self._thinking = thinking
         patience = self._args.patience_s
@@ -88,7 +88,7 @@ class OpenAIEngine:
         self._prompt_tokens = self._output_tokens = self._cached_tokens = 0
 
     def __repr__(self) -> str:
-        return f"OpenAIEngine({self._server.root!r}, {self._model!r})"
+        return f"OpenAIEngine({self.server.root!r}, {self._model!r})"
 
     # -- the engine protocol ---------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class OpenAIEngine:
         """A server that sends is well, and is not asked: many have no thread left for that."""
         if self._answering and time.monotonic() - self._heard_at < FRESH_S:
             return EngineHealth(ok=True)
-        server = self._server
+        server = self.server
         path = "/health" if self._args.health_path is None else self._args.health_path
         try:
             response = await server.get(server.root + path)
@@ -167,12 +167,12 @@ class OpenAIEngine:
     async def stop(self) -> None:
         for pump in self._pumps.values():
             pump.cancel()
-        await self._server.close()
+        await self.server.close()
 
     # -- the server ------------------------------------------------------------------------------
 
     async def _check_model(self) -> None:
-        server = self._server
+        server = self.server
         try:
             response = await server.get(f"{server.api}/models")
         except (httpx.HTTPError, TimeoutError) as error:
@@ -194,7 +194,7 @@ class OpenAIEngine:
         self._model_known = True
 
     def _unwell(self, response: httpx.Response) -> EngineHealth:
-        error = self._server.error(response.status_code, response.content, response.headers)
+        error = self.server.error(response.status_code, response.content, response.headers)
         asked = error.evidence.get("retry_after_s")
         return EngineHealth(
             ok=False,
@@ -231,7 +231,7 @@ class OpenAIEngine:
         reader = EventReader()
         self._working += 1
         try:
-            async with self._server.chat(body) as response:
+            async with self.server.chat(body) as response:
                 self._answering += 1
                 answering = True
                 async for event in self._events(response, reader, answer):
@@ -246,7 +246,7 @@ class OpenAIEngine:
                         yield delta
         except (httpx.HTTPError, httpx.InvalidURL, TooLong, TimeoutError) as error:
             if not answer.complete:
-                raise self._server.unreachable(error, answer.tokens) from None
+                raise self.server.unreachable(error, answer.tokens) from None
         finally:
             self._working -= 1
             self._answering -= answering
@@ -284,28 +284,28 @@ class OpenAIEngine:
         told = told or ("choices" not in data and any(isinstance(data.get(n), str) for n in names))
         if not told or answer.complete:
             return
-        said = read_said(event.data, None, self._server.secrets)
-        message = f"{self._server.root} ends the stream with an error: {said.words}"
-        error = self._server.failure(said.code or _code_of(said), said, message)
+        said = read_said(event.data, None, self.server.secrets)
+        message = f"{self.server.root} ends the stream with an error: {said.words}"
+        error = self.server.failure(said.code or _code_of(said), said, message)
         if answer.tokens:
             error.evidence |= {"tokens": answer.tokens, "cut": True}
         raise error
 
     def _garbage(self, event: ServerEvent, answer: Answer) -> EngineError:
-        words = clean(event.data[:400].decode("utf-8", "replace"), self._server.secrets)
+        words = clean(event.data[:400].decode("utf-8", "replace"), self.server.secrets)
         if event.name == "error":
-            said = read_said(event.data, None, self._server.secrets)
-            return self._server.failure(
-                _code_of(said), said, f"{self._server.root} ends the stream with an error: {words}"
+            said = read_said(event.data, None, self.server.secrets)
+            return self.server.failure(
+                _code_of(said), said, f"{self.server.root} ends the stream with an error: {words}"
             )
         return EngineError(
-            f"{self._server.root} sent data that is not a JSON object: {words}",
-            evidence={"url": self._server.root, "tokens": answer.tokens},
+            f"{self.server.root} sent data that is not a JSON object: {words}",
+            evidence={"url": self.server.root, "tokens": answer.tokens},
         )
 
     def _judge(self, answer: Answer, reader: EventReader) -> None:
         """Raises when the stream's end is none, or its content no answer."""
-        root = self._server.root
+        root = self.server.root
         evidence: dict[str, object] = {"url": root, "tokens": answer.tokens}
         if answer.finish == "abort":
             raise EngineError(
@@ -313,7 +313,7 @@ class OpenAIEngine:
                 evidence={**evidence, "cut": True, "transient": True},
             )
         if not answer.complete:
-            other = clean(reader.other.decode("utf-8", "replace"), self._server.secrets)
+            other = clean(reader.other.decode("utf-8", "replace"), self.server.secrets)
             odd = f", with {answer.odd_finish} in its place" if answer.odd_finish else ""
             raise EngineError(
                 f"{root} closed the stream after {answer.tokens} tokens without a finish reason"
@@ -331,7 +331,7 @@ class OpenAIEngine:
                 remedy="See which tool parser and chat template the server uses.",
             )
         if answer.refusal:
-            words = clean(answer.refusal, self._server.secrets)
+            words = clean(answer.refusal, self.server.secrets)
             raise EngineError(
                 f"The model at {root} declined: {words}",
                 failure_class=FailureClass.BACKEND_REFUSED,
