@@ -64,7 +64,9 @@ class Delta:
 
     `text` is new text, `tokens` the number of new output tokens behind it. The last delta of a
     stream carries `finish_reason`; `prompt_tokens` and `cached_tokens` (prompt tokens served by the
-    prefix cache) are 0 until the engine knows them, at the latest in the last delta.
+    prefix cache) are 0 until the engine knows them, at the latest in the last delta. `reasoning` is
+    new text of the model's reasoning: progress, and never a part of the answer. `waiting` says why
+    the engine waits for its server before the first token; such a delta has no tokens.
     """
 
     text: str = ""
@@ -72,6 +74,8 @@ class Delta:
     finish_reason: FinishReason | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    reasoning: str = ""
+    waiting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +93,27 @@ class EngineStats:
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:
-    """Whether the engine can serve now; `reason` says why not, in words for a person."""
+    """Whether the engine can serve now; `reason` says why not, in words for a person. An engine
+    that is `busy` is there and asks for time (`retry_after_s`, where it says how much); one that is
+    neither ok nor busy cannot be reached or has died."""
 
     ok: bool
     reason: str = ""
+    busy: bool = False
+    retry_after_s: float | None = None
 
 
 class Engine(Protocol):
     """What every engine does. All methods run in one event loop and never block it."""
 
+    @property
+    def owned(self) -> bool:
+        """Whether the engine lives in this process, which then has to end when the engine fails. A
+        server at a URL is not owned: it may be busy, restarting or not up yet."""
+
     async def start(self) -> None:
-        """Load the model or reach the server. Raises `EngineError` when that cannot be done."""
+        """Load the model, or see that the server knows it. A server that is not up yet is no
+        error: `health` says so. Raises `EngineError` for what time alone does not cure."""
 
     def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
         """Stream the answer. Closing the iterator early aborts the request in the engine.

@@ -30,7 +30,7 @@ package = importlib.import_module(sys.argv[1])
 names = [package.__name__]
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     if not (".migrations" in module.name or module.name.endswith(".__main__")
-            or module.name in ("actors.engines.vllm_executor", "actors.engines.vllm_norm")):
+            or module.name in ("actors.engines.vllm.executor", "actors.engines.vllm.norm")):
         importlib.import_module(module.name)
         names.append(module.name)
 print(json.dumps({"imported": names, "loaded": sorted(sys.modules)}))

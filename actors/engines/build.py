@@ -11,6 +11,7 @@ import os
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import Engine
 from familiar.errors import ConfigError
+from familiar.secret import Secret
 
 
 def build_engine(pool: PoolConfig, replica: ReplicaConfig, *, replica_id: str) -> Engine:
@@ -39,7 +40,9 @@ def build_engine(pool: PoolConfig, replica: ReplicaConfig, *, replica_id: str) -
             pool.model,
             api_key=_key(pool, replica_id),
             engine_args=pool.engine_args,
+            thinking=pool.thinking,
             replica_id=replica_id,
+            alone=len(pool.replicas) == 1,
         )
     from actors.engines.vllm import VllmEngine
     from actors.engines.weights import resolve_model
@@ -50,13 +53,14 @@ def build_engine(pool: PoolConfig, replica: ReplicaConfig, *, replica_id: str) -
         engine_args=pool.engine_args,
         cores=tuple(replica.cores),
         replica_id=replica_id,
+        thinking=pool.thinking,
     )
 
 
-def _key(pool: PoolConfig, replica_id: str) -> str | None:
+def _key(pool: PoolConfig, replica_id: str) -> Secret | None:
     if pool.api_key_env is None:
         return None
-    key = os.environ.get(pool.api_key_env)
+    key = Secret(os.environ.get(pool.api_key_env, ""))
     if not key:
         raise ConfigError(
             f"Replica {replica_id} needs a key and {pool.api_key_env} is not set.",

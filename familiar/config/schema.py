@@ -55,6 +55,30 @@ class PriceConfig(_Strict):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
 
+class ThinkingConfig(_Strict):
+    """How the reasoning of a pool's model is switched. What is not set is left to the model."""
+
+    enabled: bool | None = Field(
+        None, description="`enable_thinking` and `thinking` of the chat template (Qwen, DeepSeek)"
+    )
+    effort: str | None = Field(
+        None, description="`reasoning_effort`: none, minimal, low, medium, high (OpenAI, gpt-oss)"
+    )
+    budget_tokens: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="reasoning tokens at most, where the server or vLLM can bound them"
+    )
+    template_kwargs: dict[str, JsonValue] = Field(
+        default_factory=dict, description="other arguments of the chat template"
+    )
+
+    def template_arguments(self) -> dict[str, JsonValue]:
+        """The arguments of the chat template."""
+        switch: dict[str, JsonValue] = {}
+        if self.enabled is not None:
+            switch = {"enable_thinking": self.enabled, "thinking": self.enabled}
+        return switch | self.template_kwargs
+
+
 class PoolConfig(_Strict):
     """One model and its replicas."""
 
@@ -67,6 +91,9 @@ class PoolConfig(_Strict):
     )
     engine_args: dict[str, JsonValue] = Field(
         default_factory=dict, description="passed to the engine as they are"
+    )
+    thinking: ThinkingConfig | None = Field(
+        None, description="how the model's reasoning is switched"
     )
     api_key_env: str | None = Field(None, description="environment variable with the URL's key")
     start_deadline_s: Seconds = 900.0

@@ -100,7 +100,7 @@ def _urls(where: str, pool: PoolConfig, environ: Mapping[str, str]) -> Iterator[
 
 
 def _script(where: str, pool: PoolConfig) -> Check:
-    from actors.engines.script import load_script
+    from actors.engines.scripted.script import load_script
 
     try:
         load_script(pool.engine_args.get("script"))

@@ -22,7 +22,7 @@ import pytest
 import ray
 
 from actors.deploy import ensure_deployment, take_down
-from actors.engines.vllm import EXECUTOR
+from actors.engines.vllm.engine import EXECUTOR
 from actors.engines.weights import prepare
 from actors.store.queries import Reader
 from cluster.local import start_local

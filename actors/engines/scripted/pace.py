@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from actors.engines.script import Fault, Rates
+from actors.engines.scripted.script import Fault, Rates
 
 MID_STREAM = frozenset({"stall", "slow", "cut", "die"})
 

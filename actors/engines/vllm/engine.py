@@ -30,6 +30,7 @@ from pydantic import JsonValue
 
 from actors.engines.rate import TokenRate
 from actors.engines.weights import resolve_model
+from familiar.config.schema import ThinkingConfig
 from familiar.engine import (
     Delta,
     EngineHealth,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
-EXECUTOR = "actors.engines.vllm_executor.BoundExecutor"
+EXECUTOR = "actors.engines.vllm.executor.BoundExecutor"
 CORES_VARIABLE = "FAMILIAR_ENGINE_CORES"
 FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -72,8 +73,10 @@ class VllmEngine:
         engine_args: Mapping[str, JsonValue],
         cores: tuple[int, ...],
         replica_id: str,
+        thinking: ThinkingConfig | None = None,
     ) -> None:
         self._model = model
+        self._thinking = thinking
         self._context_length = context_length
         self._engine_args = dict(engine_args)
         self._cores = cores
@@ -89,6 +92,10 @@ class VllmEngine:
 
     def __repr__(self) -> str:
         return f"VllmEngine({self._model!r}, replica_id={self._replica_id!r}, cores={self._cores})"
+
+    @property
+    def owned(self) -> bool:
+        return True
 
     async def start(self) -> None:
         """Load the model, in a thread: seconds on a GPU, about 25 s on one CPU core."""
@@ -107,7 +114,7 @@ class VllmEngine:
             raise EngineError(
                 f"replica {self._replica_id}: vLLM did not start {self._model}: "
                 f"{type(error).__name__}: {error}",
-                evidence={"model": model, "engine_args": self._engine_args},
+                evidence={"model": model, "engine_args": sorted(self._engine_args)},
                 remedy="The replica's log has vLLM's own output; check engine_args and memory.",
             ) from error
         finally:
@@ -135,7 +142,7 @@ class VllmEngine:
                 remedy="Shorten the prompt or use a pool with a longer context.",
             )
         with self._errors(request.request_id):
-            sampling = _sampling(request, room)
+            sampling = _sampling(request, room, self._thinking)
             stream = llm.generate(prompt, sampling, request.request_id)
         cached = 0
         self._prompt_tokens += prompt_tokens
@@ -244,7 +251,7 @@ class VllmEngine:
             arguments["enforce_eager"] = True
             arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
             arguments["block_size"] = CPU_BLOCK_TOKENS
-            from actors.engines.vllm_norm import PRIORITY, register_norms
+            from actors.engines.vllm.norm import PRIORITY, register_norms
 
             register_norms()
             arguments["ir_op_priority"] = PRIORITY
@@ -266,6 +273,7 @@ class VllmEngine:
                 [messages],
                 ChatParams(
                     chat_template_kwargs={
+                        **_template_arguments(self._thinking),
                         "add_generation_prompt": not request.continue_final,
                         "continue_final_message": request.continue_final,
                         "tokenize": False,
@@ -291,7 +299,7 @@ class VllmEngine:
             ) from error
         except (VLLMClientError, ValueError, TypeError) as error:
             raise EngineError(
-                f"request {request_id}: vLLM refused it on replica {self._replica_id}: {error}",
+                f"request {request_id}: vLLM rejected it on replica {self._replica_id}: {error}",
                 failure_class=FailureClass.BACKEND_REFUSED,
                 evidence={"replica": self._replica_id, "error": type(error).__name__},
             ) from error
@@ -335,7 +343,16 @@ class _Readings:
         return Reader
 
 
-def _sampling(request: GenerateRequest, room: int) -> SamplingParams:
+def _template_arguments(thinking: ThinkingConfig | None) -> dict[str, JsonValue]:
+    if thinking is None:
+        return {}
+    effort = {} if thinking.effort is None else {"reasoning_effort": thinking.effort}
+    return {**effort, **thinking.template_arguments()}
+
+
+def _sampling(
+    request: GenerateRequest, room: int, thinking: ThinkingConfig | None
+) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -350,6 +367,7 @@ def _sampling(request: GenerateRequest, room: int) -> SamplingParams:
         stop=list(sampling.stop) or None,
         output_kind=RequestOutputKind.DELTA,
         structured_outputs=_structured(request.grammar) if request.grammar else None,
+        thinking_token_budget=thinking.budget_tokens if thinking else None,
     )
 
 

@@ -17,7 +17,7 @@ import os
 from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-from actors.engines.parent import end_with
+from actors.engines.vllm.parent import end_with
 
 CORES_VARIABLE = "FAMILIAR_ENGINE_CORES"
 
@@ -35,7 +35,7 @@ class BoundExecutor(UniProcExecutor):
             os.sched_setaffinity(0, chosen)
             torch.set_num_threads(len(chosen))
         if current_platform.is_cpu():
-            from actors.engines.vllm_norm import register_norms
+            from actors.engines.vllm.norm import register_norms
 
             register_norms()
         super()._init_executor()

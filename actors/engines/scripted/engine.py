@@ -26,12 +26,12 @@ from pathlib import Path
 from string import Template
 
 from actors.engines.http_status import class_of_status
-from actors.engines.pace import Pace
-from actors.engines.prefix_cache import SimulatedPrefixCache
 from actors.engines.rate import TokenRate
-from actors.engines.script import Answer, Fault, RequestParts, Rule, Script, load_script
-from actors.engines.starts import append_to, count_start
-from actors.engines.tokens import fewest_tokens, rest_of_filler, tokenize
+from actors.engines.scripted.pace import Pace
+from actors.engines.scripted.prefix_cache import SimulatedPrefixCache
+from actors.engines.scripted.script import Answer, Fault, RequestParts, Rule, Script, load_script
+from actors.engines.scripted.starts import append_to, count_start
+from actors.engines.scripted.tokens import fewest_tokens, rest_of_filler, tokenize
 from familiar.engine import Delta, EngineHealth, EngineStats, FinishReason, GenerateRequest
 from familiar.errors import ConfigError, EngineError, FailureClass
 
@@ -59,7 +59,7 @@ class _Running:
 
 
 class ScriptedEngine:
-    """See `actors.engines.script` for what a script can say."""
+    """See `actors.engines.scripted.script` for what a script can say."""
 
     def __init__(
         self,
@@ -89,6 +89,10 @@ class ScriptedEngine:
         self._prompt_tokens = self._output_tokens = self._cached_tokens = 0
 
     # -- the engine protocol ---------------------------------------------------------------------
+
+    @property
+    def owned(self) -> bool:
+        return True
 
     async def start(self) -> None:
         if self._ready:

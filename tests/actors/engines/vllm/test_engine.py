@@ -12,7 +12,7 @@ import html5lib
 import pytest
 import pytest_asyncio
 
-from actors.engines.vllm import VllmEngine, _cores_of
+from actors.engines.vllm.engine import VllmEngine, _cores_of
 from actors.engines.weights import prepare
 from familiar.contract.contract import Contract, parse_contract
 from familiar.contract.grammar import contract_grammar, page_grammar
@@ -112,7 +112,7 @@ async def test_norms_are_compiled_and_are_what_the_native_ones_are(engine: VllmE
     from vllm.ir import ops
     from vllm.platforms import current_platform
 
-    from actors.engines.vllm_norm import PROVIDER
+    from actors.engines.vllm.norm import PROVIDER
 
     assert engine._llm is not None
     chosen = engine._llm.vllm_config.kernel_config.ir_op_priority

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.engines.rate import TokenRate
-from actors.engines.tokens import fewest_tokens, filler, tokenize
+from actors.engines.scripted.tokens import fewest_tokens, filler, tokenize
 
 
 @given(st.text())

@@ -16,7 +16,7 @@ time.sleep(600)
 """
 CHILD = """
 import os, threading, time
-from actors.engines.parent import end_with
+from actors.engines.vllm.parent import end_with
 end_with(os.getppid())
 print(os.getpid(), flush=True)
 time.sleep(600)

@@ -1,0 +1,272 @@
+"""One server: where its routes are, how it is asked, and what its errors mean.
+
+Redirects are followed by hand on the same host, because a POST has to stay one, and never to
+another host, because the key would go there. A key leaves its `Secret` in one header only; every
+text from outside is scrubbed before it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import httpx
+from pydantic import JsonValue
+
+from actors.engines.http_status import class_of_status
+from actors.engines.openai.overflow import is_overflow, overflow_numbers
+from actors.engines.openai.said import Said, clean, read_said
+from actors.engines.openai.settings import OpenAIArgs
+from familiar.errors import ConfigError, EngineError, FailureClass
+from familiar.secret import Secret
+
+PASSING = frozenset({408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+"""Statuses of a server that may answer the same request later."""
+MOST_REDIRECTS = 5
+_LONGEST_ERROR = 64 << 10
+_VERSIONED = re.compile(r"/v\d+\w*$")
+_ENDPOINT = re.compile(r"/(?:chat/)?completions/?$|/models/?$")
+_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|password", re.I)
+_HINTS = (
+    ("max_completion_tokens", "rename: {max_tokens: max_completion_tokens}"),
+    ("stream_options", "omit: [stream_options]"),
+    ("response_format", "grammar: none"),
+    ("system role", "system_role: user"),
+    ("role system", "system_role: user"),
+    ("conversation roles must alternate", "system_role: user"),
+    ("temperature", "omit: [temperature]"),
+    ("top_p", "omit: [top_p]"),
+)
+
+
+class Server:
+    """`root` is for people and the health route, `api` for everything else."""
+
+    def __init__(self, url: str, args: OpenAIArgs, key: Secret | None, replica_id: str) -> None:
+        parts = urlsplit(url.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(
+                f"The url of {replica_id} is none: it begins with http:// or https:// and a host.",
+                where="url",
+            )
+        if "@" in parts.netloc:
+            raise ConfigError(
+                f"The url of {replica_id} holds credentials.",
+                where="url",
+                remedy="Put the key into an environment variable and name it in api_key_env.",
+            )
+        path = _ENDPOINT.sub("", parts.path.rstrip("/")).rstrip("/")
+        base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+        self.root = _VERSIONED.sub("", base)
+        if args.api_path is not None:
+            self.api = self.root + args.api_path.rstrip("/")
+        else:
+            self.api = base if _VERSIONED.search(base) else f"{base}/v1"
+        self._args = args
+        headers = _headers(args.headers, replica_id)
+        self._key = key
+        self._headers = headers
+        self.secrets = [value for name, value in headers.items() if _CREDENTIAL.search(name)]
+        self.secrets += [Secret(v) for n, v in args.query.items() if _CREDENTIAL.search(n)]
+        if key:
+            self.secrets.append(key)
+        self._client: httpx.AsyncClient | None = None
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def chat(self, body: dict[str, JsonValue]) -> AsyncIterator[httpx.Response]:
+        """POST a chat completion. Raises EngineError for an error status and a redirect away."""
+        url = f"{self.api}/chat/completions"
+        for _ in range(MOST_REDIRECTS):
+            async with self._http().stream("POST", url, json=body) as response:
+                if response.is_redirect:
+                    url = self._redirected(response)
+                    continue
+                if response.is_error:
+                    read = await _some(response)
+                    raise self.error(response.status_code, read, response.headers)
+                yield response
+                return
+        raise self._lost_in_redirects(url)
+
+    async def get(self, url: str) -> httpx.Response:
+        """GET below `root` or `api`. Raises httpx.HTTPError, TimeoutError, EngineError."""
+        asked = url
+        async with asyncio.timeout(self._args.connect_timeout_s + 5.0):
+            for _ in range(MOST_REDIRECTS):
+                response = await self._http().get(url)
+                if not response.is_redirect:
+                    return response
+                url = self._redirected(response)
+        raise self._lost_in_redirects(asked)
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    # -- errors ----------------------------------------------------------------------------------
+
+    def error(
+        self, status: int, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> EngineError:
+        """The error that an error answer means."""
+        said = read_said(body, headers, self.secrets)
+        return self.failure(status, said, f"{self.root} answers {status}: {said.words}")
+
+    def failure(self, status: int, said: Said, message: str) -> EngineError:
+        evidence: dict[str, object] = {"url": self.root, "status": status}
+        if is_overflow(said.raw, status):
+            evidence |= overflow_numbers(said.raw, said.fields)
+            return EngineError(
+                message, failure_class=FailureClass.CONTEXT_OVERFLOW, evidence=evidence
+            )
+        kind = class_of_status(status)
+        if said.asks_for_time and (status >= 404) and not said.for_good:
+            kind, evidence["transient"] = FailureClass.BACKEND_UNREACHABLE, True
+        elif status in PASSING and not said.for_good:
+            evidence["transient"] = True
+        elif said.for_good:
+            kind = FailureClass.BACKEND_REFUSED
+        if said.retry_after_s is not None:
+            evidence["retry_after_s"] = said.retry_after_s
+        return EngineError(
+            message,
+            failure_class=kind,
+            evidence=evidence,
+            remedy=_remedy(status, said) if kind == FailureClass.BACKEND_REFUSED else "",
+        )
+
+    def unreachable(self, error: Exception, tokens: int = 0) -> EngineError:
+        """The error that a failed connection means."""
+        reason = clean(str(error), self.secrets) or type(error).__name__
+        evidence: dict[str, object] = {"url": self.root, "error": type(error).__name__}
+        if tokens:
+            return EngineError(
+                f"{self.root} broke the stream after {tokens} tokens: {reason}.",
+                evidence={**evidence, "tokens": tokens, "cut": True, "transient": True},
+            )
+        if isinstance(
+            error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError
+        ):
+            return EngineError(
+                f"{self.root} cannot be asked: {reason}.",
+                failure_class=FailureClass.BACKEND_REFUSED,
+                evidence=evidence,
+                remedy="Correct the pool's url, headers or key.",
+            )
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return EngineError(
+                f"{self.root} shows a certificate that is not trusted: {reason}.",
+                failure_class=FailureClass.BACKEND_REFUSED,
+                evidence=evidence,
+                remedy="Set engine_args.ca_file to the PEM file of its authority.",
+            )
+        return EngineError(
+            f"{self.root} cannot be reached: {reason}.",
+            evidence={**evidence, "transient": True},
+            remedy="See that the server runs and that the pool's url is right.",
+        )
+
+    def _redirected(self, response: httpx.Response) -> str:
+        there = urljoin(str(response.url), str(response.headers.get("location", "")))
+        old, new = urlsplit(str(response.url)), urlsplit(there)
+        safer = new.scheme == "https" or new.scheme == old.scheme == "http"
+        if safer and new.hostname == old.hostname and "@" not in there:
+            return there
+        shown = clean(urlunsplit((new.scheme, new.netloc, new.path, "", "")), self.secrets)
+        raise EngineError(
+            f"{self.root} answers {response.status_code}, a redirect to {shown or 'nowhere'}; keys "
+            "and prompts are not sent on to another host.",
+            failure_class=FailureClass.BACKEND_REFUSED,
+            evidence={"url": self.root, "status": response.status_code, "location": shown},
+            remedy="Put that address into the replica's url.",
+        )
+
+    def _lost_in_redirects(self, url: str) -> EngineError:
+        return EngineError(
+            f"{self.root} redirects more than {MOST_REDIRECTS} times, the last time to "
+            f"{clean(url, self.secrets)}.",
+            failure_class=FailureClass.BACKEND_REFUSED,
+            evidence={"url": self.root},
+            remedy="Correct the replica's url or engine_args.api_path.",
+        )
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            headers = {name: value.reveal() for name, value in self._headers.items()}
+            if self._key:
+                plain = self._args.key_header.lower() != "authorization"
+                key = self._key.reveal()
+                headers[self._args.key_header] = key if plain else f"Bearer {key}"
+            self._client = httpx.AsyncClient(
+                headers=headers,
+                params=self._args.query or None,
+                verify=_trust(self._args.ca_file),
+                # Silence is judged by the call's own deadlines, so reading has none here.
+                timeout=httpx.Timeout(30.0, connect=self._args.connect_timeout_s, read=None),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+                trust_env=False,
+            )
+        return self._client
+
+
+def _remedy(status: int, said: Said) -> str:
+    words = said.raw.lower()
+    if status in (401, 403):
+        return "See that api_key_env names the variable with this server's key."
+    if status == 404:
+        return "See that the pool's model, url and engine_args.api_path are right."
+    if status in (400, 422):
+        for mark, setting in _HINTS:
+            if mark in words:
+                return f"Perhaps this server needs engine_args: {{{setting}}}."
+    return ""
+
+
+def _headers(headers: Mapping[str, str], replica_id: str) -> dict[str, Secret]:
+    """Values with `env:` replaced; each a Secret, because any of them may be one."""
+    made: dict[str, Secret] = {}
+    for name, value in headers.items():
+        variable = value.removeprefix("env:")
+        made[name] = Secret(value if variable == value else os.environ.get(variable, ""))
+        if not made[name]:
+            raise ConfigError(
+                f"Replica {replica_id} sends the header {name} and has no value for it.",
+                where="engine_args.headers",
+                remedy="Set the variable that `env:` names on the node where the replica runs.",
+            )
+    return made
+
+
+@cache
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """Once for each file: reading the certificates takes longer than a request."""
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=str(Path(ca_file).expanduser()))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"engine_args.ca_file {ca_file} cannot be used: {error}.", where="engine_args.ca_file"
+        ) from None
+
+
+async def _some(response: httpx.Response) -> bytes:
+    """The first part of an error body; a server that never ends it is not waited for."""
+    read = b""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(10.0):
+            async for chunk in response.aiter_bytes():
+                read += chunk
+                if len(read) > _LONGEST_ERROR:
+                    break
+    return read
