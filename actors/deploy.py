@@ -72,6 +72,8 @@ def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> No
         with contextlib.suppress(RayActorError, ray.exceptions.GetTimeoutError):
             readiness = ray.get(orchestrator.readiness.remote(), timeout=ANSWER_S)
             if readiness.ready:
+                if readiness.reasons and report is not None:
+                    report(readiness.reasons)
                 return
             reasons = readiness.reasons
             if readiness.hopeless:

@@ -142,7 +142,9 @@ class Orchestrator:
         if self._recorder.problem is not None:
             reasons.append(str(self._recorder.problem))
         lost = self._pools.used & self._pools.hopeless().keys()
-        return Readiness(not reasons, tuple(reasons), hopeless=bool(reasons and lost))
+        if not reasons:
+            return Readiness(True, tuple(self._pools.warnings()))
+        return Readiness(False, tuple(reasons), hopeless=bool(lost))
 
     async def fingerprint(self) -> str:
         return self._fingerprint

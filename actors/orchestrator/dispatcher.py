@@ -43,7 +43,7 @@ class Dispatcher:
 
     def replica_changed(self, view: ReplicaView) -> None:
         """A replica became ready, or cannot take calls any more."""
-        ready = view.state == "ready"
+        ready = view.state in {"ready", "degraded"}
         if ready:
             self._ready_since.setdefault(view.pool, time.time())
         self._scheduler.set_replica(view.pool, view.replica, slots=view.slots, ready=ready)

@@ -8,7 +8,8 @@ of its own, so the questions hop over to the loop of the attempts.
 
 An engine that broke does not come back in the same process. Its attempts fail with the engine's own
 words, their outcomes are delivered, and then the process ends; so its supervisor learns that it has
-to be replaced. A server at a URL is not ours to end: the replica stays and says so.
+to be replaced. A server at a URL is not ours: the replica stays, says that it is degraded, and
+still sends attempts there, where they wait for the server.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import Delta, Engine, EngineHealth, EngineStats, GenerateRequest
 from familiar.errors import EngineError, FailureClass, FamiliarError
 
-ReplicaState = Literal["new", "starting", "ready", "unhealthy", "dead", "stopped"]
+ReplicaState = Literal["new", "starting", "ready", "degraded", "dead", "stopped"]
 T = TypeVar("T")
 
 EXIT_CODE = 70
@@ -45,8 +46,8 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """A replica now. `detail` says in words what it is doing or what is wrong; `healthy` is false
-    only when the engine was ready and cannot serve any more."""
+    """A replica now. `detail` says in words what it is doing or what is wrong. `healthy` is false
+    only when the engine was ready and cannot serve any more; a `degraded` one may serve again."""
 
     replica: str
     pool: str
@@ -156,7 +157,7 @@ class Replica:
             replica=self._replica_id,
             pool=self._pool,
             state=self._state,
-            healthy=self._state not in {"unhealthy", "dead", "stopped"},
+            healthy=self._state not in {"dead", "stopped"},
             detail=detail,
             stats=EngineStats() if self._engine is None else self._engine.stats(),
             attempts=self._serving,
@@ -230,6 +231,8 @@ class Replica:
                 evidence={"replica": self._replica_id, "error": type(error).__name__},
             ) from error
         self._state, self._detail = "ready", ""
+        if not self._engine.owned:
+            await self._check()
         self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -238,7 +241,7 @@ class Replica:
             await self._check()
 
     async def _check(self) -> None:
-        if self._engine is None or self._state not in {"ready", "unhealthy"}:
+        if self._engine is None or self._state not in {"ready", "degraded"}:
             return
         try:
             health = await self._engine.health()
@@ -247,8 +250,8 @@ class Replica:
             ok, reason = False, f"its health check failed: {error}"
         if ok:
             self._state, self._detail = "ready", ""
-        elif self._config.engine == "openai":
-            self._state, self._detail = "unhealthy", reason
+        elif not self._engine.owned:
+            self._state, self._detail = "degraded", reason
         elif self._leaving is None:
             self._state, self._detail = "dead", reason
             self._leaving = asyncio.create_task(self._leave())
@@ -270,7 +273,7 @@ class Replica:
                     await engine.stop()
 
     def _generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
-        if self._engine is None or self._state not in {"ready", "unhealthy"}:
+        if self._engine is None or self._state not in {"ready", "degraded"}:
             return _reject(self._replica_id, f"it is {self._state}: {self._detail}")
         return self._engine.generate(request)
 

@@ -49,6 +49,7 @@ class Progress:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     pieces: list[str] = field(default_factory=list)
+    waiting: str = ""
 
     def text(self) -> str:
         """Everything that is written so far, the continued text included."""
@@ -163,6 +164,7 @@ class _Carrier:
         size = len(self.order.prefix.encode("utf-8", "replace"))
         async for delta in deltas:
             now, text = monotonic(), delta.text
+            progress.waiting = delta.waiting
             if delta.tokens or text:
                 progress.tokens += delta.tokens
                 if progress.last_token is None:
@@ -220,7 +222,11 @@ class _Carrier:
         elapsed = now - p.started
         rate = p.tokens_per_s(now)
         usual = self.source.usual_tokens_per_s()
-        if p.last_token is None or p.first_token is None:
+        if (p.last_token is None or p.first_token is None) and p.waiting:
+            kind = FailureClass.BACKEND_UNREACHABLE
+            deadline = "first_token" if elapsed < limits.total_s else "total"
+            text = f"{key} got no token in {elapsed:.1f} s: {p.waiting}"
+        elif p.last_token is None or p.first_token is None:
             busy = self.source.producing()
             kind = FailureClass.BACKEND_SLOW if busy else FailureClass.BACKEND_STALLED
             about = "while the engine served others" if busy else "and nothing shows it is at work"

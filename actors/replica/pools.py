@@ -22,7 +22,7 @@ from actors.named_actor import end_actor, find_actor
 from actors.orchestrator.dispatcher import Dispatcher, HopelessPool
 from actors.orchestrator.outcome import lost_outcome
 from actors.replica.probe import PROBED, probe_node, probe_replica
-from actors.replica.supervisor import REPLICA_PREFIX, Supervisor
+from actors.replica.supervisor import REPLICA_PREFIX, TAKES_ATTEMPTS, Supervisor
 from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
 from cluster.assignment import replicas_of
@@ -171,10 +171,18 @@ class Pools:
         reasons = [self._place_error] if self._place_error else []
         for pool in sorted(self.used):
             members = [s for s in self._supervisors.values() if s.pool == pool]
-            if not any(s.state == "ready" for s in members):
+            if not any(s.state in TAKES_ATTEMPTS for s in members):
                 states = "; ".join(f"{s.replica} {s.state}: {s.detail}" for s in members)
                 reasons.append(f"Pool {pool} has no ready replica ({states}).")
         return reasons
+
+    def warnings(self) -> list[str]:
+        """Replicas that take attempts although their server is not well: one sentence each."""
+        return [
+            f"Replica {s.replica} is degraded: {s.detail}"
+            for s in self._supervisors.values()
+            if s.state == "degraded"
+        ]
 
     def hopeless(self) -> dict[str, HopelessPool]:
         """Pools whose every replica failed to start again and again, with the last reason."""
@@ -219,7 +227,7 @@ class Pools:
 
     def _changed(self, view: ReplicaView) -> None:
         log.info("replica %s is %s %s", view.replica, view.state, view.detail)
-        if view.state == "ready":
+        if view.state in TAKES_ATTEMPTS:
             self._tasks.spawn(self._became_ready(view))
         else:
             self._settled[view.replica].clear()
@@ -229,7 +237,7 @@ class Pools:
         """Before its first call: fence it with our epoch, and see what it holds."""
         supervisor = self._supervisors[view.replica]
         await self._ask_held(view.replica, supervisor.handle)
-        if supervisor.state == "ready":
+        if supervisor.state in TAKES_ATTEMPTS:
             self._settled[view.replica].set()
             self._dispatcher.replica_changed(view)
 

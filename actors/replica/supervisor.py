@@ -44,6 +44,8 @@ UNAVAILABLE_ROUNDS = 20
 FIRST_PAUSE_S = 0.01
 UNAVAILABLE_PAUSE_S = 0.25
 SILENT_CHECKS = 3
+TAKES_ATTEMPTS = frozenset({"ready", "degraded"})
+"""The states in which attempts are sent to a replica."""
 HOPELESS_STARTS = 3
 """After so many failed starts in a row, waiting calls are told instead of kept waiting."""
 
@@ -153,7 +155,7 @@ class Supervisor:
         """A call failed as if the replica were gone: see whether it is, before more is sent to it
         and fails the same way."""
         handle = self.handle
-        if handle is None or self.state != "ready":
+        if handle is None or self.state not in TAKES_ATTEMPTS:
             return
         try:
             await self._poll()
@@ -212,7 +214,14 @@ class Supervisor:
         finally:
             starting.cancel()
         await self._poll()
-        self._set("ready", "")
+        self._serves()
+
+    def _serves(self) -> None:
+        """It takes attempts; a server at a URL that is not well says so."""
+        if self.status is not None and self.status.state == "degraded":
+            self._set("degraded", self.status.detail)
+        else:
+            self._set("ready", "")
 
     def _get_or_create(self) -> Any:
         known = find_actor(self.name, self.namespace)
@@ -263,7 +272,7 @@ class Supervisor:
                 self.last_error = self.status.detail
                 return
             if not silent:
-                self._set("ready", "")
+                self._serves()
 
     async def _silent(self, before: int) -> int:
         """How many health checks in a row had no answer; raises `TimeoutError` at the limit,
