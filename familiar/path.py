@@ -9,6 +9,8 @@ text cannot know of symbolic links.
 
 from __future__ import annotations
 
+import unicodedata
+
 LONGEST_PATH = 1024
 """Bytes of UTF-8 in a whole path; Linux takes 4096 with the root in front."""
 
@@ -19,6 +21,9 @@ LONGEST_PART = 255
 """Bytes of UTF-8 in one part: NAME_MAX of the file systems in use."""
 
 _HARNESS = ".familiar"
+_QUOTES = frozenset("\"'`“”‘’«»")
+_UNSEEN = frozenset({"Cf", "Zs", "Zl", "Zp"})
+"""Unicode categories: zero width and bidirectional marks, blanks other than the space."""
 
 
 def path_problem(path: str) -> str | None:
@@ -53,4 +58,10 @@ def planned_path_problem(path: str) -> str | None:
         return "it must be relative to the workspace, and ~ is a home folder"
     if found is None and path.split("/", maxsplit=1)[0].lower().rstrip(". ") == _HARNESS:
         return f"{_HARNESS} belongs to the harness"
+    if found is None and (path[0] in _QUOTES or path[-1] in _QUOTES):
+        return "it begins or ends with a quotation mark"
+    if found is None and any(part != part.strip() for part in path.split("/")):
+        return "a part begins or ends with a blank"
+    if found is None and any(unicodedata.category(c) in _UNSEEN and c != " " for c in path):
+        return "it holds a character that cannot be seen or that turns the text around"
     return found

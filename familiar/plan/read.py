@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from familiar.event import PlannedCall, Problem
 from familiar.wire import ParsedOutput, Repair, parse_output
+from familiar.wire.encodable import encodable_value
 
 MAX_PLAN_BYTES = 512 * 1024
 _MAX_MENDS = 8
@@ -72,8 +73,10 @@ def read_plan(
     wire = wire or PlanWire()
     if wire.dialect == "json":
         try:
-            return _typed(json.loads(answer))
-        except (json.JSONDecodeError, RecursionError):
+            whole = json.loads(answer)
+            clean = encodable_value(whole)
+            return _typed(clean, () if clean == whole else _mends([Repair("lone_surrogate", 0)]))
+        except (ValueError, RecursionError):
             pass
     parsed = parse_output(
         answer, dialect=wire.dialect, suffix=wire.suffix, finish_reason=finish_reason

@@ -7,8 +7,9 @@ it. A text without any mark is ordinary content, and is only looked at for fence
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 
-from familiar.wire.dialects import DIALECTS, Dialect
+from familiar.wire.dialects import DIALECTS, INVOKE_TAGS, Dialect
 from familiar.wire.found import Argument, Block, FoundCall, Window, Written
 from familiar.wire.jsontext import read_json
 from familiar.wire.result import Problem, Repair
@@ -20,8 +21,9 @@ _MARKS: tuple[tuple[str, str, str], ...] = (
     ("<minimax:tool_call>", r"<minimax:tool_call>", "minimax_m2"),
     ("seed:", r"<seed:tool_call>|</?seed:think>", "seed_oss_xml"),
     ("mm:think>", r"</?mm:think>", "minimax_m3"),
-    ("DSML", r"<[|｜]{0,2}DSML[|｜]", "deepseek_v4_dsml"),
+    ("DSML", r"<[|｜‖∥│┃❘ǀ∣]{0,4}DSML[|｜‖∥│┃❘ǀ∣]", "deepseek_v4_dsml"),
     ("<tool_calls>", r"<tool_calls>\s{0,16}<invoke", "deepseek_v4_dsml"),
+    ("<function_calls>", r"<function_calls>\s{0,16}<invoke", "invoke_xml"),
     ("<invoke", r"<invoke\s[^<>]{1,256}>\s{0,16}<parameter", "deepseek_v4_dsml"),
     ("begin", r"<[|｜]tool[▁_ ]calls?[▁_ ]begin[|｜]>", "deepseek_v31"),
     ("_begin|>", r"<\|tool_calls?_section_begin\|>|<\|tool_call_begin\|>", "kimi_k2"),
@@ -32,7 +34,8 @@ _MARKS: tuple[tuple[str, str, str], ...] = (
     ("<|start|>", r"<\|start\|>", "gpt_oss_harmony"),
     ("[TOOL_CALLS]", r"\[TOOL_CALLS\]", "mistral"),
     ("[THINK]", r"\[THINK\]", "mistral"),
-    ("<function_calls>", r"<function_calls>", "pythonic"),
+    ("<function_calls>", r"<function_calls>(?!\s{0,16}<)", "pythonic"),
+    ("<|tool_call_start|>", r"<\|tool_call_start\|>", "pythonic"),
     ("<|python_start|>", r"<\|python_start\|>", "pythonic"),
     ("<|python_tag|>", r"<\|python_tag\|>", "llama3_json"),
     ("<function=", r"<tool_call>\s{0,64}<function=", "qwen3_coder_xml"),
@@ -49,6 +52,8 @@ _MARKS: tuple[tuple[str, str, str], ...] = (
     ),
 )
 _COMPILED = tuple((literal, re.compile(pattern), name) for literal, pattern, name in _MARKS)
+# Markup of models that familiar does not run; others drift into it.
+_FOREIGN = MappingProxyType({"invoke_xml": Dialect("invoke_xml", (INVOKE_TAGS,), ())})
 # Dialects without marks are known by how the whole answer begins.
 _BEGINNINGS = (
     (re.compile(r"\s{0,64}\{\s{0,64}\"(?:name|type)\"\s{0,16}:"), "llama3_json"),
@@ -69,7 +74,7 @@ def detect(text: str) -> Dialect | None:
             first, found = match.start(), name
     if found is None:
         found = next((name for pattern, name in _BEGINNINGS if pattern.match(text)), None)
-    return None if found is None else DIALECTS[found]
+    return None if found is None else _FOREIGN.get(found) or DIALECTS[found]
 
 
 def scan_invented(window: Window) -> list[Block]:

@@ -18,6 +18,7 @@ from familiar.wire.syntax import ChannelSyntax
 from familiar.wire.tokens import TooManyTags
 
 _RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<>]{1,256})")
+_GLUED = re.compile(r"\s{0,16}(?:assistant)?analysis(?=[A-Z\u00c0-\uffff]|[a-z]{3,64} )")
 _CHANNEL_NAME = re.compile(r"\s{0,4}([A-Za-z_]{1,32})")
 
 
@@ -32,6 +33,9 @@ class Messages:
 
 def scan_channels(window: Window, syntax: ChannelSyntax, *, in_reasoning: bool) -> Messages:
     """Split `window` into messages and read those that have a recipient."""
+    lost = _without_marks(window, syntax)
+    if lost is not None:
+        return lost
     marks = re.compile(
         "|".join(re.escape(mark) for mark in (syntax.start, syntax.message, *syntax.ends))
     )
@@ -70,6 +74,35 @@ def scan_channels(window: Window, syntax: ChannelSyntax, *, in_reasoning: bool) 
             )
         else:
             found.content.append(tail)
+    return found
+
+
+def _without_marks(window: Window, syntax: ChannelSyntax) -> Messages | None:
+    """An answer whose marker tokens were dropped on the way: `analysis…assistantfinal…`.
+
+    The words of the headers are glued to the text. Reasoning is told from the answer by them; a
+    call among such words has no certain end and is a problem.
+    """
+    text = window.text[window.start : window.end]
+    if syntax.channel in text or syntax.message in text:
+        return None
+    begun = _GLUED.match(text)
+    if begun is None:
+        return None
+    found = Messages()
+    answer = text.rfind("assistantfinal", begun.end())
+    call = text.find("assistantcommentary to=", begun.end())
+    stop = min((at for at in (answer, call) if at >= 0), default=len(text))
+    found.reasoning.append(text[begun.end() : stop])
+    if answer >= 0:
+        found.content.append(text[answer + len("assistantfinal") :].lstrip())
+    if call >= 0:
+        message = (
+            "A call was written without the marks of its message, so its end is not certain. Write "
+            "it again. (If this repeats, the engine may be dropping special tokens.)"
+        )
+        problem = Problem("lost_markers", window.start + call, message)
+        found.blocks.append(Block(window.start + call, window.end, problems=[problem]))
     return found
 
 

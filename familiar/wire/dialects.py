@@ -7,7 +7,7 @@ under `tests/familiar/wire/cases/`. Plan wires have no row: their tags depend on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from familiar.wire.syntax import (
@@ -28,6 +28,7 @@ class Dialect:
     """One family's way of writing an answer.
 
     `think_open`/`think_close` frame reasoning; `think_anywhere`: several frames, anywhere.
+    `nested_think`: a frame that opens inside a frame takes a closer of its own.
     `implicit_think`: text before a lone closer was reasoning (the opener stood in the prompt).
     `trim_before_call`: endings of the text before a call that belong to the markup; the first
     that matches is dropped.
@@ -42,6 +43,7 @@ class Dialect:
     think_label: str = ""
     think_anywhere: bool = False
     implicit_think: bool = True
+    nested_think: bool = True
     trim_before_call: tuple[str, ...] = ("\n\n",)
     dropped: tuple[str, ...] = ()
 
@@ -49,7 +51,8 @@ class Dialect:
 _NAME = r"([^<>\n]{1,256})"
 # Attributes stop at the next angle bracket, so a tag that is never closed costs one look.
 _ATTRS = r"((?:\s[^<>]{0,1024})?)"
-_DSML = r"(?:[|｜]{0,4}DSML[|｜]{1,4})?\s{0,2}"
+_BARS = r"[|｜‖∥│┃❘ǀ∣]"
+_DSML = rf"(?:{_BARS}{{0,4}}DSML{_BARS}{{1,4}})?\s{{0,2}}"
 
 FUNCTION_TAGS = TagSyntax(
     wrap_open=r"<tool_call>",
@@ -92,6 +95,13 @@ MINIMAX_TAGS = TagSyntax(
     attributes=True,
     probes=("<invoke", "tool_call>"),
 )
+INVOKE_TAGS = replace(
+    MINIMAX_TAGS,
+    wrap_open=r"<function_calls>",
+    wrap_close=r"</function_calls>",
+    probes=("<invoke",),
+    framed=True,
+)
 GLM_PAIRS = PairSyntax(
     call_open=r"<tool_call>",
     call_close=r"</tool_call>",
@@ -104,14 +114,11 @@ MINIMAX_ELEMENTS = ElementSyntax(
     marker="]<]minimax[>[", wrapper="tool_call", call="invoke", item="item"
 )
 HERMES_JSON = JsonSyntax(open=r"<tool_call>", close=r"</tool_call>")
-GRANITE_JSON = JsonSyntax(
-    open=r"<\|tool_call\|>|<tool_call>", close=r"</tool_call>", array_only=True
-)
+GRANITE_LIST = JsonSyntax(open=r"<\|tool_call\|>", close=r"</tool_call>", array_only=True)
 MISTRAL_LIST = JsonSyntax(open=r"\[TOOL_CALLS\]", close=r"\[/TOOL_CALLS\]", array_only=True)
 LLAMA_JSON = JsonSyntax(
     open=r"<\|python_tag\|>", close=r"<\|eom_id\|>|<\|eot_id\|>", bare=True, separator=";"
 )
-FENCED_JSON = JsonSyntax(fenced=True)
 # DeepSeek's marker tokens appear with U+2581, underscores or spaces, and with either bar.
 _BAR, _SP = r"[|｜]", r"[▁_ ]"
 DEEPSEEK_HEAD = HeadSyntax(
@@ -145,6 +152,7 @@ HARMONY = ChannelSyntax(
 )
 PYTHON_LIST = PythonSyntax()
 PYTHON_LINES = PythonSyntax(open="<function_calls>", close="</function_calls>")
+LFM_PYTHON = PythonSyntax(open="<|tool_call_start|>", close="<|tool_call_end|>")
 LLAMA_PYTHON = PythonSyntax(open="<|python_start|>", close="<|python_end|>")
 
 _DSML_STOPS = ("<｜", "<|", "<DSML", "<tool_calls", "<function", "<invoke")
@@ -175,6 +183,7 @@ _ROWS = (
         (DEEPSEEK_HEAD,),
         ("<｜", "<|"),
         implicit_think=False,
+        nested_think=False,
         dropped=_DEEPSEEK_DROPPED,
     ),
     Dialect(
@@ -182,6 +191,7 @@ _ROWS = (
         (DEEPSEEK_HEAD,),
         ("<｜", "<|"),
         implicit_think=False,
+        nested_think=False,
         dropped=_DEEPSEEK_DROPPED,
     ),
     Dialect("deepseek_v32_dsml", (DSML_TAGS,), _DSML_STOPS),
@@ -218,8 +228,8 @@ _ROWS = (
     Dialect("llama3_json", (LLAMA_JSON,), ("{", "<|python_tag|>")),
     Dialect(
         "pythonic",
-        (PYTHON_LINES, LLAMA_PYTHON, PYTHON_LIST),
-        ("[", "<function_calls>", "<|python_start|>"),
+        (PYTHON_LINES, LLAMA_PYTHON, LFM_PYTHON, PYTHON_LIST),
+        ("[", "<function_calls>", "<|python_start|>", "<|tool_call_start|>"),
     ),
     Dialect("llama4_pythonic", (LLAMA_PYTHON, PYTHON_LIST), ("[", "<|python_start|>")),
     Dialect("olmo3_pythonic", (PYTHON_LINES,), ("<function_calls>",)),
@@ -235,13 +245,15 @@ _ROWS = (
     ),
     Dialect(
         "granite",
-        (GRANITE_JSON, FUNCTION_TAGS),
+        (GRANITE_LIST, HERMES_JSON, FUNCTION_TAGS),
         ("<|tool_call|>", "<tool_call>", "<function="),
         trim_before_call=_BREAKS,
     ),
     Dialect("gpt_oss_harmony", (HARMONY,), ("<|", " to=", "to="), think_open="", think_close=""),
-    Dialect("generic_json", (HERMES_JSON, FENCED_JSON), ("<tool_call>", "{", "[", "```")),
+    Dialect("generic_json", (HERMES_JSON,), ("<tool_call>", "{", "[", "```")),
 )
+
+BYTE_ORDER_MARK = "\ufeff"
 
 # Tokens that end a turn. Engines usually drop them; where one does not, they are no content.
 # `</s>` is left alone: it is also HTML.
@@ -257,6 +269,10 @@ TURN_ENDS = (
     "<｜end▁of▁sentence｜>",
     "<seed:eos>",
     "<turn|>",
+    "<end_of_turn>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|im_start|>",
     "[e~[",
 )
 

@@ -64,7 +64,8 @@ class FoundCall:
 
 @dataclass(slots=True)
 class Block:
-    """A stretch of call markup, `start` to `end`. `keep_text` leaves it in the content."""
+    """A stretch of call markup, `start` to `end`. `keep_text` leaves it in the content; an
+    `unmarked` one has no markup of its own and is told from prose by what stands around it."""
 
     start: int
     end: int
@@ -72,6 +73,7 @@ class Block:
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     keep_text: bool = False
+    unmarked: bool = False
 
 
 @dataclass(slots=True)

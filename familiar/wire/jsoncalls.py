@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 
 from familiar.wire.found import Ahead, Argument, Block, FoundCall, Window, Written
-from familiar.wire.jsontext import attempt_json, read_json, repair_json, skip_space
+from familiar.wire.jsontext import attempt_json, ending_at, read_json, repair_json, skip_space
 from familiar.wire.result import Json, Problem, Repair
 from familiar.wire.syntax import HeadSyntax, JsonSyntax
 from familiar.wire.tokens import TooManyTags
@@ -21,7 +21,7 @@ from familiar.wire.tokens import TooManyTags
 _OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 # A failed read costs a count of the lines before it (for a message nobody sees), so reads are few.
 _MAX_FAILED_READS = 128
-_FENCE = re.compile(r"\s*```[A-Za-z]{0,16}\s")
+_LEAD_IN = re.compile(r"<\|python_tag\|>")
 
 
 @lru_cache(maxsize=64)
@@ -35,7 +35,9 @@ def _arguments(value: Json) -> list[Argument] | None:
     return [Argument(key, "", Written.VALUE, value=item) for key, item in value.items()]
 
 
-def _as_call(value: Json, keys: tuple[str, ...], start: int, end: int) -> FoundCall | None:
+def as_call(
+    value: Json, start: int, end: int, keys: tuple[str, ...] = ("arguments", "parameters")
+) -> FoundCall | None:
     """`{"name": …, "arguments": {…}}` as a call; arguments may be an object in a string."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
         return None
@@ -59,8 +61,6 @@ def scan_json(window: Window, syntax: JsonSyntax) -> list[Block]:
     """Blocks whose body is a whole call, or a list of them, in JSON."""
     if syntax.bare:
         return _scan_bare(window, syntax)
-    if syntax.fenced:
-        return _scan_whole(window, syntax)
     opener = Ahead(_pattern(syntax.open), window.text, window.end)
     closer = Ahead(_pattern(syntax.close), window.text, window.end)
     blocks: list[Block] = []
@@ -111,9 +111,9 @@ def _wrapped(
     if found is None or found[1] > window.end:
         stop, after, closed = _region(window, closer, opener, body)
         if stop - body <= window.limits.max_document_bytes:
-            mended = repair_json(window.text, body, stop)
-            if mended is not None:
-                found, repairs = (mended[0], mended[1]), mended[2]
+            repaired = repair_json(window.text, body, stop)
+            if repaired is not None:
+                found, repairs = (repaired[0], repaired[1]), repaired[2]
         if found is None or found[1] > window.end:
             block.problems.append(_malformed(match.start(), closed))
             block.end = after
@@ -121,9 +121,11 @@ def _wrapped(
             return block
     value, end = found
     values = value if isinstance(value, list) else [value]
-    calls = [_as_call(item, syntax.argument_keys, body, end) for item in values]
-    ending = _pattern(syntax.close).match(window.text, skip_space(window.text, end), window.end)
+    calls = [as_call(item, body, end, syntax.argument_keys) for item in values]
+    ending, stray = ending_at(_pattern(syntax.close), window.text, end, window.end)
     block.end = ending.end() if ending else end
+    if stray:
+        repairs = [*repairs, Repair("stray_brackets", end)]
     if not calls or any(call is None for call in calls):
         block.problems.append(_malformed(match.start(), closed=True))
         return block
@@ -165,11 +167,17 @@ def _malformed(offset: int, closed: bool) -> Problem:
 
 
 def _scan_bare(window: Window, syntax: JsonSyntax) -> list[Block]:
-    """Every complete call object in the text; the work is capped at a few passes over it."""
+    """Every complete call object in the text; the work is capped at a few passes over it.
+
+    What stands inside an object that cannot be read, or inside the arguments of something else, is
+    no call of its own.
+    """
     text, blocks = window.text, []
+    broken: list[Block] = []
     budget = 4 * (window.end - window.start) + 4096
     position, failed = window.start, 0
-    while (match := _OBJECT.search(text, position, window.end)) is not None:
+    end_of_calls = _foreign_call(window, broken)
+    while (match := _OBJECT.search(text, position, end_of_calls)) is not None:
         start = match.start()
         complete, item, end = attempt_json(text, start)
         if not complete:
@@ -177,33 +185,54 @@ def _scan_bare(window: Window, syntax: JsonSyntax) -> list[Block]:
             failed += 1
             if budget < 0 or failed > _MAX_FAILED_READS:
                 raise TooManyTags
-            position = start + 1
+            if _begins_call(text[start:end], syntax):
+                closed = text[end : window.end].strip() != ""
+                broken.append(Block(start, end, problems=[_malformed(start, closed)]))
+                broken[-1].keep_text = True
+            position = max(end, start + 1)
             continue
         position = end
-        call = _as_call(item, syntax.argument_keys, start, end)
-        if call is not None and end <= window.end:
+        call = as_call(item, start, end, syntax.argument_keys)
+        nested = start > window.start and text[start - 1] in "=("
+        if call is not None and end <= window.end and not nested:
             blocks.append(_unmarked(window, syntax, call))
     head = skip_space(text, window.start)
     if not blocks and text.startswith(('{"name"', "<|python_tag|>"), head):
-        call = _mended_whole(window, syntax, head)
+        call = _repaired_whole(window, syntax, head)
         if call is not None:
             return [_unmarked(window, syntax, call)]
-        value = read_json(text, head)
-        if value is None:
+        if not broken and read_json(text, head) is None:
             problem = _malformed(head, closed=text.rstrip().endswith("}"))
             return [Block(head, window.end, problems=[problem], keep_text=True)]
-    return blocks
+    return sorted([*blocks, *broken], key=lambda block: block.start)
 
 
-def _mended_whole(window: Window, syntax: JsonSyntax, head: int) -> FoundCall | None:
+def _begins_call(piece: str, syntax: JsonSyntax) -> bool:
+    return '"name"' in piece and any(f'"{key}"' in piece for key in syntax.argument_keys)
+
+
+def _foreign_call(window: Window, broken: list[Block]) -> int:
+    """Where the part ends that may hold objects: before a lead-in that no object follows."""
+    for mark in _LEAD_IN.finditer(window.text, window.start, window.end):
+        body = skip_space(window.text, mark.end())
+        if body >= window.end or window.text[body] in "{[":
+            continue
+        message = "The call is not the JSON object that this dialect asks for. Write it again."
+        problem = Problem("malformed_call", mark.start(), message)
+        broken.append(Block(mark.start(), window.end, problems=[problem], keep_text=True))
+        return mark.start()
+    return window.end
+
+
+def _repaired_whole(window: Window, syntax: JsonSyntax, head: int) -> FoundCall | None:
     if window.end - head > window.limits.max_document_bytes:
         return None
-    mended = repair_json(window.text, head, window.end)
-    if mended is None:
+    repaired = repair_json(window.text, head, window.end)
+    if repaired is None:
         return None
-    call = _as_call(mended[0], syntax.argument_keys, head, mended[1])
+    call = as_call(repaired[0], head, repaired[1], syntax.argument_keys)
     if call is not None:
-        call.repairs.extend(_once(mended[2]))
+        call.repairs.extend(_once(repaired[2]))
         call.needs_offer = True
     return call
 
@@ -221,32 +250,7 @@ def _unmarked(window: Window, syntax: JsonSyntax, call: FoundCall) -> Block:
         mark := _pattern(syntax.close).match(window.text, following, window.end)
     ):
         end = mark.end()
-    return Block(start, end, [call])
-
-
-def _scan_whole(window: Window, syntax: JsonSyntax) -> list[Block]:
-    """The whole answer, fenced or not, as one call or a list of calls to offered tools."""
-    text = window.text
-    fence = _FENCE.match(text, window.start, window.end)
-    start = skip_space(text, fence.end() if fence else window.start)
-    if text[start : start + 1] not in ("{", "["):
-        return []
-    found = read_json(text, start)
-    if found is None:
-        return []
-    rest = text[found[1] : window.end].strip()
-    if rest != ("```" if fence else ""):
-        return []
-    values = found[0] if isinstance(found[0], list) else [found[0]]
-    calls = [_as_call(item, syntax.argument_keys, start, found[1]) for item in values]
-    offered = window.offered or frozenset()
-    if not calls or any(call is None or call.name not in offered for call in calls):
-        return []
-    block = Block(window.start, window.end, [call for call in calls if call is not None])
-    for call in block.calls:
-        call.needs_offer = True
-    block.repairs.append(Repair("fenced_json" if fence else "bare_json", start))
-    return [block]
+    return Block(start, end, [call], unmarked=start == call.start)
 
 
 def scan_heads(window: Window, syntax: HeadSyntax) -> list[Block]:
@@ -305,17 +309,19 @@ def _headed(
         stop = ending.start() if ending else limit
         found = None
         if stop - body <= window.limits.max_document_bytes:
-            mended = repair_json(text, body, stop)
-            if mended is not None and isinstance(mended[0], dict):
-                found, repairs = (mended[0], mended[1]), mended[2]
+            repaired = repair_json(text, body, stop)
+            if repaired is not None and isinstance(repaired[0], dict):
+                found, repairs = (repaired[0], repaired[1]), repaired[2]
         if found is None:
             block.problems.append(_malformed(head.start(), ending is not None))
             block.end = ending.end() if ending else limit
             block.keep_text = ending is None
             return block
     value, end = found
-    ending = _pattern(syntax.close).match(text, skip_space(text, end), window.end)
+    ending, stray = ending_at(_pattern(syntax.close), text, end, window.end)
     block.end = ending.end() if ending else end
+    if stray:
+        repairs = [*repairs, Repair("stray_brackets", end)]
     written = head.group(1).strip()
     name = _kimi_name(window, written) if syntax.numbered else written
     arguments = _arguments(value) or []

@@ -1,9 +1,11 @@
-"""JSON as models write it: read strictly first, then with mends of quoting only.
+"""JSON as models write it: read strictly first, then with repairs of quoting only.
 
-The mends are raw control characters inside a string, backslashes that start no escape, and quotes
+The repairs are raw control characters inside a string, backslashes that start no escape, and quotes
 inside a string that were not escaped. A quote is taken for the end of its string only where JSON
-could go on behind it. Values are never changed, nothing is ever added at the end: a cut text
-stays unread.
+could go on behind it. A string with a backslash that starts no escape was written by a hand that
+escapes nothing: in a Windows path every backslash of it is text, and where `\\n` could be a line
+break or the begin of a name, the text stays unread. Values are never changed, nothing is ever added
+at the end: a cut text stays unread.
 """
 
 from __future__ import annotations
@@ -18,10 +20,22 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_STRICT = json.JSONDecoder(parse_constant=_no_constant)
-_LOOSE = json.JSONDecoder(parse_constant=_no_constant, strict=False)
+def _finite(written: str) -> float:
+    value = float(written)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{written} is too large for a number")
+    return value
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_LOOSE = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, strict=False)
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _STOP = re.compile(r'["\\\x00-\x1f]')
+_STRAY = re.compile(r"[ \t\r\n]*+[}\]][}\]\s]{0,16}")
+_ESCAPE = re.compile(r'\\(u[0-9a-fA-F]{4}|.?)|"', re.DOTALL)
+_VALID_ESCAPES = frozenset('"\\/bfnrtu')
+_DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\(?![\\\"])")
+_IN_A_NAME = re.compile(r"[\w.:)]\\\w")
 _NEXT_KEY = re.compile(r'[ \t\r\n]{0,64}"[^"\n]{0,256}"[ \t\r\n]{0,64}:')
 _NEXT_ITEM = re.compile(r'[ \t\r\n]{0,64}["\[{\d\-tfn]')
 
@@ -60,8 +74,19 @@ def loads(text: str) -> tuple[Json] | None:
     return (found[0],)
 
 
+def ending_at(
+    closer: re.Pattern[str], text: str, position: int, end: int
+) -> tuple[re.Match[str] | None, bool]:
+    """The closing mark behind a value, and whether brackets too many had to be overlooked."""
+    found = closer.match(text, skip_space(text, position), end)
+    stray = _STRAY.match(text, position, end) if found is None else None
+    if stray is not None:
+        found = closer.match(text, skip_space(text, stray.end()), end)
+    return found, found is not None and stray is not None
+
+
 def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair]] | None:
-    """The value at `start` of `text[:end]` with its quoting mended, its end, and the mends."""
+    """The value at `start` of `text[:end]` with its quoting repaired, its end, and the repairs."""
     repairs: list[Repair] = []
     pieces: list[str] = []
     stack: list[str] = []
@@ -70,7 +95,7 @@ def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair
         character = text[position]
         if character == '"':
             is_key = bool(stack) and stack[-1] == "{"
-            closing = _mend_string(text, position + 1, end, is_key, stack, pieces, repairs)
+            closing = _repair_string(text, position + 1, end, is_key, stack, pieces, repairs)
             if closing is None:
                 return None
             position = closing
@@ -97,7 +122,7 @@ def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair
     return value, position, repairs
 
 
-def _mend_string(
+def _repair_string(
     text: str,
     position: int,
     end: int,
@@ -106,9 +131,9 @@ def _mend_string(
     pieces: list[str],
     repairs: list[Repair],
 ) -> int | None:
-    """Copy one string, mended, to `pieces`; the offset behind it, or none if it never ends."""
+    """Copy one string, repaired, to `pieces`; the offset behind it, or none if it never ends."""
     pieces.append('"')
-    begun = position
+    begun, first, invalid = position, len(pieces), False
     while (match := _STOP.search(text, position, end)) is not None:
         at = match.start()
         pieces.append(text[position:at])
@@ -120,6 +145,7 @@ def _mend_string(
                 valid = re.match(r"[0-9a-fA-F]{4}", text[at + 2 : at + 6]) is not None
             pieces.append(text[at : at + 2] if valid else "\\\\")
             if not valid:
+                invalid = True
                 repairs.append(Repair("invalid_escape", at))
             position = at + 2 if valid else at + 1
             continue
@@ -129,12 +155,43 @@ def _mend_string(
             position = at + 1
             continue
         if _ends_string(text, at + 1, end, is_key, stack, at == begun):
+            if invalid:
+                literal = _literal_escapes(text[begun:at])
+                if literal is None:
+                    return None
+                pieces[first:] = [_with_literal(text[begun:at], literal)]
             pieces.append('"')
             return at + 1
         repairs.append(Repair("unescaped_quote", at))
         pieces.append('\\"')
         position = at + 1
     return None
+
+
+def _literal_escapes(raw: str) -> str | None:
+    """Letters behind a backslash that start no escape in `raw`, or none where nobody can tell.
+
+    `raw` holds a backslash that starts no escape, so its author did not escape them. Backspace and
+    form feed are never meant; a line break or a tab is, outside of names.
+    """
+    if _DRIVE.search(raw):
+        return "bfnrtu"
+    singles = [match for match in _ESCAPE.finditer(raw) if match.group(1) not in (None, '"', "\\")]
+    if not any(match.group(1)[:1] in "nrtu" for match in singles if match.group(1)):
+        return "bf"
+    inside = all(_IN_A_NAME.match(raw, max(0, match.start() - 1)) for match in singles)
+    return None if inside else "bf"
+
+
+def _with_literal(raw: str, literal: str) -> str:
+    def written(match: re.Match[str]) -> str:
+        escape = match.group(1)
+        if escape is None:
+            return '\\"'
+        kept = escape[:1] in _VALID_ESCAPES and escape[:1] not in literal and escape != "u"
+        return match.group() if kept and escape else "\\" + match.group()
+
+    return _ESCAPE.sub(written, raw)
 
 
 def _ends_string(

@@ -13,6 +13,8 @@ that could run is left alone: then the document is a file to be written.)
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from dataclasses import replace
 
 from familiar.errors import WireError
 from familiar.wire.auto import detect, scan_invented
@@ -21,15 +23,23 @@ from familiar.wire.channels import scan_channels
 from familiar.wire.content import remaining_text, strip_orphan_closers
 from familiar.wire.dialects import (
     AUTO_NAMES,
+    BYTE_ORDER_MARK,
     DIALECT_IDS,
     DIALECTS,
     PLAN_WIRES,
     TURN_ENDS,
     Dialect,
 )
+from familiar.wire.encodable import encodable, encodable_value
 from familiar.wire.found import Block, Window
+from familiar.wire.meant import set_examples_aside, unread_call, whole_answer
 from familiar.wire.offered import OfferedTools, Tools
-from familiar.wire.plan_read import read_any_plan, read_plan
+from familiar.wire.plan_read import (
+    has_other_plan,
+    plan_end_around,
+    read_any_plan,
+    read_plan,
+)
 from familiar.wire.reasoning import Split, split_reasoning
 from familiar.wire.result import (
     DEFAULT_LIMITS,
@@ -39,7 +49,7 @@ from familiar.wire.result import (
     Repair,
 )
 from familiar.wire.scan import scan
-from familiar.wire.syntax import ChannelSyntax
+from familiar.wire.syntax import ChannelSyntax, HeadSyntax, JsonSyntax
 from familiar.wire.tokens import TooManyTags
 
 _PLAIN = Dialect("auto", DIALECTS["generic_json"].syntaxes, ())
@@ -80,13 +90,52 @@ def parse_output(
         return ParsedOutput(text[:kept], dialect, content=text[:kept], problems=(problem,))
     try:
         if dialect in PLAN_WIRES:
-            return _parse_plan(text, dialect, offered, finish_reason, in_reasoning, suffix, limits)
-        return _parse_native(text, dialect, offered, finish_reason, in_reasoning, limits)
+            parsed = _parse_plan(
+                text, dialect, offered, finish_reason, in_reasoning, suffix, limits
+            )
+        else:
+            parsed = _parse_native(text, dialect, offered, finish_reason, in_reasoning, limits)
+        return _encodable(parsed)
+    except RecursionError:
+        message = "The answer nests values too deeply and was kept as text."
+        return ParsedOutput(
+            text, dialect, content=encodable(text), problems=(Problem("too_deep", 0, message),)
+        )
     except TooManyTags:
         message = "The answer holds too many structural tags to be a call and was kept as text."
         return ParsedOutput(
-            text, dialect, content=text, problems=(Problem("too_many_tags", 0, message),)
+            text, dialect, content=encodable(text), problems=(Problem("too_many_tags", 0, message),)
         )
+
+
+def _encodable(parsed: ParsedOutput) -> ParsedOutput:
+    """`parsed` with values that can be written as UTF-8; `raw` stays as it is."""
+    calls = tuple(
+        replace(
+            call,
+            name=encodable(call.name),
+            id=encodable(call.id),
+            arguments={
+                encodable(key): encodable_value(value) for key, value in call.arguments.items()
+            },
+        )
+        for call in parsed.calls
+    )
+    plan = parsed.plan
+    if plan is not None:
+        plan = {encodable(key): encodable_value(value) for key, value in plan.items()}
+    repairs = parsed.repairs
+    if calls != parsed.calls or plan != parsed.plan:
+        start = parsed.calls[0].start if parsed.calls else 0
+        repairs = (*repairs, Repair("lone_surrogate", start))
+    return replace(
+        parsed,
+        calls=calls,
+        plan=plan,
+        content=encodable(parsed.content),
+        reasoning=None if parsed.reasoning is None else encodable(parsed.reasoning),
+        repairs=repairs,
+    )
 
 
 def within_cap(text: str, max_bytes: int) -> int:
@@ -111,7 +160,7 @@ def _parse_native(
     in_reasoning: bool,
     limits: Limits,
 ) -> ParsedOutput:
-    raw, text = text, _without_turn_ends(text)
+    raw, text = text, _without_frame(text)
     automatic = dialect_id in AUTO_NAMES
     if automatic:
         plan = read_any_plan(text, limits) if "<familiar" in text else None
@@ -122,17 +171,21 @@ def _parse_native(
         row = DIALECTS[dialect_id]
     if isinstance(row.syntaxes[0], ChannelSyntax):
         return _parse_channels(
-            text, dialect_id, row.syntaxes[0], offered, finish_reason, in_reasoning, limits
+            raw, text, dialect_id, row.syntaxes[0], offered, finish_reason, in_reasoning, limits
         )
-    split = split_reasoning(text, row, in_reasoning=in_reasoning)
+    quoted = _QuotedInCalls(text, row, offered, limits)
+    split = split_reasoning(text, row, in_reasoning=in_reasoning, quoted=quoted.end)
     blocks = _scan_answer(text, row, split, offered, limits)
     if automatic and not blocks:
         blocks = scan_invented(_window(text, split.start, len(text), offered, limits))
-    bound = bind(blocks, offered, finish_reason, limits)
     if not automatic and not blocks:
-        other = _other_dialect(text, row, split, offered, finish_reason, limits)
-        if other is not None:
-            blocks, bound = other
+        blocks = _other_dialect(text, row, split, offered, limits)
+    set_examples_aside(text, split.start, blocks)
+    if not blocks and offered.names and split.unclosed is None:
+        blocks = whole_answer(_window(text, split.start, len(text), offered, limits))
+    if not blocks and split.unclosed is None:
+        blocks = _unread(text, row, split, offered, limits)
+    bound = bind(blocks, offered, finish_reason, limits)
     _check_lost_brackets(text, split, blocks, bound)
     content = "" if split.unclosed is not None and not blocks else None
     if content is None:
@@ -156,13 +209,17 @@ def _parse_native(
     return _lift_plan(parsed, offered, limits)
 
 
-def _without_turn_ends(text: str) -> str:
-    """`text` without turn-ending tokens at its very end; offsets in it stay offsets in the raw."""
+def _without_frame(text: str) -> str:
+    """`text` without turn-ending tokens at its end, and with a space for a byte order mark at its
+    begin; offsets in it stay offsets in the raw text."""
+    if text.startswith(BYTE_ORDER_MARK):
+        text = " " + text[1:]
     for _ in range(4):
-        ending = next((token for token in TURN_ENDS if text.endswith(token)), None)
+        kept = text.rstrip()
+        ending = next((token for token in TURN_ENDS if kept.endswith(token)), None)
         if ending is None:
             break
-        text = text[: -len(ending)]
+        text = kept[: -len(ending)]
     return text
 
 
@@ -219,31 +276,77 @@ def _reasoning(text: str, split: Split, blocks: list[Block]) -> str | None:
 
 
 def _other_dialect(
-    text: str,
-    row: Dialect,
-    split: Split,
-    offered: OfferedTools,
-    finish_reason: str | None,
-    limits: Limits,
-) -> tuple[list[Block], Bound] | None:
+    text: str, row: Dialect, split: Split, offered: OfferedTools, limits: Limits
+) -> list[Block]:
     """Calls in another dialect than the model's own: drift, believed only for offered tools."""
     if not offered.names or split.unclosed is not None:
-        return None
+        return []
     other = detect(text[split.start :]) if split.start else detect(text)
     if (
         other is None
         or other.syntaxes == row.syntaxes
         or isinstance(other.syntaxes[0], ChannelSyntax)
     ):
-        return None
+        return []
     blocks = scan(_window(text, split.start, len(text), offered, limits), other)
     for block in blocks:
         for call in block.calls:
             call.needs_offer = True
             call.repairs.append(Repair("other_dialect", call.start, other.id))
-    if not any(block.calls for block in blocks):
-        return None
-    return blocks, bind(blocks, offered, finish_reason, limits)
+    return blocks if any(block.calls for block in blocks) else []
+
+
+def _unread(
+    text: str, row: Dialect, split: Split, offered: OfferedTools, limits: Limits
+) -> list[Block]:
+    """A problem where a call was meant and none was found: in the answer, or, where there is no
+    answer, in the reasoning. What the reasoning drafts never runs."""
+    if split.closed and not text[split.start :].strip():
+        for low, high in split.removed:
+            drafted = scan(_window(text, low, high, offered, limits), row)
+            if any(block.calls for block in drafted):
+                message = (
+                    "The call stands inside the reasoning, and nothing follows it. It was not "
+                    "carried out. Write it again behind the reasoning."
+                )
+                problem = Problem("call_in_reasoning", drafted[0].start, message)
+                return [Block(len(text), len(text), problems=[problem])]
+    if not offered.names:
+        return []
+    found = unread_call(_window(text, split.start, len(text), offered, limits))
+    return [found] if found is not None else []
+
+
+class _QuotedInCalls:
+    """The calls of a text, read once and only if a reasoning mark asks whether it is quoted."""
+
+    def __init__(self, text: str, row: Dialect, offered: OfferedTools, limits: Limits) -> None:
+        self._text = text
+        self._row = row
+        self._offered = offered
+        self._limits = limits
+        self._spans: list[tuple[int, int]] | None = None
+
+    def end(self, offset: int) -> int:
+        """The end of the whole call around `offset`, or a negative number.
+
+        Behind a mark inside a call there must be no second opener of a call, or the call was
+        drafted in the reasoning, and the mark is the end of that.
+        """
+        if self._spans is None:
+            try:
+                window = _window(self._text, 0, len(self._text), self._offered, self._limits)
+                found = scan(window, self._row)
+            except TooManyTags:
+                found = []
+            self._spans = [(b.start, b.end) for b in found if b.calls and not b.problems]
+        at = bisect_right(self._spans, (offset, len(self._text))) - 1
+        if at < 0 or not self._spans[at][0] < offset < self._spans[at][1]:
+            return -1
+        end = self._spans[at][1]
+        strict = isinstance(self._row.syntaxes[0], JsonSyntax | HeadSyntax)
+        reopened = any(stop in self._text[offset:end] for stop in self._row.stops)
+        return -1 if reopened and not strict else end
 
 
 def _check_lost_brackets(text: str, split: Split, blocks: list[Block], bound: Bound) -> None:
@@ -276,6 +379,7 @@ def _lift_plan(parsed: ParsedOutput, offered: OfferedTools, limits: Limits) -> P
 
 
 def _parse_channels(
+    raw: str,
     text: str,
     dialect_id: str,
     syntax: ChannelSyntax,
@@ -289,7 +393,7 @@ def _parse_channels(
     bound = bind(found.blocks, offered, finish_reason, limits)
     reasoning = "".join(found.reasoning).strip()
     parsed = ParsedOutput(
-        text,
+        raw,
         dialect_id,
         tuple(bound.calls),
         "".join(found.content),
@@ -310,8 +414,13 @@ def _parse_plan(
     suffix: str | None,
     limits: Limits,
 ) -> ParsedOutput:
+    raw, text = text, _without_frame(text)
     row = Dialect(dialect_id, (), ())
-    split = split_reasoning(text, row, in_reasoning=in_reasoning)
+
+    def quoted(offset: int) -> int:
+        return plan_end_around(text, offset, dialect_id, suffix)
+
+    split = split_reasoning(text, row, in_reasoning=in_reasoning, quoted=quoted)
     if split.unclosed is not None:
         # A plan wire is complete or not; in reasoning that never closed it counts only as the end.
         split.start = split.unclosed
@@ -330,6 +439,11 @@ def _parse_plan(
             "The plan was cut off by the length limit. Send a shorter plan, fewer calls a turn."
         )
         problems = [Problem("truncated_plan", split.start, message)]
+    bare = text[reading.start : reading.start + 1] == "{"
+    if plan is not None and bare and has_other_plan(text, split.start, reading.start, reading.end):
+        plan = None
+        message = "Send exactly one plan, not several."
+        problems.append(Problem("plan_repeated", reading.end, message))
     outside = text[split.start : reading.start] + text[reading.end :] if plan is not None else ""
     carrier = detect(outside) if outside.strip() else None
     if plan is not None and carrier is not None and carrier is not _PLAIN:
@@ -340,7 +454,7 @@ def _parse_plan(
             )
             problem = Problem("plan_in_tool_call", reading.start, message)
             return ParsedOutput(
-                text,
+                raw,
                 dialect_id,
                 native.calls,
                 native.content,
@@ -354,7 +468,7 @@ def _parse_plan(
     reasoning = _plan_reasoning(text, split, reading.start if plan is not None else len(text))
     content = outside.strip() if plan is not None else text[split.start :]
     return ParsedOutput(
-        text,
+        raw,
         dialect_id,
         (),
         content,

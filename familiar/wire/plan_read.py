@@ -24,6 +24,14 @@ from familiar.wire.tokens import Kind, TagTable
 _OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 _FENCED_TOML = re.compile(r"\s*```(?:toml)?[ \t]*\n")
 _MAX_ATTEMPTS = 256
+_MAX_DOTS = 16
+# Every alternative takes what it begins, closed or not, so that no part is looked at twice.
+_TOML_TEXT = re.compile(
+    r"""\"{3}(?:[^"\\]|\\.|"{1,2}(?!"))*+(?:"{3})?"""
+    r"""|'{3}(?:[^']|'{1,2}(?!'))*+(?:'{3})?"""
+    r"""|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?|\#[^\n]*+""",
+    re.DOTALL,
+)
 _TEXT_KEYS = ("id", "alias", "prompt")
 
 
@@ -96,6 +104,44 @@ def read_plan(
     return _from_json(body, reading) if wire == "json" else _from_toml(body, reading)
 
 
+def plan_end_around(text: str, offset: int, wire: str, suffix: str | None) -> int:
+    """The end of the plan document of this turn around `offset`, or a negative number."""
+    tags = PLAN_TAGS[wire]
+    opened = _root_pattern(tags, suffix).search(text, 0, offset)
+    if opened is None:
+        found = read_json(text, skip_space(text, 0)) if wire == "json" else None
+        whole = found is not None and _is_plan(found[0]) and found[1] > offset
+        return found[1] if found is not None and whole else -1
+    closer = f"</{tags.root}{opened.group(1) or ''}>"
+    if text.find(closer, opened.end(), offset) >= 0:
+        return -1
+    close = text.rfind(closer, offset)
+    return close + len(closer) if close >= 0 else -1
+
+
+def has_other_plan(text: str, begin: int, start: int, end: int) -> bool:
+    """Whether a second plan object stands in `text[begin:]` outside of `text[start:end]`."""
+    return any(
+        "worker_calls" in piece and _plan_objects(piece)
+        for piece in (text[begin:start], text[end:])
+    )
+
+
+def _plan_objects(text: str) -> bool:
+    position, attempts = 0, 0
+    while attempts < _MAX_ATTEMPTS and (match := _OBJECT.search(text, position)) is not None:
+        complete, value, end = attempt_json(text, match.start())
+        if complete and _is_plan(value):
+            return True
+        attempts += 1
+        position = max(end, match.start() + 1)
+    return False
+
+
+def _is_plan(value: Json) -> bool:
+    return isinstance(value, dict) and ("worker_calls" in value or "continue" in value)
+
+
 def _root_pattern(tags: PlanTags, suffix: str | None) -> re.Pattern[str]:
     ending = rf"(-{re.escape(suffix)})" if suffix else r"(-[0-9a-f]{4,16})?"
     return re.compile(rf"<{tags.root}{ending}((?:\s[^<>]{{0,512}})?)>")
@@ -127,10 +173,22 @@ def _from_json(body: str, reading: PlanReading) -> PlanReading:
     return _shaped(found[0], reading)
 
 
+def _has_deep_keys(body: str) -> bool:
+    """Whether a line has more dots outside of strings and comments than a plan's keys need.
+
+    `tomllib` takes time in the square of a dotted key's parts, and a plan has none at all.
+    """
+    bare = _TOML_TEXT.sub("", body)
+    return any(line.count(".") > _MAX_DOTS for line in bare.split("\n"))
+
+
 def _from_toml(body: str, reading: PlanReading) -> PlanReading:
+    if _has_deep_keys(body):
+        message = "The plan is not TOML of the form asked for: a key has too many dots."
+        return reading.refuse("plan_malformed", reading.start, message)
     try:
         value: dict[str, Json] = tomllib.loads(body)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         detail = str(error)[:160]
         return reading.refuse("plan_malformed", reading.start, f"The plan is not TOML: {detail}.")
     for call in _entries(value):
@@ -152,11 +210,7 @@ def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
     last = reading.end
     while (match := _OBJECT.search(text, position, last)) is not None:
         complete, value, end = attempt_json(text, match.start())
-        if (
-            complete
-            and isinstance(value, dict)
-            and ("worker_calls" in value or "continue" in value)
-        ):
+        if complete and _is_plan(value):
             reading.start, reading.end = match.start(), end
             return _shaped(value, reading)
         attempts += 1

@@ -4,16 +4,40 @@ Reasoning is framed by a pair of marks; the opener often stands in the prompt, s
 begin inside the frame (`in_reasoning`) or show only the closer. What is drafted inside reasoning
 is no act. If the frame never closes, everything is reasoning, unless its very end is a complete
 call: then the model has acted and only forgot the mark (`parse` decides that, with the scanners).
+
+A mark that is quoted is text: between quotes or backticks, in a closed code fence with a further
+closer behind it, or (`quoted`) inside an argument of a whole call or inside a plan document. Frames
+may nest and may follow one another; a model may also write another family's marks.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from familiar.wire.dialects import Dialect
 from familiar.wire.found import Ahead
 from familiar.wire.result import Repair
+
+Quoted = Callable[[int], int]
+"""The end of the document that quotes the mark at an offset; a negative number where none does."""
+
+_MARKS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+_QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’"}
+_FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
+_LINE = 256
 
 
 @dataclass(slots=True)
@@ -31,35 +55,138 @@ class Split:
     repairs: list[Repair] = field(default_factory=list)
 
 
-def split_reasoning(text: str, dialect: Dialect, *, in_reasoning: bool) -> Split:
+def not_quoted(offset: int) -> int:
+    """For texts that hold no documents: nothing is quoted."""
+    return -1
+
+
+def split_reasoning(
+    text: str, dialect: Dialect, *, in_reasoning: bool, quoted: Quoted = not_quoted
+) -> Split:
     """Find the frames of reasoning in `text`."""
     split = Split()
     if not dialect.think_close:
         return split
+    dialect = _with_marks_of(text, dialect)
     if dialect.think_anywhere:
         _everywhere(text, dialect, split, in_reasoning)
         return split
     begun = len(text) - len(text.lstrip())
     opened = text.startswith(dialect.think_open, begun)
+    marks = _Marks(text, dialect, quoted)
     if in_reasoning or opened:
         start = begun + len(dialect.think_open) if opened else 0
-        close = text.find(dialect.think_close, start)
+        close = marks.end_of_frame(start)
         if close < 0:
-            split.unclosed = start
-            split.start = start
+            split.unclosed = split.start = start
             return split
         _close(text, split, start, close, dialect)
-        return split
-    close = text.find(dialect.think_close)
-    if close < 0:
-        return split
-    if not text[:close].strip():
-        split.removed.append((0, close + len(dialect.think_close)))
-        _answer_from(text, split, close + len(dialect.think_close), dialect.think_close)
-    elif dialect.implicit_think:
-        split.repairs.append(Repair("missing_reasoning_open", 0))
-        _close(text, split, 0, close, dialect)
+    else:
+        first = next(marks.outside(0), None)
+        if first is not None and first.group() == dialect.think_close:
+            close = first.start()
+            if not text[:close].strip():
+                split.removed.append((0, first.end()))
+                _answer_from(text, split, first.end(), dialect.think_close)
+            elif dialect.implicit_think:
+                split.repairs.append(Repair("missing_reasoning_open", 0))
+                _close(text, split, 0, close, dialect)
+    marks.later_frames(split)
     return split
+
+
+def _with_marks_of(text: str, dialect: Dialect) -> Dialect:
+    """`dialect` with another family's marks where the answer begins with one of them."""
+    head = text[:4096].lstrip()[:32]
+    if head.startswith(dialect.think_open):
+        return dialect
+    for opener, closer in _MARKS:
+        if head.startswith(opener):
+            return replace(dialect, think_open=opener, think_close=closer, think_anywhere=False)
+    return dialect
+
+
+class _Marks:
+    """Openers and closers of one pair in one text, without the quoted ones."""
+
+    def __init__(self, text: str, dialect: Dialect, quoted: Quoted) -> None:
+        self.text = text
+        self.opener = dialect.think_open
+        self.closer = dialect.think_close
+        self.quoted = quoted
+        self.nested = dialect.nested_think
+        self.either = re.compile(f"{re.escape(self.opener)}|{re.escape(self.closer)}")
+        self.spans = "`" in text
+        self.fences = [match.start() for match in _FENCE.finditer(text)]
+
+    def outside(self, position: int) -> Iterator[re.Match[str]]:
+        """Marks from `position` that stand in no quotation and no document."""
+        while (match := self.either.search(self.text, position)) is not None:
+            position = match.end()
+            if self._in_quotes(match.start(), match.end()):
+                continue
+            end = self.quoted(match.start())
+            if end >= 0:
+                position = max(end, position)
+                continue
+            yield match
+
+    def end_of_frame(self, start: int) -> int:
+        """Where the frame that opened before `start` closes, or a negative number."""
+        depth, last, fenced = 1, -1, -1
+        for match in self.either.finditer(self.text, start):
+            if self._in_quotes(match.start(), match.end()):
+                continue
+            if self._in_fence(start, match.start()):
+                fenced = match.start() if match.group() == self.closer and fenced < 0 else fenced
+                continue
+            if match.group() == self.opener:
+                depth += self.nested
+                continue
+            depth -= 1
+            last = match.start()
+            if not depth:
+                return last
+        return last if last >= 0 else fenced
+
+    def later_frames(self, split: Split) -> None:
+        """Whole frames inside the answer, and one at the begin of a line that never closes."""
+        position = split.start
+        while (match := next(self.outside(position), None)) is not None:
+            position = match.end()
+            if match.group() != self.opener:
+                continue
+            close = self.end_of_frame(match.end())
+            if close < 0 and not self._at_line_start(match.start()):
+                return
+            end = len(self.text) if close < 0 else close + len(self.closer)
+            split.reasoning.append(self.text[match.end() : close if close >= 0 else end])
+            split.removed.append((match.start(), end))
+            split.closed = True
+            position = end
+
+    def _at_line_start(self, position: int) -> bool:
+        line = self.text[max(0, position - _LINE) : position]
+        return not line.strip() or not line.rpartition("\n")[2].strip()
+
+    def _in_quotes(self, start: int, end: int) -> bool:
+        before, after = self.text[start - 1 : start], self.text[end : end + 2]
+        closing = _QUOTES.get(before)
+        if closing is not None and (after[:1] == closing or after == "\\" + closing):
+            return True
+        if not self.spans:
+            return False
+        low = max(0, start - _LINE)
+        line = self.text[low:start].rpartition("\n")[2]
+        rest = self.text[end : end + _LINE].partition("\n")[0]
+        return line.count("`") % 2 == 1 and "`" in rest
+
+    def _in_fence(self, start: int, position: int) -> bool:
+        """Whether a code fence that opened behind `start` closes behind `position`."""
+        if not self.fences:
+            return False
+        before = bisect_right(self.fences, position) - bisect_right(self.fences, start)
+        return before % 2 == 1 and bisect_right(self.fences, position) < len(self.fences)
 
 
 def _close(text: str, split: Split, start: int, close: int, dialect: Dialect) -> None:

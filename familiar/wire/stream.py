@@ -9,7 +9,7 @@ beyond the byte cap is counted and not kept.
 
 from __future__ import annotations
 
-from familiar.wire.dialects import DIALECTS, PLAN_WIRES, Dialect
+from familiar.wire.dialects import BYTE_ORDER_MARK, DIALECTS, PLAN_WIRES, TURN_ENDS, Dialect
 from familiar.wire.offered import Tools
 from familiar.wire.parse import parse_output, within_cap
 from familiar.wire.result import DEFAULT_LIMITS, Delta, Limits, ParsedOutput
@@ -75,12 +75,17 @@ class _LiveView:
         )
         self._row = row
         self._pending = ""
+        self._spaces: list[str] = []
         self._reasoning = in_reasoning
         self._begun = False
         # Harmony frames everything in headers; there is nothing to show before they are read.
         self._held = not row.think_close
         self._stops = tuple(
-            dict.fromkeys((*row.stops, *row.dropped, row.think_open, row.think_close))
+            stop
+            for stop in dict.fromkeys(
+                (*row.stops, *row.dropped, row.think_open, row.think_close, *TURN_ENDS)
+            )
+            if stop
         )
 
     def feed(self, chunk: str) -> tuple[Delta, ...]:
@@ -94,33 +99,38 @@ class _LiveView:
         return tuple(found)
 
     def _step(self, found: list[Delta]) -> bool:
-        """Handle one mark, or hand out what stands before the first possible one."""
+        """Handle one mark, or hand out what stands before the first possible one.
+
+        White space is held back until text follows it, in a list: a mark takes it away, and a
+        megabyte of it must not be copied with each piece.
+        """
         if not self._begun and not self._begin():
             return False
         stops = (self._row.think_close, *self._row.stops) if self._reasoning else self._stops
         position = self._first_stop(stops)
-        safe = self._pending[:position]
-        rest = self._pending[position:]
-        kept = len(safe) - len(safe.rstrip())
-        if kept:
-            safe, rest = safe[:-kept], safe[-kept:] + rest
-        if safe:
-            found.append(Delta("reasoning" if self._reasoning else "content", safe))
-            self._pending = rest
-        mark = self._pending.lstrip()
-        if self._reasoning and mark.startswith(self._row.think_close):
+        safe, self._pending = self._pending[:position], self._pending[position:]
+        text = safe.rstrip()
+        if text:
+            found.append(
+                Delta("reasoning" if self._reasoning else "content", "".join(self._spaces) + text)
+            )
+            self._spaces.clear()
+        if len(safe) > len(text):
+            self._spaces.append(safe[len(text) :])
+        if self._reasoning and self._pending.startswith(self._row.think_close):
             self._reasoning = False
             self._begun = False
-            self._pending = mark.removeprefix(self._row.think_close)
+            self._spaces.clear()
+            self._pending = self._pending.removeprefix(self._row.think_close)
             return True
-        if any(stop and mark.startswith(stop) for stop in stops):
+        if any(self._pending.startswith(stop) for stop in stops):
             self._held = True
             self._pending = ""
         return False
 
     def _begin(self) -> bool:
         """At the start of a part: drop white space, see whether reasoning opens."""
-        self._pending = self._pending.lstrip()
+        self._pending = self._pending.lstrip().removeprefix(BYTE_ORDER_MARK).lstrip()
         opener = self._row.think_open
         if not self._pending or opener.startswith(self._pending):
             return False

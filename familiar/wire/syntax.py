@@ -58,8 +58,7 @@ class ElementSyntax:
 class JsonSyntax:
     """`<open> {"name": …, "arguments": {…}} </close>`: the whole call is one JSON value.
 
-    With `bare`, the object may stand anywhere in the text without markup; with `fenced`, as the
-    whole answer, perhaps in a code fence, and then only for an offered tool.
+    With `bare`, the object may stand anywhere in the text without markup.
     """
 
     open: str = ""
@@ -67,7 +66,6 @@ class JsonSyntax:
     argument_keys: tuple[str, ...] = ("arguments", "parameters")
     array_only: bool = False
     bare: bool = False
-    fenced: bool = False
     separator: str = ""
 
 

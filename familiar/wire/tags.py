@@ -16,7 +16,6 @@ tags, a value with closers none of which stands at a boundary, a call that the t
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 
 from familiar.wire.attributes import read_attributes
 from familiar.wire.found import Argument, Block, FoundCall, Window, Written, is_gap
@@ -26,7 +25,6 @@ from familiar.wire.tagvalues import ArgumentReader, Broken, at_line_start
 from familiar.wire.tokens import Kind, TagTable
 
 _STRAY = re.compile(r"\s{0,64}</[^<>\n]{0,64}>")
-_FENCE = re.compile(r"^```", re.MULTILINE)
 _STRAY_NAMES = ("function", "tool_call", "parameter", "invoke", "calls")
 
 
@@ -69,7 +67,6 @@ class _TagReader:
         self.end = table.window.end
         self.window = table.window
         self.balanced = balanced
-        self.fences: list[int] | None = None
         self.values = ArgumentReader(table, syntax, balanced=balanced)
 
     def read(self) -> tuple[list[Block], bool]:
@@ -125,8 +122,6 @@ class _TagReader:
             if not at_line_start(self.text, opened.start) or broken.problem.name == "not_a_call":
                 return None, index + 1
             return self._refused(Block(opened.start, opened.end), broken, index)
-        if self._in_fence(opened.start):
-            return Block(opened.start, call.end, keep_text=True), cursor
         call.needs_offer = True
         block = Block(opened.start, call.end, [call], [Repair("missing_wrapper", opened.start)])
         while self.table.kind(cursor) is Kind.CALL_OPEN and self._gap(block.end, cursor):
@@ -230,12 +225,6 @@ class _TagReader:
     def _gap(self, position: int, cursor: int) -> bool:
         stop = self.table.tags[cursor].start if cursor < len(self.table) else self.end
         return is_gap(self.text, position, stop)
-
-    def _in_fence(self, position: int) -> bool:
-        """Whether a code fence is open at `position`: an example, not an act."""
-        if self.fences is None:
-            self.fences = [match.start() for match in _FENCE.finditer(self.text)]
-        return bisect_right(self.fences, position) % 2 == 1
 
     def _absorb_strays(self, block: Block, cursor: int) -> tuple[Block, int]:
         """Take closers that directly follow a finished block into it; they close nothing.

@@ -1,0 +1,220 @@
+"""Which calls were meant: examples do not run, and a call that cannot be read is never silent.
+
+A model quotes calls, in a code fence or a code span or a sentence, when it explains them, and it
+writes calls in forms that its dialect does not know when it means them. Here the two are told apart
+by what stands around them:
+
+- in a fence, a code span or quotation marks with other text in the answer: an example, kept as
+  text. Where nothing follows it, it may have been meant, and a problem says so;
+- the whole answer in a fence: meant;
+- the whole answer one JSON document (perhaps in a fence or a tag) that calls offered tools: meant,
+  and it runs if the arguments fit;
+- markup of a call at the begin of a line that nothing could read: a problem says so.
+"""
+
+from __future__ import annotations
+
+import re
+
+from familiar.wire.found import Block, FoundCall, Window
+from familiar.wire.jsoncalls import as_call
+from familiar.wire.jsontext import read_json, skip_space
+from familiar.wire.result import Json, Problem, Repair
+
+_FENCE_LINE = re.compile(r"^[ \t]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
+_QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’", "«": "»"}
+_GOES_ON = re.compile(r"[ \t]{0,8}[`'\"”’]?[ \t]{0,8}[\w.!?)—–-]")
+_WRAPPER = re.compile(
+    r"<\|?(/?)(tools?|function_?calls?|tool_?calls?|call|action|json|response)\|?>", re.IGNORECASE
+)
+_MARKS = re.compile(
+    r"^[ \t]{0,8}(?:"
+    r"<[|｜]?/?(?:tool|function)[_▁ -]?calls?[\w▁-]{0,24}[|｜]?>\s{0,16}[\[{<\w]"
+    r"|<(?:invoke|function|parameter)[ =][^<>\n]{1,128}>"
+    r"|<[^<>\w\s/]{0,4}DSML"
+    r"|<tools?>\s{0,16}[\[{]"
+    r"|<tool_code>"
+    r"|\[TOOL_CALLS?\]"
+    r"|assistant\s{0,4}commentary to="
+    r")",
+    re.MULTILINE | re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"^[ \t]{0,8}(?:"
+    r"<([A-Za-z_][\w.-]{0,127})>\s{0,16}(?:<parameter[ =>]|\{\s{0,16}\")"
+    r"|\{\s{0,16}\"(?:name|tool|tool_name|function|action)\"\s{0,8}:\s{0,8}\"([\w.-]{1,128})\""
+    r"|\{\s{0,16}\"(?:tool_calls?|function_call)\"\s{0,8}:(\s)?"
+    r")",
+    re.MULTILINE,
+)
+_MAX_NAMED = 64
+
+
+def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
+    """Take the calls out of `blocks` that are quoted; their text stays in the content."""
+    calling = [block for block in blocks if block.calls]
+    if not calling:
+        return
+    fences = _fences(text, start, calling)
+    whole = _whole_fence(text, start, fences, calling)
+    if whole is not None:
+        calling[0].start, calling[-1].end = whole
+        calling[0].repairs.append(Repair("fenced_call", whole[0]))
+        for block in calling:
+            for call in block.calls:
+                call.needs_offer = True
+        return
+    edges = [start, *(block.end for block in calling)], [b.start for b in calling[1:]]
+    for block, low, high in zip(calling, edges[0], [*edges[1], len(text)], strict=False):
+        fenced = next((end for begin, end in fences if begin < block.start < end), None)
+        if fenced is None and not _in_quotes(text, block, low, high) and not _narrated(text, block):
+            continue
+        block.calls.clear()
+        block.repairs.clear()
+        block.problems.clear()
+        block.keep_text = True
+        behind = fenced if fenced is not None else block.end
+        if not text[behind:].strip(" \t\r\n`'\"”’».,;:!?"):
+            block.problems.append(_quoted_problem(block.start))
+
+
+def _quoted_problem(offset: int) -> Problem:
+    message = (
+        "A call stands in a code fence or in quotation marks, so it was taken for an example and "
+        "not carried out. If it was meant, write it again without them."
+    )
+    return Problem("quoted_call", offset, message)
+
+
+def _fences(text: str, start: int, blocks: list[Block]) -> list[tuple[int, int]]:
+    """Code fences outside of the blocks, from opener to the end of the closer or of the text."""
+    found: list[tuple[int, int]] = []
+    opened: re.Match[str] | None = None
+    index = 0
+    for match in _FENCE_LINE.finditer(text, start):
+        while index < len(blocks) and blocks[index].end <= match.start():
+            index += 1
+        if index < len(blocks) and blocks[index].start < match.start():
+            continue
+        if opened is None:
+            opened = match
+        elif match.group(1).startswith(opened.group(1)) and not match.group(2).strip():
+            found.append((opened.start(), match.end()))
+            opened = None
+    if opened is not None:
+        found.append((opened.start(), len(text)))
+    return found
+
+
+def _whole_fence(
+    text: str, start: int, fences: list[tuple[int, int]], blocks: list[Block]
+) -> tuple[int, int] | None:
+    """The one fence that is all of the answer and holds nothing but calls, or none."""
+    if len(fences) != 1:
+        return None
+    low, high = fences[0]
+    outside = text[start:low] + text[high:]
+    if outside.strip() or blocks[0].start < low or blocks[-1].end > high:
+        return None
+    position = text.find("\n", low) + 1
+    for block in blocks:
+        if text[position : block.start].strip():
+            return None
+        position = block.end
+    return (low, high) if not text[position:high].strip("`~ \t\r\n") else None
+
+
+def _in_quotes(text: str, block: Block, low: int, high: int) -> bool:
+    """Whether `text[low:high]`, which holds no other call, has quotation marks around the block."""
+    before, after = text[max(low, block.start - 256) : block.start], text[block.end : high][:256]
+    if _QUOTES.get(before[-1:], "\0") == after[:1]:
+        return True
+    return before.rpartition("\n")[2].count("`") % 2 == 1 and "`" in after.partition("\n")[0]
+
+
+def _narrated(text: str, block: Block) -> bool:
+    """A call without markup of its own, or without its wrapper, inside a sentence."""
+    bare = any(repair.name == "missing_wrapper" for repair in block.repairs) or block.unmarked
+    if not bare or not _GOES_ON.match(text, block.end):
+        return False
+    line = text[max(0, block.start - 256) : block.start].rpartition("\n")[2]
+    return bool(line.strip()) or block.unmarked
+
+
+def whole_answer(window: Window) -> list[Block]:
+    """All of the window as calls to offered tools in JSON, perhaps in a fence or in a tag."""
+    text, start, end = window.text, window.start, window.end
+    start, end = _stripped(text, start, end)
+    fence = _FENCE_LINE.match(text, start, end)
+    if fence is not None and text[start:end].endswith(fence.group(1)):
+        start, end = _stripped(text, fence.end(), end - len(fence.group(1)))
+    if not _stands_at(text, start, end, "[{<"):
+        return []
+    calls: list[FoundCall] = []
+    position = start
+    while position < end:
+        mark = _WRAPPER.match(text, position, end)
+        if mark is not None:
+            position = skip_space(text, mark.end())
+            continue
+        found = read_json(text, position)
+        if found is None or found[1] > end or len(calls) > window.limits.max_calls:
+            return []
+        for item in _items(found[0]):
+            call = as_call(item, position, found[1])
+            if call is None or call.name not in (window.offered or ()):
+                return []
+            call.needs_offer = True
+            calls.append(call)
+        position = skip_space(text, found[1])
+    if not calls:
+        return []
+    repair = Repair("fenced_json" if fence is not None else "bare_json", start)
+    return [Block(window.start, window.end, calls, [repair])]
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    piece = text[start:end]
+    return start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
+
+
+def _stands_at(text: str, start: int, end: int, characters: str) -> bool:
+    return start < end and text[start] in characters
+
+
+def _items(value: Json) -> list[Json]:
+    """The calls of an envelope: a list, or the object under `tool_calls` and its kin."""
+    if isinstance(value, dict) and len(value) == 1:
+        key, inner = next(iter(value.items()))
+        if key in ("tool_calls", "tool_call", "function_call", "calls"):
+            value = inner
+    values = value if isinstance(value, list) else [value]
+    return [
+        item["function"]
+        if isinstance(item, dict) and isinstance(item.get("function"), dict)
+        else item
+        for item in values
+    ]
+
+
+def unread_call(window: Window) -> Block | None:
+    """A block with the problem, where the window holds markup of a call that nothing has read."""
+    offered = window.offered or frozenset()
+    first = _MARKS.search(window.text, window.start, window.end)
+    offset = first.start() if first is not None else -1
+    for count, match in enumerate(_NAMED.finditer(window.text, window.start, window.end)):
+        name = match.group(1) or match.group(2)
+        if name is None or name in offered:
+            offset = match.start() if offset < 0 else min(offset, match.start())
+            break
+        if count >= _MAX_NAMED:
+            break
+    if offset < 0:
+        return None
+    message = (
+        "The answer holds what looks like a call, in a form that is not the one asked for. It was "
+        "not carried out. Write the call again in the form that the instructions show."
+    )
+    return Block(
+        offset, window.end, problems=[Problem("unread_call", offset, message)], keep_text=True
+    )
