@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from actors.partial import PartialFile
 from actors.workspace import Workspace
 from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage, partial_path
-from familiar.document import FinishedDocument, finish_document
+from familiar.documents import FinishedDocument, finish
 from familiar.engine import Delta, FinishReason
 from familiar.errors import CallError, EngineError, FailureClass, WireError, WorkspaceError
 
@@ -169,9 +169,9 @@ class _Carrier:
         if order.mode == "text":
             return FinishedDocument(raw)
         if len(raw) > _BIG_TEXT:
-            document = await asyncio.to_thread(finish_document, raw, order.document, file)
+            document = await asyncio.to_thread(finish, raw, order.document, file)
         else:
-            document = finish_document(raw, order.document, file)
+            document = finish(raw, order.document, file)
         assert self._file is not None
         await self._file.finish(streamed=order.document.prefix + raw, wanted=document.text)
         return document
