@@ -18,7 +18,6 @@ from familiar.errors import FailureClass
 
 CallKind = Literal["plan", "worker", "synthesis"]
 CallMode = Literal["text", "output_file"]
-DocumentKind = Literal["raw", "document", "html-page", "html-contract"]
 JsonScalar = str | int | float | bool | None
 
 
@@ -45,19 +44,13 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSpec:
-    """What to make of the raw text before it becomes the file.
+    """The document to make of an answer. `kind` names one of `familiar.documents`, and the other
+    fields mean what that kind says: texts to splice around it, names of parts that it must hold."""
 
-    `raw` keeps it as it is. `document` takes one document out of a fence or chatter. `html-page`
-    takes the slot and splices `prefix` and `suffix` around it. `html-contract` must parse as a
-    contract. `pricing_table`, `modal` and `listing` are what the slot of a page must hold.
-    """
-
-    kind: DocumentKind = "raw"
+    kind: str = "raw"
     prefix: str = ""
     suffix: str = ""
-    pricing_table: bool = False
-    modal: bool = False
-    listing: bool = False
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

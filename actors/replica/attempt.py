@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
-from familiar.document import FinishedDocument, finish_document
+from familiar.documents import FinishedDocument, finish, without_reasoning
 from familiar.engine import Delta, FinishReason
 from familiar.errors import CallError, EngineError, FailureClass, WireError
 
@@ -152,11 +152,11 @@ class _Carrier:
         self._judge_end()
         raw = self.progress.text()
         if order.mode == "text":
-            return FinishedDocument(raw)
+            return FinishedDocument(*without_reasoning(raw))
         file = order.output_file or ""
         if len(raw) > _BIG_TEXT:
-            return await asyncio.to_thread(finish_document, raw, order.document, file)
-        return finish_document(raw, order.document, file)
+            return await asyncio.to_thread(finish, raw, order.document, file)
+        return finish(raw, order.document, file)
 
     async def _consume(self, deltas: AsyncIterator[Delta]) -> None:
         progress, pieces = self.progress, self.progress.pieces

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from familiar.call import DocumentSpec
 from familiar.config.schema import ContractConfig
-from familiar.contract.contract import PALETTES, Contract, label, parse_contract
-from familiar.contract.grammar import contract_grammar, markdown_grammar, page_grammar
-from familiar.contract.requirements import requirements_for
+from familiar.documents.html.contract import PALETTES, Contract, label, parse_contract
+from familiar.documents.html.requirements import requirements_for
+from familiar.documents.registry import KINDS
 from familiar.engine import OutputGrammar
 from familiar.event import PlannedCall
 from familiar.goal import Goal
@@ -56,46 +56,44 @@ def slot_for(
 
 def _contract_slot(contract: ContractConfig, goal: Goal) -> Slot:
     head = goal.text.strip()[:MAX_GOAL_CHARS]
-    document = DocumentSpec(kind="html-contract")
-    if contract.grammar:
-        prompt = load_prompt("slot/html-contract")
-        text = prompt.render(goal=head)
-        return Slot(text, prompt, document, contract_grammar(), "html-contract")
-    prompt = load_prompt("slot/html-contract-free")
-    text = prompt.render(goal=head, palettes=", ".join(PALETTES))
-    return Slot(text, prompt, document, None, None)
+    said = {"goal": head} if contract.grammar else {"goal": head, "palettes": ", ".join(PALETTES)}
+    return _slot(DocumentSpec("html-contract"), contract.grammar, said)
 
 
 def _page_slot(
     call: PlannedCall, file: str, contract: ContractConfig, goal: Goal, shared: Contract
 ) -> Slot:
     about = goal.about(file)[:MAX_ABOUT_CHARS].strip()
-    needed = requirements_for(about, call.prompt)
     splice = shared.page(file)
-    document = DocumentSpec(
-        kind="html-page",
-        prefix=splice.prefix,
-        suffix=splice.suffix,
-        pricing_table=needed.pricing_table,
-        modal=needed.modal,
-        listing=needed.listing,
-    )
-    task = _without(call.prompt, about)
-    if contract.grammar:
-        prompt = load_prompt("slot/html-page")
-        text = prompt.render(site=shared.site, label=label(file), about=about, task=task)
-        return Slot(text.strip(), prompt, document, page_grammar(needed), "html-page")
-    prompt = load_prompt("slot/html-free")
-    text = prompt.render(site=shared.site, label=label(file), file=file, about=about, task=task)
-    return Slot(text, prompt, document, None, None)
+    requires = requirements_for(about, call.prompt)
+    said = {
+        "site": shared.site,
+        "label": label(file),
+        "about": about,
+        "task": _without(call.prompt, about),
+    }
+    if not contract.grammar:
+        said["file"] = file
+    document = DocumentSpec("html-page", splice.prefix, splice.suffix, requires)
+    return _slot(document, contract.grammar, said)
 
 
 def _readme_slot(call: PlannedCall, file: str, goal: Goal, shared: Contract) -> Slot:
-    prompt = load_prompt("slot/markdown")
     about = goal.about(file)[:MAX_ABOUT_CHARS].strip()
-    text = prompt.render(site=shared.site, about=about, task=_without(call.prompt, about))
-    document = DocumentSpec(kind="document")
-    return Slot(text.strip(), prompt, document, markdown_grammar(), "markdown")
+    said = {"site": shared.site, "about": about, "task": _without(call.prompt, about)}
+    return _slot(DocumentSpec("markdown"), True, said)
+
+
+def _slot(document: DocumentSpec, held: bool, said: dict[str, str]) -> Slot:
+    """The task as its kind's prompt says it; `held` by a grammar or not."""
+    kind = KINDS[document.kind]
+    if kind.prompt is None:
+        raise ValueError(f"The document kind {kind.name} has no prompt.")
+    prompt = load_prompt(kind.prompt[0] if held else kind.prompt[1])
+    text = prompt.render(**said)
+    if not held:
+        return Slot(text, prompt, document, None, None)
+    return Slot(text.strip(), prompt, document, kind.grammar(document), kind.name)
 
 
 def _without(task: str, *said: str) -> str:

@@ -14,10 +14,9 @@ import pytest_asyncio
 
 from actors.engines.vllm.engine import VllmEngine, _cores_of
 from actors.engines.weights import prepare
-from familiar.contract.contract import Contract, parse_contract
-from familiar.contract.grammar import contract_grammar, page_grammar
-from familiar.contract.requirements import SlotRequirements
-from familiar.contract.slot import check_slot
+from familiar.documents.html.contract import Contract, parse_contract
+from familiar.documents.html.grammar import contract_grammar, page_grammar
+from familiar.documents.html.slot import check_slot
 from familiar.engine import Delta, GenerateRequest, Message, OutputGrammar, Sampling
 from familiar.errors import EngineError, FailureClass
 
@@ -138,8 +137,8 @@ async def test_pages_under_the_grammar_end_and_parse(engine: VllmEngine) -> None
     assert deltas[-1].finish_reason == "stop"
     contract = parse_contract(text_of(deltas), pages=("services.html", "info.html"))
     needs = {
-        "services.html": SlotRequirements(pricing_table=True),
-        "info.html": SlotRequirements(modal=True),
+        "services.html": ("pricing-table",),
+        "info.html": ("modal",),
     }
     slots = await asyncio.gather(
         *(

@@ -6,29 +6,29 @@ from dataclasses import replace
 
 import pytest
 
+from familiar import documents
 from familiar.call import DocumentSpec
-from familiar.document import finish_document
 from familiar.errors import WireError
 
 
-@pytest.mark.parametrize("kind", ["raw", "document", "html-page", "html-contract"])
+@pytest.mark.parametrize("kind", ["raw", "document", "html-page", "html-contract", "markdown"])
 @pytest.mark.parametrize("raw", ["", " \n\t "])
-def test_nothing_is_not_a_document_of_any_kind(kind: object, raw: str) -> None:
+def test_nothing_is_not_a_document_of_any_kind(kind: str, raw: str) -> None:
     with pytest.raises(WireError):
-        finish_document(raw, DocumentSpec(kind))  # type: ignore[arg-type]
+        documents.finish(raw, DocumentSpec(kind))
 
 
 @pytest.mark.parametrize("raw", ["text", "```\nfenced\n```", "  spaces kept \n\n"])
 def test_raw_is_kept_as_it_is(raw: str) -> None:
-    finished = finish_document(raw, DocumentSpec("raw"))
+    finished = documents.finish(raw, DocumentSpec("raw"))
     assert (finished.text, finished.repairs) == (raw, ())
 
 
 def test_a_document_is_taken_out_of_its_fence_and_that_is_told() -> None:
-    finished = finish_document("```python\nprint(1)\n```\n", DocumentSpec("document"), "a.py")
+    finished = documents.finish("```python\nprint(1)\n```\n", DocumentSpec("document"), "a.py")
     assert finished.text == "print(1)\n"
     assert finished.repairs
-    plain = finish_document("print(1)\n", DocumentSpec("document"), "a.py")
+    plain = documents.finish("print(1)\n", DocumentSpec("document"), "a.py")
     assert (plain.text, plain.repairs) == ("print(1)\n", ())
 
 
@@ -36,23 +36,23 @@ PAGE = DocumentSpec("html-page", prefix="<main>\n", suffix="\n</main>\n")
 
 
 def test_a_good_slot_is_spliced_as_it_is() -> None:
-    finished = finish_document("<h1>Hours</h1>\n<p>Nine to five.</p>", PAGE, "info.html")
+    finished = documents.finish("<h1>Hours</h1>\n<p>Nine to five.</p>", PAGE, "info.html")
     assert finished.text == "<main>\n<h1>Hours</h1>\n<p>Nine to five.</p>\n</main>\n"
     assert finished.repairs == ()
 
 
 def test_a_whole_document_with_open_tags_becomes_a_slot_and_no_word_changes() -> None:
     raw = "```html\n<html><body><header>Ours</header><h1>Hours<p>Nine</p></body></html>\n```"
-    finished = finish_document(raw, PAGE, "info.html")
+    finished = documents.finish(raw, PAGE, "info.html")
     assert finished.text == "<main>\n<h1>Hours<p>Nine</p></h1>\n</main>\n"
     assert len(finished.repairs) >= 3
 
 
-@pytest.mark.parametrize("missing", ["pricing_table", "modal", "listing"])
-def test_a_page_without_what_it_must_hold_is_refused(missing: str) -> None:
-    spec = replace(PAGE, **{missing: True})  # type: ignore[arg-type]
+@pytest.mark.parametrize("missing", ["pricing-table", "modal", "listing"])
+def test_a_page_without_what_it_must_hold_is_rejected(missing: str) -> None:
+    spec = replace(PAGE, requires=(missing,))
     with pytest.raises(WireError, match="needs"):
-        finish_document("<h1>Hours</h1>", spec, "info.html")
+        documents.finish("<h1>Hours</h1>", spec, "info.html")
 
 
 def test_a_contract_must_parse() -> None:
@@ -60,6 +60,6 @@ def test_a_contract_must_parse() -> None:
         '<header data-palette="blue"><p>Bright</p><p>A smile</p></header>'
         "<footer><p>2026</p></footer>"
     )
-    assert finish_document(good, DocumentSpec("html-contract"), "contract.html").text == good
+    assert documents.finish(good, DocumentSpec("html-contract"), "contract.html").text == good
     with pytest.raises(WireError):
-        finish_document("<p>Hello</p>", DocumentSpec("html-contract"), "contract.html")
+        documents.finish("<p>Hello</p>", DocumentSpec("html-contract"), "contract.html")

@@ -8,22 +8,19 @@ EBNF as xgrammar reads it, start rule `root`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from familiar.contract.contract import PALETTES
-from familiar.contract.requirements import SlotRequirements
+from familiar.documents.html.contract import PALETTES
 from familiar.engine import OutputGrammar
 
+_RULES = {"pricing-table": "pricing", "modal": "modal", "listing": "listing"}
 
-def page_grammar(requirements: SlotRequirements) -> OutputGrammar:
-    """`html-page`: a heading, a section or two, and what the page has to hold."""
-    asked = (
-        ("pricing", requirements.pricing_table),
-        ("modal", requirements.modal),
-        ("listing", requirements.listing),
-    )
-    parts = [name for name, wanted in asked if wanted]
+
+def page_grammar(requires: Sequence[str]) -> OutputGrammar:
+    """`html-page`: a heading, a section or two, and the parts that the page requires."""
+    parts = [rule for name, rule in _RULES.items() if name in requires]
     sections = "section" if parts else "section{2}"
     root = f"root ::= heading {' '.join([sections, *parts])}\n"
     return OutputGrammar("ebnf", root + _fragment("html-page") + _fragment("text"))
@@ -43,5 +40,5 @@ def markdown_grammar() -> OutputGrammar:
 
 @cache
 def _fragment(name: str) -> str:
-    file = files("familiar.contract").joinpath("grammars", f"{name}.ebnf")
+    file = files("familiar.documents.html").joinpath("grammars", f"{name}.ebnf")
     return file.read_text(encoding="utf-8").rstrip("\n") + "\n"

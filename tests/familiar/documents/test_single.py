@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familiar.contract.document import extract_document
+from familiar.documents.single import extract_document
 
 PAGE = "<!DOCTYPE html>\n<html><body><p>Hello</p></body></html>\n"
 CODE = "def f():\n    return 1\n"

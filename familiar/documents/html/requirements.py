@@ -7,7 +7,6 @@ of the goal that names its file. No model is asked; the same words always give t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 _PRICES = re.compile(r"\b(?:pric(?:e|es|ing)|fees?|tariffs?|rates)\b", re.IGNORECASE)
 _TABLE = re.compile(r"\btables?\b", re.IGNORECASE)
@@ -15,20 +14,13 @@ _MODAL = re.compile(r"\b(?:modals?|dialogs?|pop-?ups?)\b", re.IGNORECASE)
 _LIST = re.compile(r"\b(?:lists?|steps?|checklists?|bullets?)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class SlotRequirements:
-    """What must be there besides a heading and sections."""
-
-    pricing_table: bool = False
-    modal: bool = False
-    listing: bool = False
-
-
-def requirements_for(*texts: str) -> SlotRequirements:
-    """Read `texts`: what the goal says about the file, and the call's own prompt."""
+def requirements_for(*texts: str) -> tuple[str, ...]:
+    """The parts besides a heading and sections, read from what the goal and the call's own prompt
+    say about the page."""
     text = "\n".join(texts)
-    return SlotRequirements(
-        pricing_table=bool(_PRICES.search(text)) and bool(_TABLE.search(text)),
-        modal=bool(_MODAL.search(text)),
-        listing=bool(_LIST.search(text)),
-    )
+    asked = {
+        "pricing-table": _PRICES.search(text) and _TABLE.search(text),
+        "modal": _MODAL.search(text),
+        "listing": _LIST.search(text),
+    }
+    return tuple(name for name, said in asked.items() if said)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familiar.contract.contract import PALETTES, parse_contract
+from familiar.documents.html.contract import PALETTES, parse_contract
 from familiar.errors import WireError
 
 TEXT = (

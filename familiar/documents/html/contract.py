@@ -12,9 +12,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib.resources import files as package_files
 
-from familiar.contract.markup import tags
+from turbohtml import Document, Element, parse
+
+from familiar.documents.html.slot import CONTROL
 from familiar.errors import WireError
 
 PALETTES: dict[str, tuple[str, str, str]] = {
@@ -76,8 +79,9 @@ def parse_contract(text: str, *, pages: Sequence[str]) -> Contract:
     """
     if len(text) > MAX_BYTES:
         raise WireError(f"The contract has more than {MAX_BYTES} characters.")
-    header, after = _element(text, "header", 0)
-    footer, _ = _element(text, "footer", after)
+    document = parse(text, source_locations=True)
+    header = _element(document, "header")
+    footer = _element(document, "footer")
     lines = _lines(header, "header")
     closing = _lines(footer, "footer")
     if len(lines) < 2 or not closing:
@@ -85,8 +89,8 @@ def parse_contract(text: str, *, pages: Sequence[str]) -> Contract:
             "The contract needs two lines in its header (site and tagline) and one in its footer."
         )
     site, tagline = lines[0], lines[1]
-    opening = text[text.lower().find("<header") :].split(">", 1)[0]
-    palette = next((name for name in PALETTES if f'"{name}"' in opening), "teal")
+    named = header.attr("data-palette")
+    palette = named if isinstance(named, str) and named in PALETTES else "teal"
     links = "".join(f'<li><a href="{page}">{label(page)}</a></li>\n' for page in pages)
     return Contract(
         site=site,
@@ -106,43 +110,24 @@ def label(page: str) -> str:
     return " ".join(words).capitalize() or "Page"
 
 
-def _element(text: str, name: str, start: int) -> tuple[str, int]:
-    """What is inside the first `name` element at or behind `start`, and where it ends."""
-    inside: int | None = None
-    for tag in tags(text[start:]):
-        if tag.name != name:
-            continue
-        if tag.kind == "open" and inside is None:
-            inside = start + tag.end
-        elif tag.kind == "close" and inside is not None:
-            return text[inside : start + tag.start], start + tag.end
-    raise WireError(f"The contract has no complete <{name}> element.")
+def _element(document: Document, name: str) -> Element:
+    """The first `name` element; it must be closed, so that a contract that was cut is none."""
+    found = document.find(name)
+    where = None if found is None else found.source_location
+    if found is None or where is None or where.end_tag is None:
+        raise WireError(f"The contract has no complete <{name}> element.")
+    return found
 
 
-def _lines(inside: str, name: str) -> list[str]:
-    """The texts between the tags, escaped; a line that is too long is refused."""
-    lines: list[str] = []
-    at = 0
-    for tag in [*tags(inside), None]:
-        end = len(inside) if tag is None else tag.start
-        words = " ".join(inside[at:end].split())
-        if words:
-            lines.append(_escaped(words))
-        at = end if tag is None else tag.end
+def _lines(element: Element, name: str) -> list[str]:
+    """The texts between the tags, escaped; a line that is too long is rejected."""
+    texts = (" ".join(CONTROL.sub("", text).split()) for text in element.strings)
+    lines = [escape(text, quote=False) for text in texts if text]
     if any(len(line) > MAX_LINE for line in lines):
         raise WireError(f"A line of the contract's {name} has more than {MAX_LINE} characters.")
     return lines
 
 
-def _escaped(words: str) -> str:
-    """Text that is safe between tags; an entity that is written already stays as it is."""
-    parts = words.replace("<", "&lt;").replace(">", "&gt;").split("&")
-    return parts[0] + "".join(
-        f"&{part}" if part.split(";", 1)[0].isalnum() and ";" in part[:10] else f"&amp;{part}"
-        for part in parts[1:]
-    )
-
-
 @cache
 def _style() -> str:
-    return package_files("familiar.contract").joinpath("page.css").read_text(encoding="utf-8")
+    return package_files("familiar.documents.html").joinpath("page.css").read_text(encoding="utf-8")

@@ -8,8 +8,22 @@ has a single outer one.
 
 from __future__ import annotations
 
+from familiar.call import DocumentSpec
+from familiar.documents.kind import FinishedDocument
+
 MAX_CHATTER_LINES = 6
 MAX_CHATTER_CHARS = 600
+
+
+class Single:
+    name = "document"
+    prompt = None
+
+    def grammar(self, spec: DocumentSpec) -> None:
+        return None
+
+    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
+        return FinishedDocument(*extract_document(raw, path))
 
 
 def extract_document(text: str, file: str) -> tuple[str, tuple[str, ...]]:
