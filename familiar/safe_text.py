@@ -27,3 +27,16 @@ def safe_text(text: str) -> str:
 def safe_line(text: str) -> str:
     """The same on one line: line ends and tabs become spaces."""
     return safe_text(text).replace("\n", " ").replace("\t", " ")
+
+
+def escape_unsafe(document: str) -> str:
+    """A JSON document with the same characters written as JSON escapes. Those that JSON escapes
+    anyway, and its own line feeds, stay."""
+    return _UNSAFE.sub(lambda found: _escape(ord(found.group())), document)
+
+
+def _escape(code: int) -> str:
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"

@@ -53,7 +53,7 @@ def create_api(
     app.include_router(explanation_routes(backend))
     app.include_router(artifact_routes(backend))
     app.include_router(event_routes(backend, pace))
-    app.include_router(operation_routes(backend))
+    app.include_router(operation_routes(config, backend))
     app.add_middleware(
         BodyLimit,
         limit=body_limit(config.api.max_goal_bytes),

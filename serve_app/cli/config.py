@@ -53,8 +53,7 @@ def check(
         console.print(
             f"  pool {name}: {pool.engine} {pool.model} on {'; '.join(where)}; "
             f"for {', '.join(aliases) or 'nobody'}",
-            markup=False,
             soft_wrap=True,
         )
-    console.print(f"  store {found.store.url}", markup=False, soft_wrap=True)
-    console.print(f"  api {found.api.host}:{found.api.port}, auth {found.api.auth}", markup=False)
+    console.print(f"  store {found.store.url}", soft_wrap=True)
+    console.print(f"  api {found.api.host}:{found.api.port}, auth {found.api.auth}")

@@ -33,7 +33,6 @@ def pools(
         console.print(
             f"pool {pool.pool}: {pool.engine} {pool.model}, {pool.queued} queued; "
             f"for {', '.join(pool.aliases) or 'nobody'}",
-            markup=False,
             soft_wrap=True,
         )
         table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import InputError
+from familiar.safe_text import safe_line
 from serve_app.cli.exit_code import code_of_outcome
 from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
 from serve_app.cli.output import explained, out, print_found, print_json
@@ -17,8 +18,11 @@ from serve_app.cli.source import find_history
 if TYPE_CHECKING:
     from serve_app.client.service import History
     from serve_app.follow.hints import Hints
+    from serve_app.models.run import RunSummary
 
 _STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
+_COLUMNS = ("run", "session", "status", "submitted", "took", "reason")
+_REASON_ROOM = 20
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
@@ -52,23 +56,41 @@ def ls(
     if not page.runs:
         console.print("There are no runs.")
         return
+    rows = [_row(run) for run in page.runs]
+    # Ids that are cut cannot be copied: whole columns give way to a narrow terminal, and only the
+    # reason is ever shortened.
+    names, room = list(_COLUMNS), 0
+    for gives_way in ("", "reason", "session", "took"):
+        names = [name for name in names if name != gives_way]
+        fixed = [name for name in names if name != "reason"]
+        wide = sum(max(len(row[name]) for row in (*rows, {name: name})) + 2 for name in fixed)
+        room = console.width - wide
+        if room >= (_REASON_ROOM if "reason" in names else 0):
+            break
     table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("session", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("submitted", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("reason", overflow="ellipsis", no_wrap=True)
-    for run in page.runs:
-        table.add_row(
-            run.run_id,
-            run.session_id,
-            Text(run.status, _STYLES.get(run.status, "cyan")),
-            datetime.fromtimestamp(run.submitted_at).strftime("%Y-%m-%d %H:%M:%S"),
-            f"{(run.ended_at or time.time()) - run.submitted_at:.1f}s",
-            Text(run.reason or ""),
+    for name in names:
+        table.add_column(
+            name,
+            no_wrap=True,
+            justify="right" if name == "took" else "left",
+            overflow="ellipsis" if name == "reason" else "ignore",
+            max_width=room - 2 if name == "reason" else None,
         )
-    console.print(table)
+    for row in rows:
+        style = _STYLES.get(row["status"], "cyan")
+        table.add_row(*(Text(row[name], style if name == "status" else "") for name in names))
+    console.print(table, soft_wrap=room < 0)
+
+
+def _row(run: RunSummary) -> dict[str, str]:
+    return {
+        "run": run.run_id,
+        "session": run.session_id,
+        "status": run.status,
+        "submitted": datetime.fromtimestamp(run.submitted_at).strftime("%Y-%m-%d %H:%M:%S"),
+        "took": f"{(run.ended_at or time.time()) - run.submitted_at:.1f}s",
+        "reason": safe_line(run.reason or ""),
+    }
 
 
 @explained
@@ -132,7 +154,7 @@ def log(
         if as_json:
             write_json_line(message)
         else:
-            print(lines.render(message), flush=follow)
+            print(safe_line(lines.render(message)), flush=True)
 
 
 @explained

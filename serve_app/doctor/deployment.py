@@ -231,15 +231,14 @@ def _port(config: Config) -> Check:
     try:
         check_port_free(config.api.host, config.api.port, purpose="The API")
     except ClusterError as error:
-        from serve_app.client.http import HttpService
+        from serve_app.client.http import HttpService, Presence
         from serve_app.host import url_of
 
         service = HttpService(url_of(config))
-        try:
-            if service.answers():
-                return note(name, f"A familiar service answers at {service.url} already.")
-        finally:
-            service.close()
+        presence = service.presence()
+        service.close()
+        if presence is Presence.PRESENT:
+            return note(name, f"A familiar service runs at {service.url} already.")
         return missing(name, error.message, f"{error.remedy} Or set api.port.")
     return ok(name, f"free on {config.api.host}")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pydantic import JsonValue
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -199,9 +198,7 @@ def _print_files(report: Report, console: Console) -> None:
     console.print(Text("files", "bold"))
     table = Table(box=None, padding=(0, 2), show_header=False)
     for artifact in report.artifacts.artifacts:
-        table.add_row(
-            escape(artifact.path), f"{artifact.size} B", artifact.call_id, artifact.commit[:12]
-        )
+        table.add_row(artifact.path, f"{artifact.size} B", artifact.call_id, artifact.commit[:12])
     for path in report.missing:
         table.add_row(Text(path, "red"), Text("missing", "red"))
     console.print(table)

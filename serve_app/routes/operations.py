@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+import familiar
+from actors.store.queries import Reader
+from familiar.config.load import config_hash
+from familiar.config.schema import Config
 from familiar.errors import FamiliarError
 from familiar.service import Readiness
 from serve_app import examples
 from serve_app.backend import Backend
 from serve_app.metrics import render
-from serve_app.models.pool import Health, Pool, PoolList, Ready
+from serve_app.models.pool import Deployment, Health, Pool, PoolList, Ready
 from serve_app.openapi import answers, problems
 from serve_app.problems import problem, respond
 
 
-def operation_routes(backend: Backend) -> APIRouter:
+def operation_routes(config: Config, backend: Backend) -> APIRouter:
     """What a person or a machine that runs the deployment asks."""
     router = APIRouter(tags=["operations"])
+    config_id = config_hash(config)
+
+    @router.get(
+        "/v1/deployment",
+        summary="Identify the deployment",
+        responses={**answers("The deployment.", examples.DEPLOYMENT), **problems(503)},
+    )
+    async def get_deployment() -> Deployment:
+        """Its name, version, configuration and database. The CLI asks this before it sends anything
+        to a service that it found by a configuration."""
+        return Deployment(
+            deployment=config.deployment,
+            version=familiar.__version__,
+            config_hash=config_id,
+            store_id=await backend.read(_store_id),
+        )
 
     @router.get(
         "/v1/pools",
@@ -78,3 +98,7 @@ def operation_routes(backend: Backend) -> APIRouter:
         )
 
     return router
+
+
+def _store_id(reader: Reader) -> str:
+    return reader.store_id

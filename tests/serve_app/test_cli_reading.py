@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.store.store import Store
 from tests.serve_app.api.bakery import ANSWER, BODIES, LAST_SEQ, PAGE, RAW
 from tests.serve_app.command import familiar
 from tests.serve_app.served import Served
@@ -187,14 +188,28 @@ def test_a_configuration_whose_api_answers_is_read_over_it(
     port = service.url.rpartition(":")[2]
     options = ("--config", str(config_file), "--set", f"api.port={port}")
     assert familiar("cancel", run_id, *options).code == 0
-    # Another deployment has the port: nothing is sent there.
-    other = (*options, "--set", "pools.smol.model=other")
+    # A changed configuration is the same deployment still, and the person is told.
+    changed = familiar("pools", *options, "--set", "pools.smol.model=other")
+    assert changed.code == 0
+    assert "another configuration" in changed.err
+
+
+def test_a_service_of_another_database_is_not_this_deployment(
+    service: Served, config_file: Path, tmp_path: Path
+) -> None:
+    service.bake(3)
+    port = service.url.rpartition(":")[2]
+    Store.open(f"sqlite:///{tmp_path}/other.db", create=True).close()
+    other = (
+        *("--config", str(config_file), "--set", f"api.port={port}"),
+        *("--set", f"store.url=sqlite:///{tmp_path}/other.db"),
+    )
     assert familiar("pools", *other).code == 4
-    assert familiar("ls", "--json", *other).document["runs"][0]["run_id"] == run_id
+    assert familiar("ls", "--json", *other).document["runs"] == []
 
 
 def test_nobody_there_is_its_own_exit_code(tmp_path: Path) -> None:
     nobody = familiar("ls", "--url", "http://127.0.0.1:1")
     assert nobody.code == 4
-    assert "No familiar service answers at http://127.0.0.1:1." in nobody.err
+    assert "No familiar service answers at http://127.0.0.1:1: nothing listens." in nobody.err
     assert familiar("ls", "--url", "not a url").code == 2
