@@ -27,6 +27,12 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
         "header.authorization",
         "Send Authorization: Bearer KEY with a key of api.keys.",
     ),
+    403: (
+        "A web page of another origin sent it",
+        "A web page of another origin may not change anything here.",
+        "header.origin",
+        "Send the request from a program, or from a page of this service.",
+    ),
     404: ("There is no such thing", "There is no run run-unknown.", "run_id", "See GET /v1/runs."),
     409: (
         "It contradicts what is recorded",
@@ -113,8 +119,10 @@ def _complete(app: FastAPI, bearer: bool) -> dict[str, Any]:
         }
         schema["security"] = [{"key": []}]
     for path, operations in schema["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             answered = operation["responses"]
+            if method == "post":
+                answered.setdefault("403", _described(403))
             if answered.get("422", {}).get("content", {}).get("application/json"):
                 answered["422"] = _described(422)
             if path in OPEN_PATHS:

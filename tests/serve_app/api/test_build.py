@@ -40,7 +40,7 @@ def test_overrides_are_yaml_values_held_to_the_schema(path: str) -> None:
 def test_keys_are_read_where_it_is_built_and_only_their_digests_travel(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAMILIAR_TEST_KEY", "open sesame")
+    monkeypatch.setenv("FAMILIAR_TEST_KEY", "open sesame and more")
     args = {"config": path, "api.auth": "bearer", "api.keys": "[env:FAMILIAR_TEST_KEY]"}
     config, digests = build(args)._bound_deployment.init_args
     assert len(digests) == 1
