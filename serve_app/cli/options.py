@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from familiar.errors import InputError
+from familiar.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
@@ -54,9 +54,7 @@ Json = Annotated[
 
 def read_config(path: str, overrides: list[str] | None) -> Config:
     """Raises `ConfigError`, and `InputError` for an override that is none."""
-    import yaml
-
-    from familiar.config.load import load_config
+    from familiar.config.load import load_config, read_yaml
 
     values: dict[str, object] = {}
     for item in overrides or []:
@@ -66,9 +64,7 @@ def read_config(path: str, overrides: list[str] | None) -> Config:
                 f"--set {item} is not KEY=VALUE.", field="--set", remedy="E.g. --set api.port=8400"
             )
         try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(
-                f"--set {key}: the value is not YAML: {error}", field="--set"
-            ) from None
+            values[key] = read_yaml(text, f"The value of --set {key}")
+        except ConfigError as error:
+            raise InputError(error.message, field="--set") from None
     return load_config(path, values)

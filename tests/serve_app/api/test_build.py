@@ -56,7 +56,7 @@ def test_keys_are_read_where_it_is_built_and_only_their_digests_travel(
         ({"config": "/nowhere.yaml"}, "no configuration file"),
         ({"api.prt": "1"}, "did you mean port"),
         ({"api.port": "0"}, "api.port"),
-        ({"api.port": "{"}, "not a YAML value"),
+        ({"api.port": "{"}, "not valid YAML"),
         ({"api.host": "0.0.0.0"}, "loopback"),
         ({"api.auth": "bearer", "api.keys": "[env:NOBODY_SET_THIS]"}, "NOBODY_SET_THIS"),
     ],
