@@ -1,4 +1,4 @@
-"""Who may ask: bearer keys, or nobody but this machine.
+"""Access to the API: by bearer key, or without keys from this machine only.
 
 Keys are known only as SHA-256 digests. A key that is sent is hashed and compared with every digest
 in constant time, so neither its length nor the number of right characters shows in the time that an
@@ -117,7 +117,7 @@ class Gate:
     def _check(self, scope: Scope, authorization: str) -> ASGIApp | None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            return _unauthorized(scope, "This needs a bearer key and none was sent.", "")
+            return _unauthorized(scope, "A bearer key is needed and none was sent.", "")
         given = _digest(token.strip())
         # Every digest is compared, so the time does not tell which one matched.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests or ()]

@@ -23,7 +23,7 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
     400: ("The request cannot be read", "The body is not valid JSON: Expecting value.", "", ""),
     401: (
         "No key, or one that is not known",
-        "This needs a bearer key and none was sent.",
+        "A bearer key is needed and none was sent.",
         "header.authorization",
         "Send Authorization: Bearer KEY with a key of api.keys.",
     ),
@@ -33,9 +33,9 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
         "header.origin",
         "Send the request from a program, or from a page of this service.",
     ),
-    404: ("There is no such thing", "There is no run run-unknown.", "run_id", "See GET /v1/runs."),
+    404: ("Not found", "There is no run run-unknown.", "run_id", "See GET /v1/runs."),
     409: (
-        "It contradicts what is recorded",
+        "It contradicts a recorded request",
         "The key was used for another goal.",
         "Idempotency-Key",
         "Send the first goal again to get that run, or a new key.",
@@ -46,10 +46,10 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
         "A field is wrong",
         "The goal is empty.",
         "goal",
-        "Say in words what should be made.",
+        "Describe the goal in words.",
     ),
     503: (
-        "Not now; Retry-After says when",
+        "Not available now; see Retry-After",
         "The orchestrator went away; it is being restarted.",
         "",
         "Send it again (with the same Idempotency-Key, if it was a submission).",

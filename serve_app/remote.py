@@ -3,8 +3,7 @@
 The actor is found by name and found again after it was restarted: a call that meets a dead actor
 fails with `ClusterError` (503, to be sent again) and the next one looks the name up anew. Nothing
 is sent twice from here, because only the client knows whether its request may be repeated; an
-`Idempotency-Key` makes it safe. A wait that nobody waits for any more is cancelled in the actor
-too.
+`Idempotency-Key` makes it safe. A wait whose client has left is cancelled in the actor too.
 """
 
 from __future__ import annotations

@@ -38,13 +38,17 @@ T = TypeVar("T")
 M = TypeVar("M", bound="HttpModel")
 
 
-def out() -> Console:
-    """For results. What is no terminal has no width, so tables are not cut for it."""
+def out(*, at_least: int = 0) -> Console:
+    """For results. What is no terminal has no width, so tables are not cut for it. `at_least` is
+    the width below which a result cannot be read; a narrower terminal wraps it."""
     from serve_app.cli.console import SafeConsole
 
     prepare_streams()
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
-    return SafeConsole(highlight=False, markup=False, emoji=False, width=width)
+    console = SafeConsole(highlight=False, markup=False, emoji=False, width=width)
+    if console.width < at_least:
+        console.width = at_least
+    return console
 
 
 def err() -> Console:

@@ -28,9 +28,12 @@ _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 @explained
 def ls(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=200, help="Number of runs.")
+    ] = 20,
     status: Annotated[
-        str | None, typer.Option("--status", help=f"Only {', '.join(_STATUSES)}.")
+        str | None,
+        typer.Option("--status", help=f"Only runs with this status: {', '.join(_STATUSES)}."),
     ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -38,12 +41,12 @@ def ls(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """List the runs, newest first."""
+    """List runs, newest first."""
     if status is not None and status not in _STATUSES:
         raise InputError(
-            f"{status} is no status.",
+            f"{status} is not a status.",
             field="--status",
-            remedy=f"It is one of {', '.join(_STATUSES)}.",
+            remedy=f"Use one of {', '.join(_STATUSES)}.",
         )
     from rich.table import Table
     from rich.text import Text
@@ -79,7 +82,7 @@ def ls(
     for row in rows:
         style = _STYLES.get(row["status"], "cyan")
         table.add_row(*(Text(row[name], style if name == "status" else "") for name in names))
-    console.print(table, soft_wrap=room < 0)
+    out(at_least=wide).print(table)
 
 
 def _row(run: RunSummary) -> dict[str, str]:
@@ -97,7 +100,7 @@ def _row(run: RunSummary) -> dict[str, str]:
 def show(
     run: Run,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Watch it live until it has ended.")
+        bool, typer.Option("--follow", help="Show progress until the run ends.")
     ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -105,9 +108,9 @@ def show(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show a run: its outcome, files, who planned each turn, calls, tokens, where to look next.
+    """Show a run: outcome, files, planner of each turn, calls, tokens, related commands.
 
-    With --follow the exit code is that of the run.
+    With --follow the exit code tells how the run ended.
     """
     from serve_app.client.run_name import resolve_run
     from serve_app.follow.follow import follow as follow_run
@@ -130,14 +133,16 @@ def show(
 @explained
 def log(
     run: Run,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until it has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print new lines until the run ends.")
+    ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Print a run's lines of orchestra.log, one an event; with --json the events themselves."""
+    """Print the log of a run, one line per event; with --json the events."""
     from actors.store.log_line import LogLines
     from familiar.event import Event
     from serve_app.client.run_name import resolve_run
@@ -162,7 +167,9 @@ def calls(
     run: Run,
     call: Annotated[
         str | None,
-        typer.Argument(metavar="[CALL]", help="One call, with its prompt and its answer."),
+        typer.Argument(
+            metavar="[CALL]", help="Call id: show this call with its prompts and answers."
+        ),
     ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -170,7 +177,7 @@ def calls(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show when each call was queued, started, got its first token and ended, and on what."""
+    """Show the calls of a run: times, devices, tokens, failures."""
     from serve_app.client.run_name import resolve_run
     from serve_app.follow.call_table import print_call, print_calls
     from serve_app.follow.report import print_timeline
@@ -191,7 +198,7 @@ def calls(
 
 
 def hints_of(history: History, config: str | None, url: str | None) -> Hints:
-    """With what options the same source is found again."""
+    """The options that find the same source again."""
     from serve_app.follow.hints import Hints
 
     options = f" --url {url}" if url else f" --config {config}" if config else ""

@@ -2,7 +2,7 @@
 
 A stream that is cut is taken up again after the last event that was seen (`Last-Event-ID`), so
 every event comes once and in order however often the connection breaks; only the API's own `end`
-message ends it. When nobody answers for `PATIENCE_S`, that is an error which says that the run
+message ends it. When no answer comes for `PATIENCE_S`, that is an error which says that the run
 itself goes on. Nothing but reading is ever repeated from here.
 """
 

@@ -41,7 +41,7 @@ class StreamEnd(HttpModel):
 
 
 class TryProgress(HttpModel):
-    """Tokens so far of a try that runs, and tokens/s since its first token."""
+    """Tokens so far of a running attempt, and tokens/s since its first token."""
 
     call: str
     attempt: int
@@ -52,6 +52,6 @@ class TryProgress(HttpModel):
 
 
 class StreamProgress(HttpModel):
-    """Telemetry between two events: every try that runs now."""
+    """Telemetry between two events: every running attempt."""
 
     calls: list[TryProgress]

@@ -38,7 +38,7 @@ def call_routes(backend: Backend) -> APIRouter:
         responses={**answers("The calls.", examples.CALL_LIST), **problems(404, 422, 503)},
     )
     async def list_calls(run_id: RunId) -> CallList:
-        """Every call with its tries: when each was queued, started, got its first token, ended."""
+        """Every call with its attempts and their times: queued, started, first token, ended."""
         return await backend.read(history.call_list, run_id)
 
     @router.get(
@@ -47,7 +47,7 @@ def call_routes(backend: Backend) -> APIRouter:
         responses={**answers("The call.", examples.CALL_DETAIL), **problems(404, 422, 503)},
     )
     async def get_call(run_id: RunId, call_id: CallId) -> CallDetail:
-        """One call with everything that went in and came out of each try."""
+        """One call with the prompt and the answer of each attempt."""
         return await backend.read(history.call_detail, run_id, call_id)
 
     @router.get(
