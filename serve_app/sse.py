@@ -89,7 +89,7 @@ async def _follow(
             yield _recorded(event)
             seq = event.seq
             if isinstance(event.body, RunEnded):
-                yield end(_stream_end(event, event.body))
+                yield end(StreamEnd.of(event, event.body))
                 return
         if len(events) < pace.page:
             async with aclosing(_wait(backend, run_id, seq, progress, pace, crowd)) as reports:
@@ -141,16 +141,6 @@ def _recorded(event: Event) -> ServerSentEvent:
 def _report(calls: tuple[CallProgress, ...]) -> ServerSentEvent:
     data = StreamProgress(calls=[TryProgress.model_validate(call) for call in calls])
     return ServerSentEvent(data.model_dump_json(), event="progress", sep=SEPARATOR)
-
-
-def _stream_end(event: Event, body: RunEnded) -> StreamEnd:
-    return StreamEnd(
-        run_id=event.run_id,
-        seq=event.seq,
-        outcome=body.outcome,
-        reason=body.reason,
-        failure_class=body.failure_class,
-    )
 
 
 def end(data: StreamEnd) -> ServerSentEvent:

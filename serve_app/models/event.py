@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from familiar.event import Event, RunEnd
+from familiar.event import Event, RunEnd, RunEnded
 from serve_app.models.base import HttpModel
 
 
@@ -38,6 +38,16 @@ class StreamEnd(HttpModel):
     outcome: RunEnd
     reason: str
     failure_class: str | None = None
+
+    @classmethod
+    def of(cls, event: Event, body: RunEnded) -> StreamEnd:
+        return cls(
+            run_id=event.run_id,
+            seq=event.seq,
+            outcome=body.outcome,
+            reason=body.reason,
+            failure_class=body.failure_class,
+        )
 
 
 class TryProgress(HttpModel):

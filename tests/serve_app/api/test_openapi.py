@@ -15,8 +15,7 @@ from serve_app.models.call import CallDetail, CallList
 from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
 from serve_app.models.pool import Deployment, PoolList
-from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
-from serve_app.models.session import Session
+from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage, Session
 from serve_app.problems import Problem
 from tests.serve_app.api.conftest import client
 from tests.serve_app.api.local_backend import LocalBackend
