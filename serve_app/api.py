@@ -14,6 +14,7 @@ from serve_app import problems
 from serve_app.auth import Gate
 from serve_app.backend import Backend
 from serve_app.body_limit import BodyLimit, body_limit
+from serve_app.docs import docs_routes
 from serve_app.openapi import describe
 from serve_app.routes.artifacts import artifact_routes
 from serve_app.routes.calls import call_routes
@@ -42,7 +43,7 @@ def create_api(
         summary="One goal, many small model calls on your own GPUs, and a reason for each of them.",
         description="Times are seconds since the Unix epoch. Errors are RFC 9457 problems.",
         openapi_tags=_TAGS,
-        # The pages would load scripts from elsewhere; the document itself is served.
+        # FastAPI's page would load scripts from elsewhere; `docs_routes` has our own.
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -53,7 +54,8 @@ def create_api(
     app.include_router(explanation_routes(backend))
     app.include_router(artifact_routes(backend))
     app.include_router(event_routes(backend, pace))
-    app.include_router(operation_routes(backend))
+    app.include_router(operation_routes(config, backend))
+    app.include_router(docs_routes(app))
     app.add_middleware(
         BodyLimit,
         limit=body_limit(config.api.max_goal_bytes),

@@ -12,13 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import yaml
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve import Application, Deployment
 
-from familiar.config.load import load_config
+from familiar.config.load import load_config, read_yaml
 from familiar.config.schema import Config
 from familiar.errors import ConfigError
 from familiar.service import namespace_of
@@ -49,7 +48,7 @@ def build(args: Mapping[str, object] | BuildArgs) -> Application:
             remedy="For example: config: configs/embedded.yaml",
         ) from None
     overrides = {
-        key: _scalar(key, value) if isinstance(value, str) else value
+        key: read_yaml(value, f"The override {key}") if isinstance(value, str) else value
         for key, value in (checked.model_extra or {}).items()
     }
     return application(load_config(checked.config, overrides))
@@ -90,10 +89,3 @@ class Api:
         from serve_app.api import create_api
 
         return create_api(self._config, self._backend, digests=self._digests)
-
-
-def _scalar(key: str, text: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The override {key} is not a YAML value: {error}", where=key) from None

@@ -1,12 +1,12 @@
-"""Refuse a body that is too large before it is read.
+"""Reject a body that is too large before it is read.
 
-Nothing above the limit is ever held in memory: a body that declares a greater length is refused by
-its header, and one that declares none (chunked) is counted as it comes and refused at the first
+Nothing above the limit is ever held in memory: a body that declares a greater length is rejected by
+its header, and one that declares none (chunked) is counted as it comes and rejected at the first
 byte too many.
 
-A refusal has to arrive. A client that is still sending when the connection closes gets a reset, and
+The error has to arrive. A client that is still sending when the connection closes gets a reset, and
 with it may lose the answer that explains it; so the rest of the body is taken and thrown away
-first, up to `DISCARD_BYTES` and `DISCARD_S`. Who sends more than that is cut off.
+first, up to `DISCARD_BYTES` and `DISCARD_S`. A client that sends more is cut off.
 """
 
 from __future__ import annotations

@@ -168,6 +168,13 @@ SESSION = {
     "runs": [RUN_SUMMARY],
 }
 
+DEPLOYMENT = {
+    "deployment": "familiar",
+    "version": "0.1.0",
+    "config_hash": "5d41402abc4b",
+    "store_id": "5f0c3b1e-8f0a-4c55-9d3e-2b6f3b6a1f10",
+}
+
 POOL_LIST = {
     "pools": [
         {

@@ -17,7 +17,7 @@ def read_goal_text(goal: str | None, file: str | None) -> str:
         raise InputError(
             "Give the goal either as an argument or with -f FILE.",
             field="goal",
-            remedy="E.g. familiar run 'Make `index.html` for a bakery', or -f goal.md, or -f -.",
+            remedy="Example: familiar run 'Make `index.html`', or -f goal.md, or -f -.",
         )
     if goal is not None:
         return goal

@@ -17,8 +17,7 @@ from serve_app.models.call import CallDetail, CallList, CallSummary, TrySummary,
 from serve_app.models.event import StreamEnd
 from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Decision, Mend, Plan, PlanNode, TurnPlan
-from serve_app.models.run import RunDetail, RunPage, RunSummary, Synthesis
-from serve_app.models.session import Session
+from serve_app.models.run import RunDetail, RunPage, RunSummary, Session, Synthesis
 
 _EVENTS_PAGE = 1_000
 

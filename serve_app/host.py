@@ -1,8 +1,9 @@
 """Bring a whole deployment up for as long as a block runs, and leave nothing behind after it.
 
-Without an address a private local Ray is started and belongs to this process; with one, the
-deployment goes into the Ray that is there. What was running before stays; what this process
-started ends with the block: by itself, by an error, or by a signal at any moment.
+Without an address a private local Ray is started and belongs to this process. With one, the
+deployment goes into the Ray that is there, where several processes may use it at once: each holds a
+lease, and the last one to leave takes the deployment down. Everything ends with the block: by
+itself, by an error, or by a signal at any moment.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from familiar.config.schema import Config
-from familiar.errors import FamiliarError
+from familiar.errors import ClusterError, FamiliarError
 from familiar.service import namespace_of
 from serve_app.interrupt import Interrupts
+from serve_app.lease import Lease
 from serve_app.phases import Phases
+from serve_app.running import recorded_as_running
 
 # Beyond the engines' own deadline, for placement and for one restart of the orchestrator.
 READY_MARGIN_S = 120.0
@@ -53,9 +56,9 @@ def hosting(
 ) -> Iterator[Host]:
     """Start what is not there yet, wait until runs can be worked on, and end it after the block.
 
-    `http` also starts the API at `api.host` and `api.port`. With `keep`, a deployment that runs
-    already is used as it is, even if it was started from other code or another configuration;
-    else it is brought up to date. Raises `FamiliarError`.
+    `http` also starts the API at `api.host` and `api.port`. With `keep`, a deployment that others
+    use is used as it is if it has this configuration, and is never replaced under them; one that
+    nobody uses is brought up to date. Raises `FamiliarError`.
     """
     undo = contextlib.ExitStack()
     try:
@@ -110,11 +113,20 @@ def _deploy(
     with phases.phase("service", "starting the orchestrator" + " and the API" * http):
         from actors.deploy import ensure_deployment, find_orchestrator
 
+        lease = None
+        if directory is None:
+            lease = Lease(namespace_of(config.deployment))
+            undo.callback(_leave, config, lease, phases)
+        else:
+            undo.enter_context(recorded_as_running(config))
         known = find_orchestrator(config.deployment)
-        if known is None and directory is None:
-            undo.callback(_take_down, config)
         # Engines begin to load now and go on loading while Serve starts.
-        orchestrator = known if keep and known is not None else ensure_deployment(config)
+        if keep and known is not None and lease is not None and _in_use(lease):
+            orchestrator = _as_it_is(config, known)
+        else:
+            if lease is not None and known is None:
+                lease.mark()
+            orchestrator = ensure_deployment(config)
         if directory is not None:
             undo.callback(_close, orchestrator, phases)
         if http:
@@ -123,6 +135,73 @@ def _deploy(
             # The API's replica may have replaced it, if its code is newer than this process's.
             orchestrator = find_orchestrator(config.deployment) or orchestrator
     return Host(config, orchestrator, url_of(config) if http else None, directory, known is None)
+
+
+def _in_use(lease: Lease) -> bool:
+    """Whether others started the deployment or work with it."""
+    return lease.others() > 0 or not lease.marked() or _has_service()
+
+
+def _has_service() -> bool:
+    from ray import serve
+
+    from serve_app.serving import APPLICATION
+
+    return APPLICATION in serve.status().applications
+
+
+def _as_it_is(config: Config, orchestrator: Any) -> Any:
+    """A deployment that others use. Raises `ClusterError` when it has another configuration."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    from actors.fingerprint import deployment_fingerprint
+
+    try:
+        running = ray.get(orchestrator.fingerprint.remote(), timeout=CLOSE_S)
+    except (RayError, GetTimeoutError):
+        raise ClusterError(
+            f"The orchestrator of deployment {config.deployment} does not answer.",
+            remedy="It may be restarting; submit the job again.",
+        ) from None
+    if running != deployment_fingerprint(config):
+        raise ClusterError(
+            f"Deployment {config.deployment} is in use with another configuration or version.",
+            remedy="Use that configuration, end it with `familiar down`, or set another "
+            "name and database: --set deployment=NAME --set store.url=….",
+        )
+    return orchestrator
+
+
+def _leave(config: Config, lease: Lease, phases: Phases) -> None:
+    """Take the deployment down, unless jobs or a service still use it."""
+    if lease.leave() or not lease.marked() or _has_service():
+        phases.note("others use the deployment; it stays up")
+    else:
+        _take_down(config)
+        lease.clear()
+
+
+def take_down_at(config: Config, address: str, phases: Phases) -> bool:
+    """End the deployment in the Ray at `address`; False if it does not run there."""
+    import ray
+    from ray import serve
+
+    from actors.deploy import find_orchestrator, take_down
+    from cluster.local import connect
+    from serve_app.serving import APPLICATION
+
+    with phases.phase("Ray", f"connecting to {address}"):
+        connect(address, namespace=namespace_of(config.deployment))
+    try:
+        with phases.phase("shutdown", "ending the deployment"):
+            found = find_orchestrator(config.deployment) is not None
+            if served := APPLICATION in serve.status().applications:
+                serve.delete(APPLICATION)
+            take_down(config)
+    finally:
+        ray.shutdown()
+    return found or served
 
 
 def _serve(config: Config, undo: contextlib.ExitStack, *, own_ray: bool) -> None:

@@ -1,9 +1,10 @@
 """`python -m serve_app.job`: one goal as a Ray job, for `ray job submit` and KubeRay's RayJob.
 
 It connects to the cluster of the job, whose address and token the job server puts into its
-environment. A deployment that runs in the configuration's namespace does the work; where there is
-none, the job starts its own and takes it down at the end. It follows in plain lines, which are the
-job's log, and its exit code is the run's, so the job succeeds and fails with the run.
+environment. A deployment that others use in the configuration's namespace does the work if it has
+this configuration; otherwise the job starts it. The job that leaves last takes it down. It follows
+in plain lines, which are the job's log, and its exit code is the run's, so the job succeeds and
+fails with the run.
 
 `ray job stop` sends SIGTERM and, seconds later, SIGKILL: the run is cancelled and the deployment
 taken down as far as that time allows. Reading the history of a SQLite store wants the job on the
@@ -92,7 +93,7 @@ def _work(
     from serve_app.phases import Phases
 
     with hosting(config, Phases(err()), interrupts, address=address, http=False, keep=True) as host:
-        service = ActorService(host.orchestrator, config.store.url)
+        service = ActorService(host.orchestrator, config)
         work = work_on(service, order, out(), interrupts, as_json=as_json)
         if as_json:
             print_json({"kind": "report", **work.report.as_json()}, line=True)

@@ -46,20 +46,20 @@ class TotalsCollector(Collector):
     def _calls(self) -> Iterator[Metric]:
         labels = ["alias", "end"]
         tries = CounterMetricFamily(
-            "familiar_call_tries", "Tries of calls that ended, by alias and end.", labels=labels
+            "familiar_call_tries", "Ended attempts of calls, by alias and end.", labels=labels
         )
         tokens = CounterMetricFamily(
             "familiar_tokens", "Tokens, by alias and kind.", labels=["alias", "kind"]
         )
         queued = CounterMetricFamily(
             "familiar_call_queue_seconds",
-            "Waiting from ready to dispatched, summed over tries.",
+            "Waiting from ready to dispatched, summed over attempts.",
             labels=labels,
             unit="seconds",
         )
         busy = CounterMetricFamily(
             "familiar_call_seconds",
-            "Time on a replica, summed over tries.",
+            "Time on a replica, summed over attempts.",
             labels=labels,
             unit="seconds",
         )

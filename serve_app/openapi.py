@@ -23,13 +23,19 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
     400: ("The request cannot be read", "The body is not valid JSON: Expecting value.", "", ""),
     401: (
         "No key, or one that is not known",
-        "This needs a bearer key and none was sent.",
+        "A bearer key is needed and none was sent.",
         "header.authorization",
         "Send Authorization: Bearer KEY with a key of api.keys.",
     ),
-    404: ("There is no such thing", "There is no run run-unknown.", "run_id", "See GET /v1/runs."),
+    403: (
+        "A web page of another origin sent it",
+        "A web page of another origin may not change anything here.",
+        "header.origin",
+        "Send the request from a program, or from a page of this service.",
+    ),
+    404: ("Not found", "There is no run run-unknown.", "run_id", "See GET /v1/runs."),
     409: (
-        "It contradicts what is recorded",
+        "It contradicts a recorded request",
         "The key was used for another goal.",
         "Idempotency-Key",
         "Send the first goal again to get that run, or a new key.",
@@ -40,10 +46,10 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
         "A field is wrong",
         "The goal is empty.",
         "goal",
-        "Say in words what should be made.",
+        "Describe the goal in words.",
     ),
     503: (
-        "Not now; Retry-After says when",
+        "Not available now; see Retry-After",
         "The orchestrator went away; it is being restarted.",
         "",
         "Send it again (with the same Idempotency-Key, if it was a submission).",
@@ -113,8 +119,10 @@ def _complete(app: FastAPI, bearer: bool) -> dict[str, Any]:
         }
         schema["security"] = [{"key": []}]
     for path, operations in schema["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             answered = operation["responses"]
+            if method == "post":
+                answered.setdefault("403", _described(403))
             if answered.get("422", {}).get("content", {}).get("application/json"):
                 answered["422"] = _described(422)
             if path in OPEN_PATHS:

@@ -1,7 +1,7 @@
 """Every error of the API as an RFC 9457 problem document that names the field and the remedy.
 
 One function turns each kind of error into a `Problem`: our own tree (`familiar.errors`), requests
-that do not validate, what the router refuses, and, last, whatever was not foreseen. The last kind
+that do not validate, errors of the router, and, last, unexpected errors. The last kind
 is logged where it happened and tells the client nothing but that it happened: no stack trace, no
 message of a library ever leaves the process.
 """
@@ -32,7 +32,7 @@ RETRY_AFTER_S = 2
 
 
 class FieldProblem(BaseModel):
-    """One field that was refused."""
+    """One field that was rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,7 +72,7 @@ _KINDS: Mapping[int, str] = {
 }
 _REMEDIES: Mapping[int, str] = {
     400: "Send a JSON object in UTF-8 with Content-Type: application/json.",
-    404: "See /openapi.json for the paths that there are.",
+    404: "See /docs or /openapi.json for the paths.",
     405: "Use one of the methods in the Allow header.",
     413: "Shorten the goal, put the material into files of the workspace, or raise "
     "api.max_goal_bytes.",
@@ -119,7 +119,7 @@ def install(app: FastAPI) -> None:
     """Have `app` answer every error with a problem document."""
     app.add_exception_handler(FamiliarError, _own)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(HTTPException, _rejected)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -174,7 +174,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _rejected(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     path = request.url.path
     detail = str(error.detail)
@@ -192,7 +192,7 @@ async def _unforeseen(request: Request, _error: Exception) -> JSONResponse:
     return respond(
         problem(
             500,
-            "Something went wrong that was not foreseen; nothing that was acknowledged is lost.",
+            "An unexpected error happened; nothing that was acknowledged is lost.",
             instance=request.url.path,
             remedy="The log of the API replica has the details. Please report it as a bug.",
         )

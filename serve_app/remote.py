@@ -3,8 +3,7 @@
 The actor is found by name and found again after it was restarted: a call that meets a dead actor
 fails with `ClusterError` (503, to be sent again) and the next one looks the name up anew. Nothing
 is sent twice from here, because only the client knows whether its request may be repeated; an
-`Idempotency-Key` makes it safe. A wait that nobody waits for any more is cancelled in the actor
-too.
+`Idempotency-Key` makes it safe. A wait whose client has left is cancelled in the actor too.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate
 
 import ray
@@ -31,6 +31,9 @@ from familiar.service import (
 from serve_app.backend import P, T
 
 _ANSWER_S = 30.0
+# Together no more than the reader has connections.
+_FOLLOWER_THREADS = 4
+_OTHER_THREADS = 8
 
 
 class RemoteBackend:
@@ -40,13 +43,18 @@ class RemoteBackend:
         self._namespace = namespace
         self._store_url = store_url
         self._opening = threading.Lock()
+        # Followers read a page for each event: however many they are, others never queue behind.
+        self._followers = ThreadPoolExecutor(_FOLLOWER_THREADS, "follow")
+        self._others = ThreadPoolExecutor(_OTHER_THREADS, "read")
         self._reader: Reader | None = None
         self._actor: Any = None
 
     async def read(
         self, query: Callable[Concatenate[Reader, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await asyncio.to_thread(lambda: query(self._open(), *args, **kwargs))
+        threads = self._followers if query is Reader.events else self._others
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(threads, lambda: query(self._open(), *args, **kwargs))
 
     def _open(self) -> Reader:
         """The reader, opened by the first query: the orchestrator makes the database while it

@@ -37,13 +37,51 @@ class Pace:
 
 
 PACE = Pace()
+
+
+@dataclass(slots=True)
+class Crowd:
+    """The streams that one process serves at the moment. The more there are, the less often each
+    asks for progress, and the longer it lets events gather for a page: so 600 followers ask the
+    orchestrator about as often as 100 do, and an event is at most half a second late."""
+
+    followers: int = 0
+
+    def progress_s(self, pace: Pace) -> float:
+        return max(pace.progress_s, self.followers / _ASKED_PER_S)
+
+    def linger_s(self) -> float:
+        return 0.0 if self.followers < _QUIET else min(0.5, self.followers / 1000)
+
+
+_ASKED_PER_S = 100
+_QUIET = 20
 SEPARATOR = "\n"
 
 
 async def follow(
-    backend: Backend, run_id: str, after: int, *, progress: bool = True, pace: Pace = PACE
+    backend: Backend,
+    run_id: str,
+    after: int,
+    *,
+    progress: bool = True,
+    pace: Pace = PACE,
+    crowd: Crowd | None = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event of `run_id` after seq `after`, as it is committed, until the run's end."""
+    crowd = crowd or Crowd()
+    crowd.followers += 1
+    try:
+        async with aclosing(_follow(backend, run_id, after, progress, pace, crowd)) as messages:
+            async for message in messages:
+                yield message
+    finally:
+        crowd.followers -= 1
+
+
+async def _follow(
+    backend: Backend, run_id: str, after: int, progress: bool, pace: Pace, crowd: Crowd
+) -> AsyncGenerator[ServerSentEvent, None]:
     seq = after
     while True:
         events = await backend.read(Reader.events, run_id, seq, pace.page)
@@ -51,28 +89,30 @@ async def follow(
             yield _recorded(event)
             seq = event.seq
             if isinstance(event.body, RunEnded):
-                yield end(_stream_end(event, event.body))
+                yield end(StreamEnd.of(event, event.body))
                 return
         if len(events) < pace.page:
-            async with aclosing(_wait(backend, run_id, seq, progress, pace)) as reports:
+            async with aclosing(_wait(backend, run_id, seq, progress, pace, crowd)) as reports:
                 async for report in reports:
                     yield report
 
 
 async def _wait(
-    backend: Backend, run_id: str, seq: int, progress: bool, pace: Pace
+    backend: Backend, run_id: str, seq: int, progress: bool, pace: Pace, crowd: Crowd
 ) -> AsyncGenerator[ServerSentEvent, None]:
     """Return when there may be more than `seq`; meanwhile report the progress whenever it moved."""
     told: tuple[CallProgress, ...] = ()
     poll = asyncio.ensure_future(backend.wait_beyond(run_id, seq, pace.wait_s))
     try:
         while not poll.done():
-            await asyncio.wait({poll}, timeout=pace.progress_s)
+            await asyncio.wait({poll}, timeout=crowd.progress_s(pace))
             if progress and not poll.done() and (now := await _progress(backend, run_id)) != told:
                 told = now
                 yield _report(now)
         if _brought_nothing(poll, seq):
             await asyncio.sleep(pace.pause_s)
+        elif linger_s := crowd.linger_s():
+            await asyncio.sleep(linger_s)
     finally:
         poll.cancel()
 
@@ -101,16 +141,6 @@ def _recorded(event: Event) -> ServerSentEvent:
 def _report(calls: tuple[CallProgress, ...]) -> ServerSentEvent:
     data = StreamProgress(calls=[TryProgress.model_validate(call) for call in calls])
     return ServerSentEvent(data.model_dump_json(), event="progress", sep=SEPARATOR)
-
-
-def _stream_end(event: Event, body: RunEnded) -> StreamEnd:
-    return StreamEnd(
-        run_id=event.run_id,
-        seq=event.seq,
-        outcome=body.outcome,
-        reason=body.reason,
-        failure_class=body.failure_class,
-    )
 
 
 def end(data: StreamEnd) -> ServerSentEvent:

@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
-from familiar.documents import FinishedDocument, finish, without_reasoning
+from familiar.documents import FinishedDocument, finish
 from familiar.engine import Delta, FinishReason
 from familiar.errors import CallError, EngineError, FailureClass, WireError
 
@@ -152,7 +152,7 @@ class _Carrier:
         self._judge_end()
         raw = self.progress.text()
         if order.mode == "text":
-            return FinishedDocument(*without_reasoning(raw))
+            return FinishedDocument(raw)
         file = order.output_file or ""
         if len(raw) > _BIG_TEXT:
             return await asyncio.to_thread(finish, raw, order.document, file)

@@ -1,7 +1,8 @@
 """Read a YAML configuration and explain what is wrong with it.
 
 Every problem is reported at once, each with the path of its key; an unknown key comes with the
-nearest valid one, because a silent default is worse than a refusal. Overrides (`pools.x.slots=2`)
+nearest valid one, because a silent default is worse than an error. A key that stands twice, of
+which YAML would keep the last, is a problem too. Overrides (`pools.x.slots=2`)
 are applied before validation, so they are held to the same rules.
 """
 
@@ -23,15 +24,22 @@ from familiar.errors import ConfigError
 
 def load_config(path: str | Path, overrides: Mapping[str, object] | None = None) -> Config:
     """Read `path`. Raises `ConfigError` that names the file, the key and the remedy."""
-    file = Path(path).expanduser()
     try:
-        text = file.read_text(encoding="utf-8")
+        file = Path(path).expanduser()
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file {path}.", remedy="Name one of configs/*.yaml."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from None
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The configuration {path} is not UTF-8 text: byte {error.start} cannot be read.",
+            remedy="Save it as UTF-8.",
+        ) from None
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{path!r} is not a path: {error}.") from None
     return parse_config(text, source=str(path), overrides=overrides)
 
 
@@ -39,10 +47,7 @@ def parse_config(
     text: str, *, source: str = "configuration", overrides: Mapping[str, object] | None = None
 ) -> Config:
     """Validate YAML text. `overrides` maps dotted paths to values; `*` stands for every key."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from None
+    data = read_yaml(text, source)
     if not isinstance(data, dict):
         raise ConfigError(f"{source} must be a mapping with pools, aliases and api.")
     for dotted, value in (overrides or {}).items():
@@ -56,6 +61,34 @@ def parse_config(
         raise ConfigError(
             f"{source} has {len(problems)} problem(s):\n{lines}", where=where
         ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key is dropped in silence: one that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge" or not isinstance(key, yaml.ScalarNode):
+                continue
+            if (first := seen.setdefault(key.value, key)) is not key:
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"the key {key.value} stands twice, in line {first.start_mark.line + 1} and",
+                    key.start_mark,
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str, source: str) -> object:
+    """The value of a YAML text. Raises `ConfigError` for every text that is not one."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{source} is not valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source} is not valid YAML: it is nested too deeply.") from None
 
 
 def config_hash(config: Config) -> str:

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
+
+from familiar.config.url import checked_url
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
@@ -32,6 +41,11 @@ class ReplicaConfig(_Strict):
     cores: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list, description="CPU cores")
     url: str | None = Field(None, description="base URL of a server, for engines that are remote")
     node: NodeSelector = Field(default_factory=NodeSelector)
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_base_url(cls, url: str | None) -> str | None:
+        return None if url is None else checked_url(url)
 
     @model_validator(mode="after")
     def _one_kind_of_device(self) -> ReplicaConfig:
@@ -229,6 +243,8 @@ class ApiConfig(_Strict):
                 f"auth: none is only for a loopback address, and host is {self.host}; "
                 "set auth: bearer and name keys, or host: 127.0.0.1"
             )
+        if self.auth == "none" and self.keys:
+            raise ValueError("auth: none uses no keys; set auth: bearer, or remove keys")
         if self.auth == "bearer" and not self.keys:
             raise ValueError("auth: bearer needs at least one entry in keys, e.g. env:FAMILIAR_KEY")
         return self
@@ -281,8 +297,14 @@ class Config(_Strict):
                 )
         for name, pool in self.pools.items():
             for index, replica in enumerate(pool.replicas):
+                where = f"pools.{name}.replicas.{index}"
                 if pool.engine == "openai" and replica.url is None:
-                    raise ValueError(f"pools.{name}.replicas.{index}: engine openai needs a url")
+                    raise ValueError(f"{where}: engine openai needs a url")
+                # A scripted engine stands in for any other and may keep that one's keys.
+                if pool.engine == "vllm" and replica.url is not None:
+                    raise ValueError(f"{where}: engine vllm does not use a url")
+            if pool.engine == "vllm" and pool.api_key_env is not None:
+                raise ValueError(f"pools.{name}: engine vllm does not use api_key_env")
         self._money_has_one_currency()
         self._devices_are_used_once()
         return self

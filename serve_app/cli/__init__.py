@@ -6,5 +6,7 @@ from __future__ import annotations
 def main() -> None:
     """The console script."""
     from serve_app.cli.app import app
+    from serve_app.cli.output import prepare_streams
 
+    prepare_streams()
     app(prog_name="familiar")

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 import familiar
-from serve_app.cli import config, deployment, explaining, reading
+from serve_app.cli import config, deployment, explaining, reading, store
 from serve_app.cli.doctor import doctor
+from serve_app.cli.down import down
 from serve_app.cli.exit_code import HELP
 from serve_app.cli.run import run
 from serve_app.cli.serve import serve
@@ -20,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -33,13 +35,17 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which it is.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
 app.command("serve", epilog=HELP)(serve)
+app.command("down", epilog=HELP)(down)
 app.command("run", epilog=HELP)(run)
 app.command("ls", epilog=HELP)(reading.ls)
 app.command("show", epilog=HELP)(reading.show)
@@ -51,3 +57,4 @@ app.command("cancel", epilog=HELP)(deployment.cancel)
 app.command("pools", epilog=HELP)(deployment.pools)
 app.command("doctor", epilog=HELP)(doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(store.app, name="store")

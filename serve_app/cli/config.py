@@ -10,7 +10,9 @@ from serve_app.cli.exit_code import HELP
 from serve_app.cli.options import Json, Overrides, read_config
 from serve_app.cli.output import explained, out, print_json
 
-app = typer.Typer(help="Look at configurations.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Work with configuration files.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.callback()
@@ -22,11 +24,11 @@ def _group() -> None:
 @app.command("check", epilog=HELP)
 @explained
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A configuration (YAML).")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Configuration file (YAML).")],
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Check a configuration without starting anything; every problem is named at once."""
+    """Check a configuration file and list every problem in it. Starts nothing."""
     from familiar.config.load import config_hash
 
     found = read_config(file, overrides)
@@ -52,9 +54,8 @@ def check(
         ]
         console.print(
             f"  pool {name}: {pool.engine} {pool.model} on {'; '.join(where)}; "
-            f"for {', '.join(aliases) or 'nobody'}",
-            markup=False,
+            f"for {', '.join(aliases) or 'no alias'}",
             soft_wrap=True,
         )
-    console.print(f"  store {found.store.url}", markup=False, soft_wrap=True)
-    console.print(f"  api {found.api.host}:{found.api.port}, auth {found.api.auth}", markup=False)
+    console.print(f"  store {found.store.url}", soft_wrap=True)
+    console.print(f"  api {found.api.host}:{found.api.port}, auth {found.api.auth}")

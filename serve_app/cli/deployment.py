@@ -19,7 +19,7 @@ def pools(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show the pools: every replica with its device, state, calls in flight and tokens/s."""
+    """Show pools and replicas: devices, state, calls in flight, tokens/s."""
     from rich.table import Table
 
     settings = read_config(config, overrides) if config is not None else None
@@ -32,8 +32,7 @@ def pools(
     for pool in found.pools:
         console.print(
             f"pool {pool.pool}: {pool.engine} {pool.model}, {pool.queued} queued; "
-            f"for {', '.join(pool.aliases) or 'nobody'}",
-            markup=False,
+            f"for {', '.join(pool.aliases) or 'no alias'}",
             soft_wrap=True,
         )
         table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
@@ -61,14 +60,14 @@ def pools(
 @explained
 def cancel(
     run: Run,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Reason to record.")] = "",
     config: ConfigFile = None,
     overrides: Overrides = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Stop what a run has in flight and end it. A run that has ended stays as it is."""
+    """Cancel a run and stop its calls. A run that has ended is not changed."""
     from serve_app.client.run_name import resolve_run
 
     settings = read_config(config, overrides) if config is not None else None

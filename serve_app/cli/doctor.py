@@ -19,9 +19,9 @@ _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "missing": ("✗", "b
 
 @explained
 def doctor(config: ConfigFile = None, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Look at this machine, and with --config at what that configuration needs of it.
+    """Check this machine; with --config also everything that the configuration needs.
 
-    Ends with 4 when something is missing without which nothing can run.
+    Exits with 4 when something required is missing.
     """
     from rich.text import Text
 
@@ -54,9 +54,9 @@ def doctor(config: ConfigFile = None, overrides: Overrides = None, as_json: Json
             if check.remedy:
                 console.print(Text(f"    → {check.remedy}", "yellow"), soft_wrap=True)
         if lacking:
-            console.print(Text(f"{len(lacking)} thing(s) are missing.", "bold red"))
+            console.print(Text(f"{len(lacking)} required thing(s) missing.", "bold red"))
         elif config is None:
-            console.print("Nothing is missing. With --config its needs are looked at, too.")
+            console.print("Nothing is missing. Add --config FILE to check a configuration too.")
         else:
             console.print("Nothing is missing.")
     if lacking:

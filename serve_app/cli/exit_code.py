@@ -7,8 +7,8 @@ from enum import IntEnum
 from familiar.errors import ClusterError, ConfigError, EngineError, InputError, StoreError
 
 HELP = (
-    "Exit codes: 0 succeeded; 1 the run failed, or something broke; 2 bad input, configuration or "
-    "usage; 3 the run was cancelled; 4 the service or the machine is not there or not ready; "
+    "Exit codes: 0 succeeded; 1 the run or familiar failed; 2 invalid input, configuration or "
+    "usage; 3 the run was cancelled; 4 the service or machine is not available or not ready; "
     "130 interrupted by Ctrl-C (143 by SIGTERM)."
 )
 

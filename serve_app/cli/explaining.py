@@ -11,7 +11,7 @@ from serve_app.cli.output import explained, print_found
 from serve_app.cli.source import find_history
 
 OtherRun = Annotated[
-    str, typer.Argument(metavar="OTHER", help="The run to compare with, named as RUN is.")
+    str, typer.Argument(metavar="OTHER", help="Run to compare with: id, unique prefix, or @last.")
 ]
 
 
@@ -24,9 +24,9 @@ def explain(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Say what went wrong with a run, or what slowed it: cause, evidence, what to change.
+    """Explain why a run failed or was slow: causes, evidence, changes to make.
 
-    Everything is derived from the run's events; numbers after # are theirs.
+    The explanation is derived from the run's events; #12 stands for event 12.
     """
     from serve_app.client.run_name import resolve_run
     from serve_app.follow.explanation import print_explanation
@@ -46,7 +46,7 @@ def diff(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs: prompts, plan, routes, tokens, times, outcome, syntheses."""
+    """Compare two runs: prompts, plans, routes, tokens, times, outcomes, answers."""
     from serve_app.client.run_name import resolve_run
     from serve_app.follow.explanation import print_difference
 

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from familiar.errors import InputError
+from familiar.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
 
-Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run: its id, a unique beginning of it, or @last.")
-]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, unique prefix, or @last.")]
 ConfigFile = Annotated[
     str | None,
     typer.Option(
-        "--config", "-c", envvar="FAMILIAR_CONFIG", metavar="FILE", help="The configuration (YAML)."
+        "--config",
+        "-c",
+        envvar="FAMILIAR_CONFIG",
+        metavar="FILE",
+        help="Configuration file (YAML).",
     ),
 ]
 Overrides = Annotated[
@@ -25,7 +27,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a key of the configuration, e.g. api.port=8400. May be repeated.",
+        help="Override one key of the configuration, e.g. api.port=8400. Can be repeated.",
     ),
 ]
 Url = Annotated[
@@ -34,7 +36,7 @@ Url = Annotated[
         "--url",
         envvar="FAMILIAR_URL",
         metavar="URL",
-        help="A running service; default: api.host and api.port of the configuration.",
+        help="URL of a running service. Default: api.host and api.port of the configuration.",
     ),
 ]
 Key = Annotated[
@@ -44,31 +46,29 @@ Key = Annotated[
         envvar="FAMILIAR_KEY",
         metavar="KEY",
         show_envvar=True,
-        help="The service's bearer key. Better in the environment: others see a command line.",
+        help="Bearer key of the service. Prefer the variable: other users can read a command line.",
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document (JSON lines where it is followed).")
+    bool, typer.Option("--json", help="Print one JSON document; JSON lines when following.")
 ]
 
 
 def read_config(path: str, overrides: list[str] | None) -> Config:
     """Raises `ConfigError`, and `InputError` for an override that is none."""
-    import yaml
-
-    from familiar.config.load import load_config
+    from familiar.config.load import load_config, read_yaml
 
     values: dict[str, object] = {}
     for item in overrides or []:
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise InputError(
-                f"--set {item} is not KEY=VALUE.", field="--set", remedy="E.g. --set api.port=8400"
+                f"--set {item} is not KEY=VALUE.",
+                field="--set",
+                remedy="Example: --set api.port=8400",
             )
         try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(
-                f"--set {key}: the value is not YAML: {error}", field="--set"
-            ) from None
+            values[key] = read_yaml(text, f"The value of --set {key}")
+        except ConfigError as error:
+            raise InputError(error.message, field="--set") from None
     return load_config(path, values)

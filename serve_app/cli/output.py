@@ -2,20 +2,26 @@
 
 With `--json` stdout carries one JSON document, or JSON lines where something is followed, and
 nothing else; an error is a document too, so a script reads one stream and one exit code.
+
+Much of what is printed was written by models. `SafeConsole` replaces what could steer a terminal,
+reads no markup in any text, and writes any encoding: a character that a terminal does not know
+becomes a plain one. A reader that closes the pipe ends the command quietly.
 """
 
 from __future__ import annotations
 
+import codecs
 import functools
 import json
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
-from familiar.errors import FamiliarError
+from familiar.errors import FamiliarError, InputError
+from familiar.safe_text import escape_unsafe
 from serve_app.cli.exit_code import ExitCode, code_of_error
 
 if TYPE_CHECKING:
@@ -25,31 +31,67 @@ if TYPE_CHECKING:
     from serve_app.models.base import HttpModel
 
 PIPE_WIDTH = 160
+_PLAIN = dict(zip("✓✗→·░█▶↻–…“”‘’", "+x>.-#>~-~\"\"''", strict=True))
 
 P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M", bound="HttpModel")
 
 
-def out() -> Console:
-    """For results. What is no terminal has no width, so tables are not cut for it."""
-    from rich.console import Console
+def out(*, at_least: int = 0) -> Console:
+    """For results. What is no terminal has no width, so tables are not cut for it. `at_least` is
+    the width below which a result cannot be read; a narrower terminal wraps it."""
+    from serve_app.cli.console import SafeConsole
 
+    prepare_streams()
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
-    return Console(highlight=False, width=width)
+    console = SafeConsole(highlight=False, markup=False, emoji=False, width=width)
+    if console.width < at_least:
+        console.width = at_least
+    return console
 
 
 def err() -> Console:
     """For everything that is not the result."""
-    from rich.console import Console
+    from serve_app.cli.console import SafeConsole
 
-    return Console(stderr=True, highlight=False)
+    prepare_streams()
+    return SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def tell(text: str) -> None:
+    """A line beside the result."""
+    err().print(text, style="yellow", soft_wrap=True)
+
+
+def prepare_streams() -> None:
+    """Let both streams take any text: also where they are closed or know few characters."""
+    codecs.register_error("plain", _plain)
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure") and stream.errors != "plain":
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in lost), error.end
+
+
+def to_json(value: JsonValue, *, indent: int | None = None) -> str:
+    """JSON that any stdout can carry: what steers a terminal, or is not in the stream's encoding,
+    is escaped."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    return escape_unsafe(json.dumps(value, ensure_ascii=not unicode, indent=indent))
 
 
 def print_json(value: JsonValue, *, line: bool = False) -> None:
     """One document; `line` keeps it on a single line."""
-    text = json.dumps(value, ensure_ascii=False, indent=None if line else 2)
-    print(text, flush=True, file=sys.stdout)
+    prepare_streams()
+    print(to_json(value, indent=None if line else 2), flush=True, file=sys.stdout)
 
 
 def print_found(found: M, show: Callable[[M, Console], None], *, as_json: bool) -> None:
@@ -66,8 +108,11 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        prepare_streams()
         as_json = bool(kwargs.get("as_json"))
         try:
+            for name, value in kwargs.items():
+                _check_text(name, value)
             return command(*args, **kwargs)
         except FamiliarError as error:
             if as_json:
@@ -79,10 +124,24 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
             # The reader (head, less) has enough. Nothing may be flushed to it at exit.
-            sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             raise typer.Exit(ExitCode.OK) from None
 
     return run
+
+
+def _check_text(name: str, value: object) -> None:
+    """Refuse words of the command line that are not text in this locale's encoding."""
+    for text in value if isinstance(value, list) else [value]:
+        try:
+            str(text).encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError(
+                f"The value of {name} is not valid UTF-8.",
+                field=name,
+                remedy="Send the text in UTF-8; a goal in another encoding can be converted with "
+                "iconv.",
+            ) from None
 
 
 def error_json(error: FamiliarError) -> JsonValue:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import InputError
+from familiar.safe_text import safe_line
 from serve_app.cli.exit_code import code_of_outcome
 from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
 from serve_app.cli.output import explained, out, print_found, print_json
@@ -17,16 +18,22 @@ from serve_app.cli.source import find_history
 if TYPE_CHECKING:
     from serve_app.client.service import History
     from serve_app.follow.hints import Hints
+    from serve_app.models.run import RunSummary
 
 _STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
+_COLUMNS = ("run", "session", "status", "submitted", "took", "reason")
+_REASON_ROOM = 20
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
 @explained
 def ls(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=200, help="Number of runs.")
+    ] = 20,
     status: Annotated[
-        str | None, typer.Option("--status", help=f"Only {', '.join(_STATUSES)}.")
+        str | None,
+        typer.Option("--status", help=f"Only runs with this status: {', '.join(_STATUSES)}."),
     ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -34,12 +41,12 @@ def ls(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """List the runs, newest first."""
+    """List runs, newest first."""
     if status is not None and status not in _STATUSES:
         raise InputError(
-            f"{status} is no status.",
+            f"{status} is not a status.",
             field="--status",
-            remedy=f"It is one of {', '.join(_STATUSES)}.",
+            remedy=f"Use one of {', '.join(_STATUSES)}.",
         )
     from rich.table import Table
     from rich.text import Text
@@ -52,30 +59,48 @@ def ls(
     if not page.runs:
         console.print("There are no runs.")
         return
+    rows = [_row(run) for run in page.runs]
+    # Ids that are cut cannot be copied: whole columns give way to a narrow terminal, and only the
+    # reason is ever shortened.
+    names, room = list(_COLUMNS), 0
+    for gives_way in ("", "reason", "session", "took"):
+        names = [name for name in names if name != gives_way]
+        fixed = [name for name in names if name != "reason"]
+        wide = sum(max(len(row[name]) for row in (*rows, {name: name})) + 2 for name in fixed)
+        room = console.width - wide
+        if room >= (_REASON_ROOM if "reason" in names else 0):
+            break
     table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("session", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("submitted", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("reason", overflow="ellipsis", no_wrap=True)
-    for run in page.runs:
-        table.add_row(
-            run.run_id,
-            run.session_id,
-            Text(run.status, _STYLES.get(run.status, "cyan")),
-            datetime.fromtimestamp(run.submitted_at).strftime("%Y-%m-%d %H:%M:%S"),
-            f"{(run.ended_at or time.time()) - run.submitted_at:.1f}s",
-            Text(run.reason or ""),
+    for name in names:
+        table.add_column(
+            name,
+            no_wrap=True,
+            justify="right" if name == "took" else "left",
+            overflow="ellipsis" if name == "reason" else "ignore",
+            max_width=room - 2 if name == "reason" else None,
         )
-    console.print(table)
+    for row in rows:
+        style = _STYLES.get(row["status"], "cyan")
+        table.add_row(*(Text(row[name], style if name == "status" else "") for name in names))
+    out(at_least=wide).print(table)
+
+
+def _row(run: RunSummary) -> dict[str, str]:
+    return {
+        "run": run.run_id,
+        "session": run.session_id,
+        "status": run.status,
+        "submitted": datetime.fromtimestamp(run.submitted_at).strftime("%Y-%m-%d %H:%M:%S"),
+        "took": f"{(run.ended_at or time.time()) - run.submitted_at:.1f}s",
+        "reason": safe_line(run.reason or ""),
+    }
 
 
 @explained
 def show(
     run: Run,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Watch it live until it has ended.")
+        bool, typer.Option("--follow", help="Show progress until the run ends.")
     ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -83,9 +108,9 @@ def show(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show a run: its outcome, files, who planned each turn, calls, tokens, where to look next.
+    """Show a run: outcome, files, planner of each turn, calls, tokens, related commands.
 
-    With --follow the exit code is that of the run.
+    With --follow the exit code tells how the run ended.
     """
     from serve_app.client.run_name import resolve_run
     from serve_app.follow.follow import follow as follow_run
@@ -108,14 +133,16 @@ def show(
 @explained
 def log(
     run: Run,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until it has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print new lines until the run ends.")
+    ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Print a run's lines of orchestra.log, one an event; with --json the events themselves."""
+    """Print the log of a run, one line per event; with --json the events."""
     from actors.store.log_line import LogLines
     from familiar.event import Event
     from serve_app.client.run_name import resolve_run
@@ -132,7 +159,7 @@ def log(
         if as_json:
             write_json_line(message)
         else:
-            print(lines.render(message), flush=follow)
+            print(safe_line(lines.render(message)), flush=True)
 
 
 @explained
@@ -140,7 +167,9 @@ def calls(
     run: Run,
     call: Annotated[
         str | None,
-        typer.Argument(metavar="[CALL]", help="One call, with its prompt and its answer."),
+        typer.Argument(
+            metavar="[CALL]", help="Call id: show this call with its prompts and answers."
+        ),
     ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -148,7 +177,7 @@ def calls(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show when each call was queued, started, got its first token and ended, and on what."""
+    """Show the calls of a run: times, devices, tokens, failures."""
     from serve_app.client.run_name import resolve_run
     from serve_app.follow.call_table import print_call, print_calls
     from serve_app.follow.report import print_timeline
@@ -169,7 +198,7 @@ def calls(
 
 
 def hints_of(history: History, config: str | None, url: str | None) -> Hints:
-    """With what options the same source is found again."""
+    """The options that find the same source again."""
     from serve_app.follow.hints import Hints
 
     options = f" --url {url}" if url else f" --config {config}" if config else ""

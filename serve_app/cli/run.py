@@ -23,22 +23,27 @@ if TYPE_CHECKING:
 @explained
 def run(
     goal: Annotated[
-        str | None, typer.Argument(metavar="[GOAL]", help="What should be made, in words.")
+        str | None, typer.Argument(metavar="[GOAL]", help="Goal of the run, in words.")
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--file", "-f", metavar="FILE", help="A file with the goal; - is stdin."),
+        typer.Option("--file", "-f", metavar="FILE", help="File with the goal; - for stdin."),
     ] = None,
     session: Annotated[
         str | None,
-        typer.Option("--session", help="Go on in this session: its workspace and its stack."),
+        typer.Option("--session", help="Continue this session, with its workspace and messages."),
     ] = None,
     idempotency_key: Annotated[
         str | None,
-        typer.Option("--idempotency-key", help="The same key and goal always mean the same run."),
+        typer.Option(
+            "--idempotency-key", help="Submitting the same key and goal again returns the same run."
+        ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Watch it until it ends; the exit code is the run's.")
+        bool,
+        typer.Option(
+            "--follow", help="Show progress until the run ends; the exit code tells how it ended."
+        ),
     ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -48,9 +53,9 @@ def run(
 ) -> None:
     """Submit a goal.
 
-    A service at --url, or at the address of the configuration, takes it; without --follow the
-    command then ends with 0 as soon as the run is recorded. Where no service answers, a deployment
-    of --config is started for this run, waited for, and taken down at the end.
+    The goal goes to the service at --url or at the address of the configuration. Without --follow
+    the command exits with 0 as soon as the run is recorded. If no service runs, the command starts
+    a deployment of --config for this run and ends it afterwards.
     """
     from familiar.service import SubmitRun
     from serve_app.follow.hints import Hints
@@ -78,9 +83,9 @@ def _run_there(
         document = {"kind": "accepted", **accepted.model_dump(mode="json"), "url": service.where}
         print_json(document, line=follow)
     elif not follow:
-        again = "" if accepted.created else ", which was there already"
+        again = "" if accepted.created else " (submitted before with this key)"
         out().print(f"run {accepted.run_id} in session {accepted.session_id}{again}")
-        out().print(f"  watch it: {hints.command(f'show {accepted.run_id} --follow')}")
+        out().print(f"  follow: {hints.command(f'show {accepted.run_id} --follow')}")
     if not follow:
         return
     from serve_app.follow.follow import follow as follow_run
@@ -90,9 +95,9 @@ def _run_there(
         end = follow_run(service, accepted.run_id, out(), as_json=as_json)
     except KeyboardInterrupt:
         console = err()
-        console.print(f"{accepted.run_id} goes on.")
-        console.print(f"  watch it:  {hints.command(f'show {accepted.run_id} --follow')}")
-        console.print(f"  cancel it: {hints.command(f'cancel {accepted.run_id}')}")
+        console.print(f"Run {accepted.run_id} goes on.")
+        console.print(f"  follow: {hints.command(f'show {accepted.run_id} --follow')}")
+        console.print(f"  cancel: {hints.command(f'cancel {accepted.run_id}')}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if not as_json:
         print_report(gather(service, accepted.run_id), out(), hints)
@@ -115,12 +120,12 @@ def _run_alone(config: Config, order: SubmitRun, follow: bool, as_json: bool, hi
     with catch_interrupts(phases.say) as interrupts:
         try:
             checks = look_at_deployment(config, os.environ)
-            # Neither is used here: the goal goes to the orchestrator directly.
+            # The goal goes to the orchestrator directly, so neither port nor keys are used.
             refuse_if_missing(c for c in checks if not c.name.startswith(("port", "keys")))
             with hosting(config, phases, interrupts, http=False) as host:
                 from serve_app.client.actor import ActorService
 
-                service = ActorService(host.orchestrator, config.store.url)
+                service = ActorService(host.orchestrator, config)
                 work = work_on(
                     service, order, out(), interrupts, show=follow, as_json=as_json and follow
                 )
@@ -135,7 +140,7 @@ def _run_alone(config: Config, order: SubmitRun, follow: bool, as_json: bool, hi
 
 
 def _check_goal(order: SubmitRun, config: Config) -> None:
-    """Refuse before minutes go into a start what the orchestrator would refuse anyway."""
+    """Raise `InputError` for a goal that the orchestrator would reject, before anything starts."""
     from familiar.goal import read_goal
 
     read_goal(order.goal, max_bytes=config.api.max_goal_bytes, files=order.files)

@@ -23,27 +23,28 @@ def serve(
         typer.Option(
             "--address",
             metavar="HOST:PORT",
-            help="The GCS of a Ray that runs already; default: a private local Ray.",
+            help="GCS address of a running Ray cluster. Default: start a private local Ray.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start Ray, the deployment and its API, and keep them up; Ctrl-C ends everything.
+    """Start Ray, the deployment and its API; Ctrl-C ends them.
 
-    With --address it deploys into a Ray that is there, and ends only what it started itself.
+    With --address, deploy into a running Ray cluster and end only what this command started.
     """
     from cluster.ports import check_port_free
     from serve_app.doctor.check import refuse_if_missing
     from serve_app.doctor.deployment import look_at_deployment
+    from serve_app.follow.hints import program
     from serve_app.host import hosting
     from serve_app.interrupt import catch_interrupts
     from serve_app.phases import Phases
 
     if config is None:
         raise InputError(
-            "A service needs a configuration.",
+            "No configuration is given.",
             field="--config",
-            remedy="E.g. familiar serve --config configs/embedded.yaml",
+            remedy="Example: familiar serve --config configs/embedded.yaml",
         )
     settings = read_config(config, overrides)
     phases = Phases(err())
@@ -67,12 +68,12 @@ def serve(
                 else:
                     console = out()
                     console.print(f"familiar serves at {host.url}  (pid {os.getpid()})")
-                    console.print("  a goal:    familiar run 'what should be made' --follow")
-                    console.print(f"  the API:   {host.url}/openapi.json", soft_wrap=True)
+                    console.print(f"  submit:    {program()} run 'GOAL' --url {host.url} --follow")
+                    console.print(f"  API:       {host.url}/docs", soft_wrap=True)
                     if host.ray_directory is not None:
                         logs = host.ray_directory / "session_latest" / "logs"
                         console.print(f"  Ray logs:  {logs}", soft_wrap=True)
-                    console.print("  to end it: Ctrl-C")
+                    console.print("  stop:      Ctrl-C")
                 while True:
                     interrupts.wait(LOOK_EVERY_S)
         except KeyboardInterrupt:

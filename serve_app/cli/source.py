@@ -1,16 +1,21 @@
-"""Who answers a command: a service at a URL, else the database of the configuration.
+"""Where a command goes: a service at a URL, else the database of the configuration.
 
-An explicit URL is the person's word. Without one, the API of the configuration is tried, and used
-only if it serves the pools of this very configuration: another deployment may have the port. Only
-then the database is opened directly, which needs no service and no Ray.
+An explicit URL is the person's word. Without one, the service at the configuration's address is
+used if it writes this configuration's database: another deployment may have the port.
+
+Three answers are kept apart. A service is there; no service is there, because nothing listens or
+the service writes another database; or it cannot be told: no key, a slow or odd answer. A command
+that only reads takes the database in the third case, which harms nobody. A command that would start
+a deployment stops there, because two on one database fence each other off.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from familiar.errors import ClusterError, FamiliarError, InputError
+from familiar.errors import ClusterError, FamiliarError, StoreError
 from serve_app.cli.options import read_config
+from serve_app.cli.output import tell
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
@@ -28,17 +33,23 @@ def find_history(
     if url is not None or config is None:
         return find_service(None, url, key)
     settings = read_config(config, overrides)
-    service = serving(settings, key)
-    if service is not None:
-        return service
     from serve_app.client.database import DatabaseHistory
 
-    return DatabaseHistory(settings.store.url)
+    try:
+        service = serving(settings, key)
+    except FamiliarError as unclear:
+        try:
+            history = DatabaseHistory(settings.store.url)
+        except StoreError:
+            raise unclear from None
+        tell(f"note: {unclear.message} Reading {history.where} instead.")
+        return history
+    return service or DatabaseHistory(settings.store.url)
 
 
 def find_service(config: Config | None, url: str | None, key: str | None) -> HttpService:
     """A service that answers now. Raises `ClusterError`."""
-    from serve_app.client.http import HttpService
+    from serve_app.client.http import HttpService, Presence
     from serve_app.host import url_of
 
     if url is None and config is not None:
@@ -50,31 +61,65 @@ def find_service(config: Config | None, url: str | None, key: str | None) -> Htt
             remedy="Start one with `familiar serve`.",
         )
     service = HttpService(url or DEFAULT_URL, key)
-    if not service.answers():
-        service.close()
-        raise ClusterError(
-            f"No familiar service answers at {service.url}.",
-            remedy="Start one with `familiar serve`, name one with --url, or name a "
-            "configuration with --config.",
-        )
-    return service
+    presence = service.presence()
+    if presence is Presence.PRESENT:
+        return service
+    service.close()
+    raise ClusterError(
+        f"No familiar service answers at {service.url}: {presence.value}.",
+        remedy="Start one with `familiar serve`, name one with --url, or name a "
+        "configuration with --config.",
+    )
 
 
 def serving(config: Config, key: str | None) -> HttpService | None:
-    """The service of this configuration, if one answers where it says."""
-    from serve_app.client.http import HttpService
+    """The service that writes this configuration's database, at the configuration's address.
+
+    None only where there is surely none. Raises `ClusterError` or `InputError` when that cannot be
+    told, e.g. without the service's key.
+    """
+    from serve_app.client.http import HttpService, Presence
     from serve_app.host import url_of
 
     service = HttpService(url_of(config), key)
-    if service.answers():
-        try:
-            served = {pool.pool: pool.model for pool in service.pools().pools}
-        except InputError:
-            # Without a key nobody can say whose it is; the database needs none.
-            served = {}
-        except FamiliarError:
-            served = {name: pool.model for name, pool in config.pools.items()}
-        if served == {name: pool.model for name, pool in config.pools.items()}:
-            return service
+    presence = service.presence()
+    try:
+        if presence is Presence.UNKNOWN:
+            raise ClusterError(
+                f"It cannot be told whether a familiar service runs at {service.url}: "
+                f"{presence.value}.",
+                remedy="Repeat the command, or set api.port if another program has the port.",
+            )
+        if presence is Presence.PRESENT:
+            served = service.deployment()
+            if served.store_id == _store_id(config):
+                _compare(config, served.config_hash, service.url)
+                return service
+    except FamiliarError:
+        service.close()
+        raise
     service.close()
     return None
+
+
+def _store_id(config: Config) -> str | None:
+    """None where there is no database yet: then no service writes it either."""
+    from actors.store.address import Address
+    from actors.store.queries import Reader
+
+    path = Address.parse(config.store.url).path
+    if path is not None and not path.exists():
+        return None
+    reader = Reader.open(config.store.url)
+    reader.close()
+    return reader.store_id
+
+
+def _compare(config: Config, served: str, url: str) -> None:
+    from familiar.config.load import config_hash
+
+    if served != config_hash(config):
+        tell(
+            f"note: the service at {url} runs with another configuration (hash {served}) than this "
+            f"one ({config_hash(config)}); restart it to apply the changes."
+        )

@@ -1,7 +1,8 @@
 """A deployment through its orchestrator actor, for a process that is connected to the same Ray.
 
 What happened is read from the database, what is to come is asked of the actor. An orchestrator
-that is being restarted is waited for: its runs go on, and so does whoever follows them.
+that is being restarted is waited for: its runs go on, and so do those who follow them. An
+orchestrator whose name is gone was taken down: a follower is told so within seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
+from actors.deploy import find_orchestrator
 from actors.remote_error import cause_of
+from familiar.config.schema import Config
 from familiar.errors import ClusterError, FamiliarError
 from familiar.service import Readiness, SubmitRun
 from serve_app.client.database import DatabaseHistory
@@ -25,14 +28,17 @@ from serve_app.models.run import CancelAccepted, RunAccepted
 ANSWER_S = 60.0
 # Also how often progress is told.
 WAIT_S = 1.0
+GONE_S = 5.0
 
 
 class ActorService(DatabaseHistory):
     """Implements `Service`. The database must be readable here, and exist: wait for readiness."""
 
-    def __init__(self, orchestrator: Any, store_url: str) -> None:
-        super().__init__(store_url)
+    def __init__(self, orchestrator: Any, config: Config) -> None:
+        super().__init__(config.store.url)
         self._orchestrator = orchestrator
+        self._deployment = config.deployment
+        self._gone_since: float | None = None
 
     def submit(self, order: SubmitRun) -> RunAccepted:
         return RunAccepted.model_validate(self._ask("submit", order))
@@ -56,8 +62,25 @@ class ActorService(DatabaseHistory):
             if running := self._ask("progress", run_id):
                 calls = [TryProgress.model_validate(call) for call in running]
                 yield StreamProgress(calls=calls)
+            self._gone_since = None
         except ClusterError:
+            self._check_deployment(run_id)
             time.sleep(WAIT_S)
+
+    def _check_deployment(self, run_id: str) -> None:
+        """Raise `ClusterError` once the orchestrator's name is gone for longer than a restart by a
+        newer process takes."""
+        found = find_orchestrator(self._deployment)
+        if found is not None:
+            self._orchestrator, self._gone_since = found, None
+            return
+        now = time.monotonic()
+        self._gone_since = self._gone_since or now
+        if now - self._gone_since >= GONE_S:
+            raise ClusterError(
+                f"Deployment {self._deployment} has ended; run {run_id} is still open.",
+                remedy="The run continues when the deployment is started again.",
+            )
 
     # Any: the answers of actor methods have no types here.
     def _ask(self, method: str, *args: object) -> Any:

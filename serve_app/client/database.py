@@ -79,13 +79,7 @@ class DatabaseHistory:
                 seq = event.seq
                 yield event
                 if isinstance(event.body, RunEnded):
-                    yield StreamEnd(
-                        run_id=run_id,
-                        seq=seq,
-                        outcome=event.body.outcome,
-                        reason=event.body.reason,
-                        failure_class=event.body.failure_class,
-                    )
+                    yield StreamEnd.of(event, event.body)
                     return
             if not events:
                 last, ended = history.last_seq(self._reader, run_id)

@@ -2,7 +2,7 @@
 
 A stream that is cut is taken up again after the last event that was seen (`Last-Event-ID`), so
 every event comes once and in order however often the connection breaks; only the API's own `end`
-message ends it. When nobody answers for `PATIENCE_S`, that is an error which says that the run
+message ends it. When no answer comes for `PATIENCE_S`, that is an error which says that the run
 itself goes on. Nothing but reading is ever repeated from here.
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
 from familiar.errors import ClusterError, Conflict, FamiliarError, InputError, NotFound
 from familiar.event import Event, event_from_row
+from familiar.secret import Secret, scrub
 from familiar.service import Readiness, SubmitRun
 from serve_app.client.service import Message
 from serve_app.client.sse import ServerSentMessage, read_messages
@@ -26,17 +29,28 @@ from serve_app.models.call import CallDetail, CallList
 from serve_app.models.event import RecordedEvent, StreamEnd, StreamProgress
 from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
-from serve_app.models.pool import PoolList
+from serve_app.models.pool import Deployment, PoolList
 from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
 
 ANSWER_S = 60.0
 # Three heartbeats of the API.
 SILENCE_S = 45.0
+# A loaded machine may take seconds for /healthz, and too short a wait would take it for absent.
+PROBE_S = 10.0
 PATIENCE_S = 120.0
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 _UNAVAILABLE = frozenset({502, 503, 504})
 
 M = TypeVar("M", bound=HttpModel)
+
+
+class Presence(Enum):
+    """What is known of the service at an address. Only `ABSENT` means that nothing is there."""
+
+    PRESENT = "a familiar service answers"
+    ABSENT = "nothing listens"
+    FOREIGN = "another program answers"
+    UNKNOWN = "something listens and does not answer as it should"
 
 
 class HttpService:
@@ -50,12 +64,19 @@ class HttpService:
         transport: httpx.BaseTransport | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = scrub(url.strip().rstrip("/"))
         self._patience_s = patience_s
+        secret = Secret(key or "")
+        if secret and not secret.sendable:
+            raise InputError(
+                "The bearer key holds a character that no HTTP header can carry.",
+                field="key",
+                remedy="Set FAMILIAR_KEY to the key alone: visible ASCII, no blanks inside.",
+            )
         try:
             self._http = httpx.Client(
                 base_url=self.url,
-                headers={"Authorization": f"Bearer {key}"} if key else {},
+                headers={"Authorization": f"Bearer {secret.reveal()}"} if secret else {},
                 timeout=httpx.Timeout(ANSWER_S, connect=5.0),
                 trust_env=False,
                 transport=transport,
@@ -76,18 +97,32 @@ class HttpService:
     def close(self) -> None:
         self._http.close()
 
-    def answers(self) -> bool:
-        """Whether a familiar service answers there now."""
+    def presence(self) -> Presence:
+        """Look for a service. An answer that is late, cut or odd is `UNKNOWN`, never `ABSENT`."""
         try:
-            reply = self._http.get("/healthz", timeout=2.0)
-            return reply.status_code == 200 and reply.json() == {"status": "ok"}
-        except (httpx.HTTPError, ValueError):
-            return False
+            reply = self._http.get("/healthz", timeout=PROBE_S)
+        except httpx.HTTPError as error:
+            return Presence.ABSENT if _connection_refused(error) else Presence.UNKNOWN
+        try:
+            if reply.status_code == 200 and reply.json() == {"status": "ok"}:
+                return Presence.PRESENT
+        except ValueError:
+            return Presence.FOREIGN
+        # Serve's proxy answers 404 or 5xx while the API behind it is being replaced.
+        serve = reply.status_code == 404 and reply.text.startswith("Path ")
+        return Presence.UNKNOWN if serve or reply.is_server_error else Presence.FOREIGN
+
+    def deployment(self) -> Deployment:
+        return self._get(Deployment, "/v1/deployment")
 
     # --- Service
 
     def submit(self, order: SubmitRun) -> RunAccepted:
-        path = f"/v1/sessions/{order.session_id}/runs" if order.session_id else "/v1/runs"
+        path = (
+            f"/v1/sessions/{quote(order.session_id, safe='')}/runs"
+            if order.session_id
+            else "/v1/runs"
+        )
         body: dict[str, Any] = {"goal": order.goal}
         if order.files is not None:
             body["files"] = list(order.files)
@@ -129,7 +164,7 @@ class HttpService:
         return self._get(CallList, f"/v1/runs/{run_id}/calls")
 
     def call(self, run_id: str, call_id: str) -> CallDetail:
-        return self._get(CallDetail, f"/v1/runs/{run_id}/calls/{call_id}")
+        return self._get(CallDetail, f"/v1/runs/{run_id}/calls/{quote(call_id, safe='')}")
 
     def artifacts(self, run_id: str) -> ArtifactList:
         return self._get(ArtifactList, f"/v1/runs/{run_id}/artifacts")
@@ -193,9 +228,14 @@ class HttpService:
         try:
             reply = self._http.request(method, path, **given)
         except httpx.TransportError as error:
+            if _connection_refused(error):
+                raise ClusterError(
+                    f"No service listens at {self.url}.",
+                    remedy="Start one with `familiar serve`, or name another with --url.",
+                ) from None
             raise ClusterError(
-                f"No service answers at {self.url} ({_said(error)}).",
-                remedy="Start one with `familiar serve`, or name another with --url.",
+                f"The service at {self.url} did not answer ({_said(error)}).",
+                remedy="Repeat the command; `familiar doctor` looks for the cause.",
             ) from None
         if reply.is_success:
             return reply
@@ -231,8 +271,10 @@ def _problem(reply: httpx.Response, url: str) -> FamiliarError:
         detail, remedy = str(body["detail"]), str(body.get("remedy") or "")
         field = str(body.get("field") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
-        detail = f"{url} answered {reply.status_code} {reply.reason_phrase} and is no familiar API."
-        return ClusterError(detail, remedy="Is the URL right?")
+        detail = (
+            f"{url} answered {reply.status_code} {reply.reason_phrase} and is not a familiar API."
+        )
+        return ClusterError(detail, remedy="Correct the URL.")
     if reply.status_code == 404:
         return NotFound(detail, field=field, remedy=remedy)
     if reply.status_code == 409:
@@ -247,4 +289,14 @@ def _problem(reply: httpx.Response, url: str) -> FamiliarError:
 
 
 def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return scrub(str(error)) or type(error).__name__
+
+
+def _connection_refused(error: BaseException) -> bool:
+    """Whether the operating system said that nothing listens there."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ConnectionRefusedError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

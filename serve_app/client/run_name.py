@@ -1,4 +1,4 @@
-"""Which run a person means: its whole id, the beginning of it that is unique, or `@last`."""
+"""Find a run by its id, a unique prefix of it, or `@last`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def resolve_run(history: History, name: str) -> str:
     if name == LAST:
         newest = history.runs(1).runs
         if not newest:
-            raise NotFound(f"There is no run in {history.where} yet.", field="run")
+            raise NotFound(f"There are no runs in {history.where} yet.", field="run")
         return newest[0].run_id
     wanted = name.lower()
     found: list[str] = []
@@ -35,13 +35,13 @@ def resolve_run(history: History, name: str) -> str:
         raise NotFound(
             f"{history.where} has no run {name or 'without a name'}.",
             field="run",
-            remedy="`familiar ls` lists the runs there are; @last is the newest.",
+            remedy="`familiar ls` lists the runs; @last is the newest.",
         )
     if len(found) > 1:
         shown = ", ".join(found[:5]) + ("…" if len(found) > 5 else "")
         raise InputError(
-            f"{name} is the beginning of {len(found)} runs: {shown}.",
+            f"The prefix {name} matches {len(found)} runs: {shown}.",
             field="run",
-            remedy="Write some more of it.",
+            remedy="Give more characters of the id.",
         )
     return found[0]

@@ -1,8 +1,8 @@
-"""What a terminal or a job can ask about runs, whoever answers.
+"""The questions that a terminal or a job can ask about runs.
 
 `History` is what happened and needs a database only. `Service` is also what is to come and needs a
 deployment. All methods block; they raise the errors of `familiar.errors`, `NotFound` for what is
-not there and `ClusterError` when nobody answers.
+not there and `ClusterError` when no service answers.
 """
 
 from __future__ import annotations

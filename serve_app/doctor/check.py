@@ -40,6 +40,6 @@ def refuse_if_missing(checks: Iterable[Check]) -> None:
     if found:
         lines = "\n".join(f"  - {check.name}: {check.detail} {check.remedy}" for check in found)
         raise ClusterError(
-            f"This machine lacks {len(found)} thing(s) for this configuration:\n{lines}\n",
-            remedy="`familiar doctor --config …` looks at everything.",
+            f"This machine lacks {len(found)} required thing(s) for this configuration:\n{lines}\n",
+            remedy="`familiar doctor --config FILE` shows all checks.",
         )

@@ -25,7 +25,7 @@ CONNECT_S = 3.0
 
 
 def look_at_deployment(config: Config, environ: Mapping[str, str]) -> list[Check]:
-    """Everything that a start of `config` on this machine would trip over."""
+    """Everything that `config` needs of this machine."""
     return [
         *_engines(config, environ),
         *_devices(config),
@@ -74,14 +74,14 @@ def _vllm(where: str, pool: PoolConfig) -> Iterator[Check]:
     elif model.startswith(("/", "~", ".")):
         yield missing(where, f"There are no weights in {model}.", "Correct pools.….model.")
     else:
-        yield note(where, f"{model} is a hub name: it is downloaded unless it is cached.")
+        yield note(where, f"{model} is a hub name and is downloaded unless it is cached.")
 
 
 def _urls(where: str, pool: PoolConfig, environ: Mapping[str, str]) -> Iterator[Check]:
     if pool.api_key_env and not environ.get(pool.api_key_env):
         yield missing(
             where,
-            f"{pool.api_key_env} is not set and holds its key.",
+            f"{pool.api_key_env} is not set; it must hold the key of the server.",
             f"export {pool.api_key_env}=…",
         )
     for url in dict.fromkeys(replica.url for replica in pool.replicas if replica.url):
@@ -92,8 +92,8 @@ def _urls(where: str, pool: PoolConfig, environ: Mapping[str, str]) -> Iterator[
         except OSError as error:
             yield note(
                 where,
-                f"Nobody answers at {url} ({error}).",
-                "Start that server; until then the calls of this pool wait and fail.",
+                f"Cannot connect to {url} ({error.strerror or error}).",
+                "Start that server; until then the calls of this pool wait.",
             )
         else:
             yield ok(where, f"{url} takes connections")
@@ -106,7 +106,7 @@ def _script(where: str, pool: PoolConfig) -> Check:
         load_script(pool.engine_args.get("script"))
     except ConfigError as error:
         return missing(where, error.message, error.remedy or "Correct the script.")
-    return ok(where, "a script stands in for the model")
+    return ok(where, "scripted answers instead of a model")
 
 
 def _devices(config: Config) -> Iterator[Check]:
@@ -159,7 +159,7 @@ def _memory(config: Config) -> Iterator[Check]:
             "memory",
             f"{free:.1f} GiB are free; {replicas} embedded replicas take about "
             f"{replicas * EMBEDDED_GIB:.1f} GiB.",
-            "End something else, or take a replica out of the configuration.",
+            "Stop other programs, or remove a replica from the configuration.",
         )
 
 
@@ -186,9 +186,9 @@ def _can_make(path: Path) -> Check:
     parent = _nearest(path.parent)
     if not os.access(parent, os.W_OK | os.X_OK):
         return missing(
-            "store", f"{path} is not there and {parent} may not be written.", "Correct store.url."
+            "store", f"{path} does not exist and {parent} is not writable.", "Correct store.url."
         )
-    return ok("store", f"{path} will be made by the first start")
+    return ok("store", f"{path} is created by the first start")
 
 
 def _workspace(config: Config) -> Check:
@@ -205,16 +205,16 @@ def _workspace(config: Config) -> Check:
     else:
         root = _nearest(Path(settings.root).expanduser())
     if not os.access(root, os.W_OK | os.X_OK):
-        return missing("workspace", f"{root} may not be written.", "Correct workspace.root.")
+        return missing("workspace", f"{root} is not writable.", "Correct workspace.root.")
     free = shutil.disk_usage(root).free / GIB
     if free < WORKSPACE_GIB:
-        return missing("workspace", f"{root}: {free:.2f} GiB are free.", "Make room.")
+        return missing("workspace", f"{root}: {free:.2f} GiB are free.", "Free some space.")
     return ok("workspace", f"{root}: {free:.1f} GiB are free")
 
 
 def _keys(config: Config, environ: Mapping[str, str]) -> Check:
     if config.api.auth == "none":
-        return note("keys", f"auth: none; only {config.api.host} is listened on.")
+        return note("keys", f"auth: none; the API listens on {config.api.host} only.")
     from serve_app.auth import load_keys
 
     try:
@@ -231,15 +231,14 @@ def _port(config: Config) -> Check:
     try:
         check_port_free(config.api.host, config.api.port, purpose="The API")
     except ClusterError as error:
-        from serve_app.client.http import HttpService
+        from serve_app.client.http import HttpService, Presence
         from serve_app.host import url_of
 
         service = HttpService(url_of(config))
-        try:
-            if service.answers():
-                return note(name, f"A familiar service answers at {service.url} already.")
-        finally:
-            service.close()
+        presence = service.presence()
+        service.close()
+        if presence is Presence.PRESENT:
+            return note(name, f"A familiar service runs at {service.url} already.")
         return missing(name, error.message, f"{error.remedy} Or set api.port.")
     return ok(name, f"free on {config.api.host}")
 

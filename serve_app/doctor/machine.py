@@ -53,7 +53,7 @@ def _ray() -> Check:
         check=False,
     )
     if tried.returncode:
-        last = (tried.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        last = (tried.stderr.strip().splitlines() or ["it ended without a message"])[-1]
         return missing("ray", f"{version} cannot be imported: {last}", "Run scripts/setup again.")
     return ok("ray", version)
 
@@ -94,7 +94,7 @@ def _memory() -> Check:
         return note(
             "memory",
             f"{free:.1f} GiB are free; Ray and the service take about {RAY_GIB:.0f} GiB.",
-            "End something else, or expect engines to be killed.",
+            "Stop other programs; otherwise the kernel may kill engines.",
         )
     return ok("memory", f"{free:.1f} GiB are free")
 
@@ -105,7 +105,7 @@ def _room(path: str, wanted_gib: float) -> Check:
         return missing(
             f"room in {path}",
             f"{free:.2f} GiB are free; {wanted_gib:g} GiB are needed.",
-            "Make room.",
+            "Free some space.",
         )
     return ok(f"room in {path}", f"{free:.1f} GiB are free")
 

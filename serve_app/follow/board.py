@@ -1,6 +1,6 @@
 """Where a run stands, folded from its stream: what the live view and the plain lines draw.
 
-Pure: messages in, state out. Token progress is telemetry and only decorates a try that runs.
+Pure: messages in, state out. Token progress is telemetry and only decorates a running attempt.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Board:
 
     @property
     def tokens(self) -> int:
-        """Output tokens so far, those of running tries included."""
+        """Output tokens so far, those of running attempts included."""
         return self.spent_tokens + sum(c.tokens for c in self.calls.values() if c.state == RUNNING)
 
     def running(self) -> list[CallState]:

@@ -17,7 +17,7 @@ _STYLES = {"succeeded": "green", "published": "green", "failed": "red", "skipped
 
 
 def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> None:
-    """One line a try; times are seconds since `zero`, the submission. Failures follow in words.
+    """One line per attempt; times are seconds since `zero`, the submission. Failures follow.
 
     A narrow terminal has the times in the timeline only: a time that is cut off would be wrong.
     """
@@ -70,7 +70,7 @@ def print_call(call: CallDetail, console: Console) -> None:
     for tried in call.tries:
         facts += [
             (
-                f"try {tried.attempt}",
+                f"attempt {tried.attempt}",
                 f"{tried.status} on {tried.replica} {'; '.join(tried.devices)}",
             ),
             ("  queued", _moment(tried.queued_at)),
@@ -97,7 +97,7 @@ def print_call(call: CallDetail, console: Console) -> None:
             ("content", tried.content if tried.content != tried.raw else None),
         ):
             if text:
-                console.print(Text(f"\n--- {name} of try {tried.attempt}", "bold"))
+                console.print(Text(f"\n--- {name} of attempt {tried.attempt}", "bold"))
                 console.print(Text(text), soft_wrap=True)
 
 

@@ -7,8 +7,6 @@ fed from one stream, so they tell the same story.
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,6 +14,7 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from familiar.event import Event
+from serve_app.cli.output import print_json
 from serve_app.client.service import History, Message
 from serve_app.follow.board import Board
 from serve_app.follow.lines import Lines
@@ -50,9 +49,7 @@ def _shown(run_id: str, console: Console, as_json: bool) -> Iterator[Show]:
 
             yield redraw
     else:
-        lines = Lines(
-            lambda line: console.print(line, markup=False, soft_wrap=True), time.monotonic
-        )
+        lines = Lines(lambda line: console.print(line, soft_wrap=True), time.monotonic)
 
         def tell(message: Message) -> None:
             board.apply(message)
@@ -63,7 +60,7 @@ def _shown(run_id: str, console: Console, as_json: bool) -> Iterator[Show]:
 
 def write_json_line(message: Message) -> None:
     """One message as one line of JSON on stdout; `kind` says which it is."""
-    print(json.dumps(json_of(message), ensure_ascii=False), flush=True, file=sys.stdout)
+    print_json(json_of(message), line=True)
 
 
 def json_of(message: Message) -> dict[str, JsonValue]:

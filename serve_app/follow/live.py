@@ -85,7 +85,7 @@ def _head(board: Board, now: float) -> Text:
         if turn.planner:
             text.append(f", planned by {'the model' if turn.planner == 'model' else 'rules'}")
         elif turn.rejected:
-            text.append(f", {turn.rejected} plan(s) refused, planning again", "yellow")
+            text.append(f", {turn.rejected} plan(s) rejected, planning again", "yellow")
         else:
             text.append(", planning", "dim")
     done = sum(call.state in _DONE for call in board.calls.values())
@@ -107,7 +107,7 @@ def _calls(board: Board, now: float, room: int) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("tokens", justify="right", no_wrap=True)
     table.add_column("tok/s", justify="right", no_wrap=True)
-    table.add_column("file, or what it waits for", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("file, or calls it waits for", overflow="ellipsis", no_wrap=True, ratio=1)
     shown = list(board.calls.values())
     hidden = 0
     for call in list(shown):

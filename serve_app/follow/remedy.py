@@ -1,4 +1,4 @@
-"""What a person can do about a failure, by its class: one sentence each."""
+"""Advice about a failure, by its class: one sentence each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ REMEDIES: Mapping[FailureClass, str] = {
         "Look at the pool with `familiar pools`; a remote engine must be up at its URL."
     ),
     FailureClass.BACKEND_REFUSED: (
-        "Read the engine's own words above: the model's name, the key or a limit is not what it "
-        "expects."
+        "Read the engine's message above: the model's name, the key or a limit is wrong."
     ),
     FailureClass.BACKEND_SLOW: (
         "Give the alias a longer first_token_deadline_s, or the pool another replica."
     ),
     FailureClass.BACKEND_STALLED: (
-        "The engine fell silent: look at its log, or give the alias a longer stall_deadline_s."
+        "The engine stopped sending tokens: read its log, or raise the alias's stall_deadline_s."
     ),
     FailureClass.CALL_OVERSIZED: (
         "The answer was too long for its deadline: ask for less in one file, or raise the "
@@ -28,7 +27,7 @@ REMEDIES: Mapping[FailureClass, str] = {
         "The answer reached sampling.max_tokens: raise it, or ask for less in one file."
     ),
     FailureClass.QUEUE_TIMEOUT: (
-        "Everything was busy for too long: add a replica or slots, or raise queue_deadline_s."
+        "All replicas were busy for too long: add a replica or slots, or raise queue_deadline_s."
     ),
     FailureClass.CONTEXT_OVERFLOW: (
         "The prompt does not fit: shorten the goal, or raise the pool's context_length."
@@ -41,34 +40,32 @@ REMEDIES: Mapping[FailureClass, str] = {
         "The document was not valid: see it with `familiar calls RUN CALL`."
     ),
     FailureClass.TOOL_FAILED: "A tool failed: its result is in `familiar calls RUN CALL`.",
-    FailureClass.GUARD_BLOCKED: "A guard refused this on purpose; its reason is in the log.",
+    FailureClass.GUARD_BLOCKED: "A guard blocked this; the log has its reason.",
     FailureClass.WORKSPACE_FAILED: (
-        "Look at the workspace: is there room, may this user write, is git well?"
+        "Check the workspace: free space, write permission, the state of its git repository."
     ),
     FailureClass.WORKBENCH_LOST: (
-        "A process was lost with the call; run it again, and look at `familiar pools` if it "
-        "repeats."
+        "The process that ran the call died; submit the goal again, and check `familiar pools` "
+        "if it happens again."
     ),
-    FailureClass.DEPENDENCY_FAILED: (
-        "Something it depends on failed first; that is what to look at."
-    ),
+    FailureClass.DEPENDENCY_FAILED: ("A call that it depends on failed first; look at that call."),
     FailureClass.PLAN_INVALID: (
-        "The model could not plan and the rules planner was off: set "
+        "The model made no valid plan and the rules planner is off: set "
         "orchestrator.rules_planner: true, or take a larger model."
     ),
     FailureClass.PLAN_REPEATED: (
-        "The orchestrator planned the same again: say more in the goal, or take a larger model."
+        "The orchestrator repeated its plan: give more detail, or use a larger model."
     ),
     FailureClass.BUDGET_EXHAUSTED: (
-        "A budget of the configuration is spent: raise it, or split the goal."
+        "A budget of the configuration is used up: raise it, or split the goal."
     ),
-    FailureClass.EVALUATOR_REJECTED: "What was made did not pass its checks; the log says which.",
+    FailureClass.EVALUATOR_REJECTED: "The result did not pass its checks; the log names them.",
     FailureClass.FILES_MISSING: (
-        "Some files were not made: the calls that failed say why; go on with `familiar run "
+        "Some files were not made; the failed calls say why. Continue with `familiar run "
         "--session SESSION`."
     ),
-    FailureClass.CANCELLED: "It was cancelled; go on with `familiar run --session SESSION`.",
-    FailureClass.INTERNAL: "This is a defect of familiar: please report it with the log.",
+    FailureClass.CANCELLED: "Cancelled. Continue with `familiar run --session SESSION`.",
+    FailureClass.INTERNAL: "This is a bug in familiar: please report it with the log.",
 }
 
 

@@ -1,4 +1,4 @@
-"""What became of a run, for the end of following it and for `familiar show`.
+"""The report of a run, for the end of following it and for `familiar show`.
 
 `gather` reads everything once; `print_report` draws it and `Report.as_json` gives it to machines.
 What matters comes first: the outcome, and for a run that failed the first cause and what to do.
@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pydantic import JsonValue
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -99,20 +98,20 @@ class Report:
         return [shares[key] for key in sorted(shares)]
 
     def planners(self) -> list[str]:
-        """Who planned each turn, one sentence each."""
+        """The planner of each turn, one sentence each."""
         said = []
         for turn in self.plan.turns:
             if turn.planner is None:
-                said.append(f"turn {turn.turn}: nobody yet")
+                said.append(f"turn {turn.turn}: not planned yet")
                 continue
-            refused = [
+            rejected = [
                 decision
                 for decision in self.plan.decisions
                 if decision.turn == turn.turn and decision.kind == "plan.rejected"
             ]
             who = "the model" if turn.planner == "model" else "the rules planner"
             why = f" ({turn.reason})" if turn.reason else ""
-            tries = f"; {len(refused)} plan(s) of the model refused" if refused else ""
+            tries = f"; {len(rejected)} plan(s) of the model rejected" if rejected else ""
             said.append(
                 f"turn {turn.turn}: {who}, {len(turn.worker_calls)} worker call(s){why}{tries}"
             )
@@ -150,7 +149,7 @@ def print_report(report: Report, console: Console, hints: Hints) -> None:
     _print_files(report, console)
     if planners := report.planners():
         console.print()
-        console.print(Text("who planned", "bold"))
+        console.print(Text("planner of each turn", "bold"))
         for line in planners:
             console.print(Text(f"  {line}"))
     print_timeline(report.rows(), console)
@@ -199,16 +198,14 @@ def _print_files(report: Report, console: Console) -> None:
     console.print(Text("files", "bold"))
     table = Table(box=None, padding=(0, 2), show_header=False)
     for artifact in report.artifacts.artifacts:
-        table.add_row(
-            escape(artifact.path), f"{artifact.size} B", artifact.call_id, artifact.commit[:12]
-        )
+        table.add_row(artifact.path, f"{artifact.size} B", artifact.call_id, artifact.commit[:12])
     for path in report.missing:
         table.add_row(Text(path, "red"), Text("missing", "red"))
     console.print(table)
 
 
 def print_timeline(rows: list[Row], console: Console) -> None:
-    """One line a try, with its seconds since the submission and its bar."""
+    """One line per attempt, with its seconds since the submission and its bar."""
     if not rows:
         return
     span = max((row.ended or row.first_token or row.started or row.queued or 0) for row in rows)
@@ -265,18 +262,18 @@ def _print_next(report: Report, console: Console, hints: Hints) -> None:
     workspace = Path(run.workspace)
     lines = [
         ("workspace", str(workspace)),
-        ("its history", f"git -C {workspace} log --stat"),
-        ("its log", hints.command(f"log {run.run_id}")),
-        ("its calls", hints.command(f"calls {run.run_id}")),
-        ("why", hints.command(f"explain {run.run_id}")),
-        ("this again", hints.command(f"show {run.run_id}")),
-        ("go on", hints.command(f"run --session {run.session_id} 'what to change'")),
+        ("git history", f"git -C {workspace} log --stat"),
+        ("log", hints.command(f"log {run.run_id}")),
+        ("calls", hints.command(f"calls {run.run_id}")),
+        ("explain", hints.command(f"explain {run.run_id}")),
+        ("show again", hints.command(f"show {run.run_id}")),
+        ("continue", hints.command(f"run --session {run.session_id} 'GOAL'")),
         ("read from", hints.where),
     ]
     if (log_file := workspace.parent / "orchestra.log").is_file():
         lines.insert(2, ("log file", str(log_file)))
     console.print()
-    console.print(Text("where to look next", "bold"))
+    console.print(Text("related commands and files", "bold"))
     for name, what in lines:
         console.print(Text(f"  {name:<12} {what}"), soft_wrap=True)
 

@@ -1,6 +1,6 @@
-"""When each try of a run waited, read its prompt, wrote and ended, as a bar chart of text.
+"""When each attempt of a run waited, read its prompt, wrote and ended, as a bar chart of text.
 
-One line a try on one common axis: `·` waiting in the queue, `░` on a replica before the first
+One line per attempt on one common axis: `·` waiting in the queue, `░` on a replica before the first
 token, `█` writing tokens, `✗` the end of one that failed.
 """
 
@@ -16,7 +16,7 @@ LEGEND = "· queued  ░ started, no token yet  █ writing  ✗ failed"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One try on the axis. Times are seconds since the axis begins; None where it never came."""
+    """One attempt on the axis. Times are seconds on the axis; None where it never came."""
 
     name: str
     alias: str
@@ -52,7 +52,7 @@ class Row:
 
 
 def timeline(calls: Sequence[CallSummary], zero: float) -> list[Row]:
-    """The tries in the order in which they were queued; `zero` is when the axis begins."""
+    """The attempts in the order in which they were queued; `zero` is when the axis begins."""
     rows = [_row(call, tried, zero) for call in calls for tried in call.tries]
     return sorted(rows, key=lambda row: (row.queued is None, row.queued or 0.0))
 

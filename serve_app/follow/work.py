@@ -46,7 +46,7 @@ def work_on(
         else:
             for _ in service.stream(accepted.run_id):
                 interrupts.check()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         with interrupts.shielded(), contextlib.suppress(FamiliarError):
             _cancel(service, accepted.run_id)
         raise

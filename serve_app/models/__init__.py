@@ -1,4 +1,4 @@
-"""What the API takes and gives, one noun a file. Unknown fields are refused.
+"""Requests and answers of the API, one noun per file. Unknown fields are rejected.
 
 All times are seconds since the Unix epoch, all durations seconds, all sizes bytes.
 """

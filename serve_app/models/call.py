@@ -1,4 +1,4 @@
-"""A call with its tries: when each waited, started, got its first token, ended; what it said."""
+"""A call with its attempts: their times, tokens, texts and failures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from serve_app.models.base import HttpModel
 CallStatus = Literal[
     "planned", "queued", "running", "succeeded", "published", "failed", "cancelled", "skipped"
 ]
-# A try that has not ended has no counts yet.
+# An attempt that has not ended has no counts yet.
 Count = Annotated[int, BeforeValidator(lambda value: value or 0)]
 
 
 class TrySummary(HttpModel):
-    """One try of a call: where it ran, its times, its tokens, how it ended."""
+    """One attempt of a call: where it ran, its times, its tokens, how it ended."""
 
     attempt: int
     status: CallStatus
@@ -39,12 +39,12 @@ class TrySummary(HttpModel):
     failure_class: str | None
     failure_message: str | None
     adopted_by: str | None = Field(
-        description="the workbench in which a restarted orchestrator found the try"
+        description="the process in which a restarted orchestrator found the attempt"
     )
 
 
 class CallSummary(HttpModel):
-    """One call of a run. `tries` are in order; a call that was never dispatched has none."""
+    """One call of a run. `tries` has its attempts in order, none before the first dispatch."""
 
     call_id: str
     kind: Literal["plan", "worker", "synthesis"]
@@ -64,7 +64,7 @@ class CallList(HttpModel):
 
 
 class TryText(TrySummary):
-    """A try with everything that went in and came out. A text that is `null` was not recorded."""
+    """An attempt with its prompt and its answer. A text that is `null` was not recorded."""
 
     prompt_name: str | None
     prompt_version: str | None = Field(description="content hash of the prompt's template")
@@ -72,12 +72,12 @@ class TryText(TrySummary):
     grammar: str | None = Field(description="the output grammar that decoding was held to")
     raw: str | None = Field(description="every character that the model wrote")
     content: str | None = Field(description="what was made of it")
-    partial: str | None = Field(description="workspace path of what a failed try left")
+    partial: str | None = Field(description="workspace path of the text that a failed attempt left")
     failure_evidence: dict[str, JsonValue]
 
 
 class CallDetail(HttpModel):
-    """One call with the text of its tries."""
+    """One call with the texts of its attempts."""
 
     run_id: str
     call_id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from familiar.event import Event, RunEnd
+from familiar.event import Event, RunEnd, RunEnded
 from serve_app.models.base import HttpModel
 
 
@@ -39,9 +39,19 @@ class StreamEnd(HttpModel):
     reason: str
     failure_class: str | None = None
 
+    @classmethod
+    def of(cls, event: Event, body: RunEnded) -> StreamEnd:
+        return cls(
+            run_id=event.run_id,
+            seq=event.seq,
+            outcome=body.outcome,
+            reason=body.reason,
+            failure_class=body.failure_class,
+        )
+
 
 class TryProgress(HttpModel):
-    """Tokens so far of a try that runs, and tokens/s since its first token."""
+    """Tokens so far of a running attempt, and tokens/s since its first token."""
 
     call: str
     attempt: int
@@ -52,6 +62,6 @@ class TryProgress(HttpModel):
 
 
 class StreamProgress(HttpModel):
-    """Telemetry between two events: every try that runs now."""
+    """Telemetry between two events: every running attempt."""
 
     calls: list[TryProgress]

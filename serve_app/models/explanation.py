@@ -36,7 +36,7 @@ class RankedCause(HttpModel):
     likelihood: float = Field(ge=0, le=1, description="how complete the evidence is")
     decisive: bool = Field(description="whether the end of the run hangs on it")
     lost_s: float = Field(description="seconds that went by because of it")
-    calls: list[str] = Field(description="the tries that it struck, call/attempt")
+    calls: list[str] = Field(description="the affected attempts, as call/attempt")
     evidence: list[Evidence]
     ruled_out: list[RuledOut]
     change: list[str] = Field(description="what to change: keys of the configuration, the plan")

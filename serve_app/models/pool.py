@@ -45,6 +45,15 @@ class PoolList(HttpModel):
     pools: list[Pool]
 
 
+class Deployment(HttpModel):
+    """Which deployment this is: a client compares it with its own configuration."""
+
+    deployment: str
+    version: str
+    config_hash: str
+    store_id: str = Field(description="id of the database that the deployment writes")
+
+
 class Health(HttpModel):
     """The process answers."""
 

@@ -124,3 +124,12 @@ class RunDetail(RunSummary):
     prompt_tokens: int
     output_tokens: int
     syntheses: list[Synthesis]
+
+
+class Session(HttpModel):
+    """A workspace and its runs, oldest first."""
+
+    session_id: str
+    workspace: str
+    created_at: float
+    runs: list[RunSummary]

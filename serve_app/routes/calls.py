@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
+from actors.store.log_line import LogLines
+from actors.store.queries import Reader
 from serve_app import examples, history
 from serve_app.backend import Backend
-from serve_app.log import log_pages
 from serve_app.models.call import CallDetail, CallList
 from serve_app.models.plan import Plan
 from serve_app.openapi import answers, problems
 from serve_app.routes.parameters import CallId, RunId
 
+_LOG_PAGE = 500
 _NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -38,7 +41,7 @@ def call_routes(backend: Backend) -> APIRouter:
         responses={**answers("The calls.", examples.CALL_LIST), **problems(404, 422, 503)},
     )
     async def list_calls(run_id: RunId) -> CallList:
-        """Every call with its tries: when each was queued, started, got its first token, ended."""
+        """Every call with its attempts and their times: queued, started, first token, ended."""
         return await backend.read(history.call_list, run_id)
 
     @router.get(
@@ -47,7 +50,7 @@ def call_routes(backend: Backend) -> APIRouter:
         responses={**answers("The call.", examples.CALL_DETAIL), **problems(404, 422, 503)},
     )
     async def get_call(run_id: RunId, call_id: CallId) -> CallDetail:
-        """One call with everything that went in and came out of each try."""
+        """One call with the prompt and the answer of each attempt."""
         return await backend.read(history.call_detail, run_id, call_id)
 
     @router.get(
@@ -62,7 +65,7 @@ def call_routes(backend: Backend) -> APIRouter:
     async def get_log(run_id: RunId) -> StreamingResponse:
         """The run's lines of `orchestra.log`: one an event, oldest first, up to now."""
         await backend.read(history.need_run, run_id)
-        lines = log_pages(backend, run_id)
+        lines = _log_pages(backend, run_id)
         return StreamingResponse(lines, media_type="text/plain; charset=utf-8", headers=_NOSNIFF)
 
     @router.get(
@@ -90,3 +93,17 @@ def call_routes(backend: Backend) -> APIRouter:
         return PlainTextResponse(text, headers=_NOSNIFF)
 
     return router
+
+
+async def _log_pages(backend: Backend, run_id: str) -> AsyncIterator[str]:
+    """The lines as the recorder renders them, oldest first, up to the newest event; pages keep
+    memory bounded."""
+    lines = LogLines()
+    seq = 0
+    while True:
+        events = await backend.read(Reader.events, run_id, seq, _LOG_PAGE)
+        if events:
+            seq = events[-1].seq
+            yield "".join(f"{lines.render(event)}\n" for event in events)
+        if len(events) < _LOG_PAGE:
+            return

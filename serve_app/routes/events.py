@@ -13,7 +13,7 @@ from serve_app import examples, history
 from serve_app.backend import Backend
 from serve_app.openapi import answers, problems
 from serve_app.routes.parameters import RunId
-from serve_app.sse import PACE, SEPARATOR, Pace, end, follow
+from serve_app.sse import PACE, SEPARATOR, Crowd, Pace, end, follow
 
 HEARTBEAT_S = 15
 _BIGGEST = 2**31 - 1
@@ -22,6 +22,7 @@ _BIGGEST = 2**31 - 1
 def event_routes(backend: Backend, pace: Pace = PACE) -> APIRouter:
     """Follow a run."""
     router = APIRouter(tags=["runs"])
+    crowd = Crowd()
 
     @router.get(
         "/v1/runs/{run_id}/events",
@@ -64,7 +65,7 @@ def event_routes(backend: Backend, pace: Pace = PACE) -> APIRouter:
         if ended is not None and begin == last_seq:
             stream = _only(end(ended))
         else:
-            stream = follow(backend, run_id, begin, progress=progress, pace=pace)
+            stream = follow(backend, run_id, begin, progress=progress, pace=pace, crowd=crowd)
         return EventSourceResponse(stream, ping=HEARTBEAT_S, sep=SEPARATOR)
 
     return router

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
+import familiar
+from actors.store.queries import Reader
+from familiar.config.load import config_hash
+from familiar.config.schema import Config
 from familiar.errors import FamiliarError
+from familiar.secret import scrub
 from familiar.service import Readiness
 from serve_app import examples
+from serve_app.auth import is_known
 from serve_app.backend import Backend
 from serve_app.metrics import render
-from serve_app.models.pool import Health, Pool, PoolList, Ready
+from serve_app.models.pool import Deployment, Health, Pool, PoolList, Ready
 from serve_app.openapi import answers, problems
 from serve_app.problems import problem, respond
 
+# A probe of Kubernetes waits one second by default.
+READY_S = 0.8
 
-def operation_routes(backend: Backend) -> APIRouter:
+
+def operation_routes(config: Config, backend: Backend) -> APIRouter:
     """What a person or a machine that runs the deployment asks."""
     router = APIRouter(tags=["operations"])
+    config_id = config_hash(config)
+
+    @router.get(
+        "/v1/deployment",
+        summary="Identify the deployment",
+        responses={**answers("The deployment.", examples.DEPLOYMENT), **problems(503)},
+    )
+    async def get_deployment() -> Deployment:
+        """Its name, version, configuration and database. The CLI asks this before it sends anything
+        to a service that it found by a configuration."""
+        return Deployment(
+            deployment=config.deployment,
+            version=familiar.__version__,
+            config_hash=config_id,
+            store_id=await backend.read(_store_id),
+        )
 
     @router.get(
         "/v1/pools",
@@ -60,21 +87,29 @@ def operation_routes(backend: Backend) -> APIRouter:
         responses={**answers("They can.", {"ready": True}), **problems(503)},
     )
     async def get_readiness(request: Request) -> Response:
-        """503 with `reasons` while something is missing. Needs no key."""
+        """503 while something is missing; `reasons` only for a request with a key (without keys:
+        from this machine). Needs no key."""
         try:
-            readiness = await backend.readiness()
+            readiness = await asyncio.wait_for(backend.readiness(), READY_S)
         except FamiliarError as error:
             readiness = Readiness(ready=False, reasons=(str(error),))
+        except TimeoutError:
+            readiness = Readiness(False, (f"The orchestrator did not answer in {READY_S:g} s.",))
         if readiness.ready:
             return Response(Ready().model_dump_json(), media_type="application/json")
+        reasons = [scrub(reason) for reason in readiness.reasons] if is_known(request.scope) else []
         return respond(
             problem(
                 503,
-                "Runs cannot be worked on yet: " + " ".join(readiness.reasons),
+                " ".join(["Runs cannot be worked on yet.", *reasons]),
                 instance=request.url.path,
-                remedy="Wait; `familiar doctor` says more if it does not change.",
-                reasons=readiness.reasons,
+                remedy="Wait; `familiar doctor` looks for the cause if it does not change.",
+                reasons=reasons,
             )
         )
 
     return router
+
+
+def _store_id(reader: Reader) -> str:
+    return reader.store_id

@@ -1,7 +1,7 @@
 """Path and query parameters that several operations share.
 
-Ids are checked for their alphabet before a database sees them: what could not be an id is refused
-with a message of its own.
+Ids are checked for their alphabet before a database sees them: a text that cannot be an id is
+rejected with a message of its own.
 """
 
 from __future__ import annotations

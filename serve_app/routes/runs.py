@@ -22,8 +22,8 @@ from serve_app.models.run import (
     RunPage,
     RunRequest,
     RunStatus,
+    Session,
 )
-from serve_app.models.session import Session
 from serve_app.openapi import answers, problems
 from serve_app.routes.parameters import RunId, SessionId
 

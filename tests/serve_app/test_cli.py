@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -16,7 +17,10 @@ from familiar.errors import StoreError
 from serve_app.cli.exit_code import HELP, ExitCode, code_of_outcome
 from tests.serve_app.command import familiar
 
-COMMANDS = ("serve", "run", "ls", "show", "log", "calls", "cancel", "pools", "doctor")
+COMMANDS = (
+    *("serve", "down", "run", "ls", "show", "log", "calls", "explain", "diff", "cancel", "pools"),
+    "doctor",
+)
 HEAVY = ("ray", "torch", "vllm", "sqlalchemy", "fastapi", "httpx")
 
 
@@ -58,6 +62,16 @@ def test_every_command_documents_its_exit_codes(command: str) -> None:
     assert shown.code == 0
     assert " ".join(HELP.split()[:6]) in " ".join(shown.out.split())
     assert "--json" in shown.out
+
+
+@pytest.mark.parametrize("words", [(), *((c,) for c in COMMANDS), ("config",), ("store",)])
+def test_help_has_a_short_form(words: tuple[str, ...]) -> None:
+    assert familiar(*words, "-h").out == familiar(*words, "--help").out
+    assert familiar(*words, "-h").code == 0
+
+
+def test_the_version_is_shown() -> None:
+    assert familiar("--version").out.startswith("familiar ")
 
 
 def test_what_a_run_ended_as_is_the_exit_code() -> None:
@@ -197,3 +211,72 @@ def test_serve_needs_a_configuration() -> None:
     refused = familiar("serve", "--json")
     assert refused.code == 2
     assert refused.document["error"]["field"] == "--config"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-16"])
+@pytest.mark.parametrize("words", [("config", "check"), ("config", "check", "--json")])
+def test_every_encoding_is_written(
+    config_file: Path, encoding: str, words: tuple[str, ...]
+) -> None:
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "serve_app.cli",
+            *words,
+            str(config_file),
+            "--set",
+            "pools.smol.model=→é日",
+        ],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "FAMILIAR_KEY": ""},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode in (0, 4)
+    assert b"Traceback" not in ended.stderr
+    said = ended.stdout.decode(encoding)
+    assert said.strip()
+    if words[-1] == "--json":
+        assert json.loads(said)["config"]["pools"]["smol"]["model"] == "→é日"
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "</dev/null", "| head -c 1"])
+def test_closed_streams_end_no_command_in_a_traceback(config_file: Path, closed: str) -> None:
+    for words in (f"ls --config {config_file}", "show nothing --url http://127.0.0.1:1"):
+        ended = subprocess.run(
+            f"{sys.executable} -m serve_app.cli {words} {closed}",
+            shell=True,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in ended.stderr
+        assert ended.returncode in (0, 4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "\udcff"),
+        ("run", "caf\udce9"),
+        ("ls", "--url", "http://[::1"),
+        ("ls", "--url", "http://127.0.0.1:99999"),
+        ("ls", "--url", "ftp://x"),
+        ("ls", "--url", ""),
+        ("run", "x", "--config", "/"),
+        ("run", "x", "--config", "a\x00b"),
+        ("run", "-f", "/"),
+        ("config", "check", "~nobody-of-this-name/x.yaml"),
+    ],
+)
+def test_nothing_that_can_be_typed_ends_in_a_traceback(words: tuple[str, ...]) -> None:
+    ended = familiar(*words)
+    assert ended.code in (2, 4)
+    assert "error:" in ended.err or "Error" in ended.err
+
+
+@pytest.mark.parametrize("value", ["2026-13-45", "{", "!!int x", "&a [*a]", "[" * 3000, "\x00"])
+def test_no_override_ends_in_a_traceback(config_file: Path, value: str) -> None:
+    for key in ("api.port", "pools.smol.engine_args", "*", "pools.*.slots"):
+        ended = familiar("config", "check", str(config_file), "--set", f"{key}={value}")
+        assert ended.code == 2, (key, value)

@@ -65,3 +65,21 @@ def test_a_followed_run_goes_on_when_the_watching_is_interrupted(tmp_path: Path)
         assert familiar("show", "@last", *options, "--follow").code == 3
         assert service.end(signal.SIGINT) == 130
         assert service.left() == []
+
+
+def test_down_ends_a_service_of_this_machine(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    options = ("--config", str(config))
+    assert "does not run here" in familiar("down", *options, env=env).out
+    with program(*CLI, "serve", *options, env=env) as service:
+        service.wait_for("familiar serves at")
+        while_up = familiar("store", "rebuild", *options, env=env)
+        assert while_up.code == 4
+        assert "familiar down" in while_up.err
+        assert familiar("down", *options, env=env).code == 0
+        assert service.end() == 143, service.said
+        assert service.left() == []
+    assert familiar("down", *options, "--json", env=env).document["ended"] is False
+    rebuilt = familiar("store", "rebuild", *options, "--json", env=env)
+    assert rebuilt.document["events"] == 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.store.store import Store
+from familiar.event import RunEnded
 from tests.serve_app.api.bakery import ANSWER, BODIES, LAST_SEQ, PAGE, RAW
 from tests.serve_app.command import familiar
 from tests.serve_app.served import Served
@@ -33,7 +35,7 @@ def test_without_runs_that_is_what_is_said(service: Served, source: tuple[str, s
     assert familiar("ls", *source).out == "There are no runs.\n"
     last = familiar("show", "@last", *source)
     assert last.code == 2
-    assert "There is no run" in last.err
+    assert "There are no runs" in last.err
 
 
 def test_show_tells_the_whole_run(service: Served, source: tuple[str, str]) -> None:
@@ -187,14 +189,55 @@ def test_a_configuration_whose_api_answers_is_read_over_it(
     port = service.url.rpartition(":")[2]
     options = ("--config", str(config_file), "--set", f"api.port={port}")
     assert familiar("cancel", run_id, *options).code == 0
-    # Another deployment has the port: nothing is sent there.
-    other = (*options, "--set", "pools.smol.model=other")
+    # A changed configuration is the same deployment still, and the person is told.
+    changed = familiar("pools", *options, "--set", "pools.smol.model=other")
+    assert changed.code == 0
+    assert "another configuration" in changed.err
+
+
+def test_a_service_of_another_database_is_not_this_deployment(
+    service: Served, config_file: Path, tmp_path: Path
+) -> None:
+    service.bake(3)
+    port = service.url.rpartition(":")[2]
+    Store.open(f"sqlite:///{tmp_path}/other.db", create=True).close()
+    other = (
+        *("--config", str(config_file), "--set", f"api.port={port}"),
+        *("--set", f"store.url=sqlite:///{tmp_path}/other.db"),
+    )
     assert familiar("pools", *other).code == 4
-    assert familiar("ls", "--json", *other).document["runs"][0]["run_id"] == run_id
+    assert familiar("ls", "--json", *other).document["runs"] == []
 
 
 def test_nobody_there_is_its_own_exit_code(tmp_path: Path) -> None:
     nobody = familiar("ls", "--url", "http://127.0.0.1:1")
     assert nobody.code == 4
-    assert "No familiar service answers at http://127.0.0.1:1." in nobody.err
+    assert "No familiar service answers at http://127.0.0.1:1: nothing listens." in nobody.err
     assert familiar("ls", "--url", "not a url").code == 2
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "80", "120", "160", "300"])
+def test_ids_and_statuses_stay_whole_at_any_width(
+    service: Served, source: tuple[str, str], columns: str
+) -> None:
+    run_id = service.submit()
+    reason = "the budget " * 60
+    service.do(service.backend.record(run_id, RunEnded(outcome="failed", reason=reason)))
+    shown = familiar("ls", *source, env={"COLUMNS": columns}).out
+    assert run_id in shown.replace("\n", "")
+    assert "failed" in shown
+    if columns in ("160", "300"):
+        assert "the budget" in shown
+
+
+def test_a_models_words_cannot_steer_the_terminal(service: Served, source: tuple[str, str]) -> None:
+    run_id = service.submit("Write `a.md`. \x1b]0;goal\x07\u202e")
+    hostile = "\x1b]0;owned\x07\x1b[2J\x9b1m\u202e[link=http://evil]x[/link]\r"
+    service.do(service.backend.record(run_id, RunEnded(outcome="failed", reason=hostile)))
+    for words in (("show",), ("log",), ("explain",), ("show", "--follow"), ("show", "--json")):
+        shown = familiar(words[0], run_id, *words[1:], *source)
+        assert not set(shown.out + shown.err) & set("\x1b\x07\x9b\u202e\r"), words
+    listed = familiar("ls", *source)
+    assert not set(listed.out) & set("\x1b\x07\x9b\u202e\r")
+    document = familiar("show", run_id, "--json", *source).document
+    assert document["run"]["reason"] == hostile

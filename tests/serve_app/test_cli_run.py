@@ -148,13 +148,15 @@ def test_bytes_that_are_no_text_are_refused(service: Served, tmp_path: Path) -> 
 
 
 def test_a_key_is_asked_for_and_taken_from_the_environment(config: Config) -> None:
-    with served(config, (hashlib.sha256(b"sesame").hexdigest(),)) as service:
+    with served(config, (hashlib.sha256(b"sesame-open-sesame").hexdigest(),)) as service:
         refused = familiar("run", GOAL, "--url", service.url)
         assert refused.code == 2
         assert "FAMILIAR_KEY" in refused.err
-        taken = familiar("run", GOAL, "--url", service.url, env={"FAMILIAR_KEY": "sesame"})
+        taken = familiar(
+            "run", GOAL, "--url", service.url, env={"FAMILIAR_KEY": "sesame-open-sesame"}
+        )
         assert taken.code == 0
-        from_environment = {"FAMILIAR_KEY": "sesame", "FAMILIAR_URL": service.url}
+        from_environment = {"FAMILIAR_KEY": "sesame-open-sesame", "FAMILIAR_URL": service.url}
         assert familiar("ls", env=from_environment).code == 0
 
 

@@ -9,11 +9,15 @@ import pytest
 
 from familiar.config.schema import Config
 from familiar.errors import ConfigError
+from familiar.service import Readiness
 from serve_app.auth import load_keys
 from tests.serve_app.api.conftest import client
 from tests.serve_app.api.local_backend import LocalBackend
 
-KEYS = load_keys(["env:ONE", "env:TWO"], {"ONE": "first-key", "TWO": "second-key"})
+ANNA, BEN, DORA = ("anna" * 4, "ben-" * 4, "dora" * 4)
+FIRST = "first-key-of-sixteen"
+SECOND = "second-key-of-sixteen"
+KEYS = load_keys(["env:ONE", "env:TWO"], {"ONE": FIRST, "TWO": SECOND})
 
 
 async def test_every_operation_but_health_needs_a_key(
@@ -21,7 +25,7 @@ async def test_every_operation_but_health_needs_a_key(
 ) -> None:
     async with client(config, backend, KEYS) as http:
         schema = (
-            await http.get("/openapi.json", headers={"Authorization": "Bearer first-key"})
+            await http.get("/openapi.json", headers={"Authorization": f"Bearer {FIRST}"})
         ).json()
         paths = {
             (method, path) for path, operations in schema["paths"].items() for method in operations
@@ -39,7 +43,7 @@ async def test_every_operation_but_health_needs_a_key(
             assert response.json()["remedy"]
 
 
-@pytest.mark.parametrize("key", ["first-key", "second-key"])
+@pytest.mark.parametrize("key", [FIRST, SECOND])
 async def test_each_key_opens(config: Config, backend: LocalBackend, key: str) -> None:
     async with client(config, backend, KEYS) as http:
         response = await http.get("/v1/runs", headers={"Authorization": f"bearer {key}"})
@@ -48,7 +52,7 @@ async def test_each_key_opens(config: Config, backend: LocalBackend, key: str) -
 
 @pytest.mark.parametrize(
     "sent",
-    ["Bearer first-ke", "Bearer first-key2", "Bearer ", "Basic first-key", "first-key", "Bearer é"],
+    [f"Bearer {FIRST[:-1]}", f"Bearer {FIRST}2", "Bearer ", f"Basic {FIRST}", FIRST, "Bearer é"],
 )
 async def test_nothing_else_opens(config: Config, backend: LocalBackend, sent: str) -> None:
     async with client(config, backend, KEYS) as http:
@@ -83,11 +87,12 @@ async def test_every_loopback_name_is_answered(
 
 def test_keys_come_from_the_environment_a_file_or_a_digest(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
-    keys.write_text("# people\nanna\n\n  ben  \n")
+    keys.write_text(f"# people\n{ANNA}\n\n  {BEN}  \n")
     digest = hashlib.sha256(b"carla").hexdigest()
-    found = load_keys([f"file:{keys}", f"sha256:{digest.upper()}", "env:DORA"], {"DORA": "dora"})
+    found = load_keys([f"file:{keys}", f"sha256:{digest.upper()}", "env:DORA"], {"DORA": DORA})
     assert found == tuple(
-        hashlib.sha256(key).hexdigest() for key in (b"anna", b"ben", b"carla", b"dora")
+        hashlib.sha256(key).hexdigest()
+        for key in (ANNA.encode(), BEN.encode(), b"carla", DORA.encode())
     )
 
 
@@ -110,3 +115,69 @@ def test_an_empty_key_file_is_refused(tmp_path: Path) -> None:
 async def test_health_says_nothing_without_a_key(config: Config, backend: LocalBackend) -> None:
     async with client(config, backend, KEYS) as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("key", ["x", "short-key", "a" * 15])
+def test_a_short_key_is_rejected_and_not_repeated(key: str) -> None:
+    with pytest.raises(ConfigError, match="fewer than 16") as caught:
+        load_keys(["env:K"], {"K": f" {key}\r\n"})
+    assert f" {key} " not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [None, {"reason": "x"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9"},
+        {"Origin": "https://127.0.0.1.evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_a_page_of_another_origin_changes_nothing(
+    config: Config, backend: LocalBackend, headers: dict[str, str], body: dict[str, str] | None
+) -> None:
+    async with client(config, backend) as http:
+        run_id = (await http.post("/v1/runs", json={"goal": "Write `a.md`."})).json()["run_id"]
+        for path in (f"/v1/runs/{run_id}/cancel", "/v1/runs"):
+            response = await http.post(path, json=body, headers=headers)
+            assert response.status_code == 403
+            assert response.json()["field"] == "header.origin"
+        assert (await http.get(f"/v1/runs/{run_id}", headers=headers)).json()["status"] == "running"
+    async with client(config, backend, KEYS) as http:
+        keyed = {**headers, "Authorization": f"Bearer {FIRST}"}
+        assert (await http.post(f"/v1/runs/{run_id}/cancel", headers=keyed)).status_code == 403
+
+
+async def test_a_program_and_a_page_of_the_service_may_cancel(
+    config: Config, backend: LocalBackend
+) -> None:
+    async with client(config, backend) as http:
+        for headers in (
+            {},
+            {"Origin": "http://127.0.0.1:8321", "Sec-Fetch-Site": "same-origin"},
+            {"Sec-Fetch-Site": "none"},
+        ):
+            goal = {"goal": "Write `a.md`."}
+            accepted = await http.post("/v1/runs", json=goal, headers=headers)
+            assert accepted.status_code == 202
+            path = f"/v1/runs/{accepted.json()['run_id']}/cancel"
+            assert (await http.post(path, headers=headers)).status_code == 202
+
+
+async def test_open_routes_say_nothing_particular_to_strangers(
+    config: Config, backend: LocalBackend
+) -> None:
+    backend.ready = Readiness(False, ("http://svc:PW@10.1.2.3/v1?k=Q is not reachable.",))
+    key = {"Authorization": f"Bearer {FIRST}"}
+    async with client(config, backend, KEYS) as http:
+        stranger = await http.get("/readyz")
+        assert stranger.status_code == 503
+        assert "10.1.2.3" not in stranger.text
+        known = (await http.get("/readyz", headers=key)).json()
+        assert known["reasons"] == ["http://10.1.2.3/v1?k=Q is not reachable."]
+    async with client(config, backend) as http:
+        assert "10.1.2.3" not in (await http.get("/readyz", headers={"Host": "evil.example"})).text
+        assert "PW" not in (await http.get("/readyz")).text

@@ -40,7 +40,7 @@ def test_overrides_are_yaml_values_held_to_the_schema(path: str) -> None:
 def test_keys_are_read_where_it_is_built_and_only_their_digests_travel(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAMILIAR_TEST_KEY", "open sesame")
+    monkeypatch.setenv("FAMILIAR_TEST_KEY", "open sesame and more")
     args = {"config": path, "api.auth": "bearer", "api.keys": "[env:FAMILIAR_TEST_KEY]"}
     config, digests = build(args)._bound_deployment.init_args
     assert len(digests) == 1
@@ -56,7 +56,7 @@ def test_keys_are_read_where_it_is_built_and_only_their_digests_travel(
         ({"config": "/nowhere.yaml"}, "no configuration file"),
         ({"api.prt": "1"}, "did you mean port"),
         ({"api.port": "0"}, "api.port"),
-        ({"api.port": "{"}, "not a YAML value"),
+        ({"api.port": "{"}, "not valid YAML"),
         ({"api.host": "0.0.0.0"}, "loopback"),
         ({"api.auth": "bearer", "api.keys": "[env:NOBODY_SET_THIS]"}, "NOBODY_SET_THIS"),
     ],

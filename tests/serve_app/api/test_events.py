@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ import httpx
 import pytest
 from sse_starlette import ServerSentEvent
 
+from actors.store.queries import Reader
 from familiar.config.schema import Config
 from familiar.errors import ClusterError
 from familiar.service import CallProgress
-from serve_app.sse import follow
+from serve_app.remote import RemoteBackend
+from serve_app.sse import Crowd, Pace, follow
 from tests.serve_app.api import bakery
 from tests.serve_app.api.conftest import QUICK
 from tests.serve_app.api.local_backend import LocalBackend
@@ -257,3 +260,47 @@ class TestWaiting:
             await waiting
         async with asyncio.timeout(60):
             await backend.unpolled.wait()
+
+
+class TestCrowd:
+    """Many followers at once."""
+
+    def test_the_more_there_are_the_less_often_each_asks(self) -> None:
+        pace = Pace()
+        alone, many = Crowd(1), Crowd(600)
+        assert (alone.progress_s(pace), alone.linger_s()) == (pace.progress_s, 0.0)
+        assert 600 / many.progress_s(pace) <= 100
+        assert 0 < many.linger_s() <= 0.5
+
+    async def test_a_stream_counts_until_it_is_closed(
+        self, http: httpx.AsyncClient, backend: LocalBackend
+    ) -> None:
+        run_id = await submit(http)
+        crowd = Crowd()
+        stream = follow(backend, run_id, 0, pace=QUICK, crowd=crowd)
+        await anext(stream)
+        assert crowd.followers == 1
+        await stream.aclose()  # type: ignore[attr-defined]
+        assert crowd.followers == 0
+
+    async def test_followers_never_hold_up_another_request(
+        self, config: Config, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free = threading.Event()
+
+        def slow(*_: object) -> list[object]:
+            free.wait(30)
+            return []
+
+        monkeypatch.setattr(Reader, "events", slow)
+        remote = RemoteBackend("nowhere", config.store.url)
+        following = [
+            asyncio.ensure_future(remote.read(Reader.events, "r", 0, 1)) for _ in range(600)
+        ]
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(5):
+                assert await remote.read(Reader.list_runs, 1, None, None) == []
+        finally:
+            free.set()
+            await asyncio.gather(*following)

@@ -14,15 +14,15 @@ from serve_app.models.artifact import ArtifactList
 from serve_app.models.call import CallDetail, CallList
 from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.models.plan import Plan
-from serve_app.models.pool import PoolList
-from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
-from serve_app.models.session import Session
+from serve_app.models.pool import Deployment, PoolList
+from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage, Session
 from serve_app.problems import Problem
 from tests.serve_app.api.conftest import client
 from tests.serve_app.api.local_backend import LocalBackend
 
 OPERATIONS = {
     ("post", "/v1/runs"),
+    ("get", "/v1/deployment"),
     ("get", "/v1/runs"),
     ("get", "/v1/runs/{run_id}"),
     ("get", "/v1/runs/{run_id}/plan"),
@@ -152,6 +152,7 @@ async def test_keys_are_described_where_they_are_asked_for(
         (ExplanationDetail, examples.EXPLANATION),
         (RunDifference, examples.RUN_DIFFERENCE),
         (PoolList, examples.POOL_LIST),
+        (Deployment, examples.DEPLOYMENT),
     ],
 )
 def test_examples_are_complete(model: type[BaseModel], example: dict[str, Any]) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+
+import html5lib
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from familiar.config.load import config_hash
 from familiar.config.schema import Config
 from familiar.engine import EngineStats
 from familiar.errors import ClusterError
@@ -104,3 +110,44 @@ async def test_without_an_orchestrator_the_process_is_alive_and_not_ready(
     response = await http.get("/readyz")
     assert response.status_code == 503
     assert response.json()["reasons"] == ["There is no orchestrator."]
+
+
+async def test_readiness_does_not_wait_for_an_orchestrator_that_hangs(
+    http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs() -> Readiness:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(backend, "readiness", hangs)
+    began = time.monotonic()
+    response = await http.get("/readyz")
+    assert response.status_code == 503
+    assert time.monotonic() - began < 1.0
+    assert "did not answer" in response.json()["reasons"][0]
+
+
+async def test_the_deployment_names_its_database(
+    http: httpx.AsyncClient, backend: LocalBackend, config: Config
+) -> None:
+    found = (await http.get("/v1/deployment")).json()
+    assert found["store_id"] == backend.reader.store_id
+    assert found["config_hash"] == config_hash(config)
+
+
+async def test_the_page_of_the_api_shows_every_operation_and_asks_nobody(
+    config: Config, backend: LocalBackend, http: httpx.AsyncClient
+) -> None:
+    page = await http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    schema = (await http.get("/openapi.json")).json()
+    for path in schema["paths"]:
+        assert f"<code>{path}</code>" in page.text
+    assert "<script" not in page.text
+    assert re.findall(r"(?:src|href)=[\"']?([^\s>\"']+)", page.text) == ["/docs.css"]
+    assert (await http.get("/docs.css")).headers["content-type"].startswith("text/css")
+    html5lib.HTMLParser(strict=False).parse(page.text)
+    async with client(config, backend, ("0" * 64,)) as closed:
+        assert (await closed.get("/docs")).status_code == 200

@@ -38,7 +38,7 @@ PLAN = {
 }
 NOTES = "# Bread\n\nFlour, water, salt and time.\n"
 SLOW = "Make `slow.md` slowly."
-KEY = {"Authorization": "Bearer serve-key"}
+KEY = {"Authorization": "Bearer serve-key-of-this-test"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     path = folder / "familiar.yaml"
     path.write_text(yaml.safe_dump(_settings(folder)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAMILIAR_TEST_KEY", "serve-key")
+        patch.setenv("FAMILIAR_TEST_KEY", "serve-key-of-this-test")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         config = load_config(path, {"api.port": port})

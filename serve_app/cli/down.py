@@ -1,0 +1,55 @@
+"""`familiar down`: end everything of a deployment, on this machine or in a Ray cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from familiar.errors import InputError
+from serve_app.cli.options import ConfigFile, Json, Overrides, read_config
+from serve_app.cli.output import err, explained, out, print_json
+
+
+@explained
+def down(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            envvar="RAY_ADDRESS",
+            metavar="HOST:PORT",
+            help="GCS address of the Ray cluster that the deployment runs in.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """End a deployment: its API, orchestrator, replicas and reserved devices.
+
+    Open runs continue when the deployment is started again. Without --address, the command ends the
+    `familiar serve` or `familiar run` process of this configuration on this machine.
+    """
+    from serve_app.host import take_down_at
+    from serve_app.phases import Phases
+    from serve_app.running import end_running
+
+    if config is None:
+        raise InputError(
+            "The deployment is found by a configuration.",
+            field="--config",
+            remedy="Example: familiar down --config mine.yaml",
+        )
+    settings = read_config(config, overrides)
+    phases = Phases(err())
+    if address is not None:
+        ended = take_down_at(settings, address, phases)
+    else:
+        ended = end_running(settings)
+    if as_json:
+        print_json({"deployment": settings.deployment, "ended": ended})
+    elif ended:
+        out().print(f"Deployment {settings.deployment} has ended.")
+    else:
+        out().print(f"Deployment {settings.deployment} does not run here.")
