@@ -22,7 +22,6 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatcher import Dispatcher, HopelessPool
 from actors.fingerprint import replica_fingerprint
-from actors.named_actor import end_actor, find_actor
 from actors.outcome import lost_outcome
 from actors.probe import PROBED, probe_node, probe_replica
 from actors.supervisor import REPLICA_PREFIX, Supervisor
@@ -30,6 +29,7 @@ from actors.tasks import Tasks
 from actors.workbench_actor import WORKBENCH
 from actors.workbench_client import WorkbenchClient
 from cluster.assignment import replicas_of
+from cluster.named_actor import end_actor, find_actor
 from cluster.placement import Placement, reserve
 from familiar.call import (
     CallKey,

@@ -25,12 +25,12 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from actors.named_actor import end_actor, find_actor
 from actors.outcome import lost_outcome
 from actors.remote_error import cause_of
 from actors.replica import Replica, ReplicaStatus
 from actors.replica_client import ReplicaClient
 from actors.workbench import TryProgress
+from cluster.named_actor import end_actor, find_actor
 from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import PoolConfig

@@ -17,10 +17,10 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from actors.crash import CrashSpec, crasher
-from actors.named_actor import end_actor, find_actor
 from actors.remote_error import as_engine_error
 from actors.workbench import TryProgress, TryState, Workbench
 from actors.workspace import Workspace
+from cluster.named_actor import end_actor, find_actor
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.engine import Delta, GenerateRequest
 from familiar.errors import EngineError
