@@ -98,6 +98,7 @@ def _fingerprint_of(actor: Any, answer_s: float) -> object | None:
     import ray
 
     try:
-        return ray.get(actor.fingerprint.remote(), timeout=answer_s)
+        found: object = ray.get(actor.fingerprint.remote(), timeout=answer_s)
+        return found
     except ray.exceptions.RayError:
         return None
