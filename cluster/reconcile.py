@@ -73,8 +73,8 @@ class Reconciler:
     def _make(self, plan: PlacementPlan) -> dict[str, str]:
         """The new groups by name; a replica whose devices are not free goes into `_failed`."""
         wishes: dict[str, dict[str, tuple[Assignment, Device]]] = {}
-        for name, wish in plan.create.items():
-            wishes.setdefault(wish[0].replica_id, {})[name] = wish
+        for name, (assignment, device) in plan.create.items():
+            wishes.setdefault(assignment.replica_id, {})[name] = (assignment, device)
         self._failed = {key: told for key, told in self._failed.items() if key in wishes}
         now = time.monotonic()
         due = {
