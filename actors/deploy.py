@@ -16,9 +16,9 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from actors.fingerprint import deployment_fingerprint
-from actors.named_actor import end_actor, find_actor
 from actors.orchestrator.actor import Orchestrator
 from actors.workspace.actor import WORKSPACE
+from cluster.named_actor import end_actor, find_actor
 from cluster.placement import release
 from familiar.config.schema import Config, NodeSelector
 from familiar.errors import ClusterError

@@ -2,8 +2,8 @@
 
 A replica names devices and, by labels, a node. The first node that has the labels and all the
 devices is taken; one on which the replica already holds a reservation comes first, so that a
-restart adopts what is there. Every replica is looked at before anything is reported, and a problem
-says what was wanted, what is there and who holds it. Whether Ray can really hand over a device is
+restart adopts it. Every replica is looked at by itself, and a problem says which device was wanted,
+which ones are there and which replica holds it. Whether Ray can really hand over a device is
 found out afterwards, by `placement`.
 """
 
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from cluster.groups import Group
 from cluster.inventory import CoreSet, Device, Gpu, Node
 from familiar.config.schema import Config, ReplicaConfig
-from familiar.errors import ClusterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +47,42 @@ def assign(
     replicas: Mapping[str, ReplicaConfig],
     nodes: Sequence[Node],
     held: Collection[Group],
-) -> dict[str, Assignment]:
-    """One assignment for each replica, or a ClusterError that lists every problem.
+    settled: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Assignment], dict[str, str]]:
+    """An assignment for each replica that can have one, and the problem of each that cannot.
 
     `held` are the cluster's reservations. Those of this very deployment are no obstacle: the caller
-    gives up the ones that the outcome does not contain.
+    gives up the ones that the outcome does not contain. `settled` names the node on which a replica
+    without devices runs already, so that a node that joins does not move it.
     """
     foreign = [group for group in held if group.deployment != deployment]
     own = {(group.replica_id, group.node_id) for group in held if group.deployment == deployment}
+    own.update((settled or {}).items())
     made: dict[str, Assignment] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for replica_id, replica in replicas.items():
         matching = [node for node in nodes if node.has_labels(replica.node.labels)]
         if not matching:
             there = "; ".join(map(str, nodes)) or "no node at all"
-            problems.append(
+            problems[replica_id] = (
                 f"Replica {replica_id} wants a node with labels {replica.node.labels}; "
                 f"there is {there}."
             )
             continue
         # A node without CPUs (a KubeRay head) is kept free of work unless it is asked for.
         matching.sort(key=lambda n: ((replica_id, n.node_id) not in own, n.cpus == 0))
-        refusals: list[str] = []
+        rejections: list[str] = []
         for node in matching:
             obstacles = _obstacles(replica, node, foreign, made.values())
             if not obstacles:
                 made[replica_id] = Assignment(replica_id, node, _devices(replica, node))
                 break
-            refusals.append(f"on {node}, {'; '.join(obstacles)}")
+            rejections.append(f"on {node}, {'; '.join(obstacles)}")
         else:
-            problems.append(
-                f"Replica {replica_id} wants {_wish(replica)}, but {'; '.join(refusals)}."
+            problems[replica_id] = (
+                f"Replica {replica_id} wants {_wish(replica)}, but {'; '.join(rejections)}."
             )
-    if problems:
-        raise ClusterError(
-            " ".join(problems),
-            remedy="Change `gpus`, `cores` or `node` of the replica, or free the device.",
-        )
-    return made
+    return made, problems
 
 
 def _obstacles(

@@ -11,7 +11,7 @@ nothing; what is free or taken is the business of `groups`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from cluster.affinity import usable_cores
@@ -76,48 +76,87 @@ class Node:
         return f"node {self.hostname} ({self.address}, labels {own or 'none'})"
 
 
+Observation = tuple[tuple[Gpu, ...], tuple[int, ...]]
+"""The GPUs and the cores of a host."""
+
+
 def inventory(*, timeout_s: float = OBSERVE_TIMEOUT_S) -> tuple[Node, ...]:
     """Every live node, this process's own first, then by address. Raises ClusterError.
 
     A node that does not answer in `timeout_s` is an error and not left out: a replica pinned to it
     would otherwise be reported as pinned to a node that is not there.
     """
+    nodes, silent = survey({}, timeout_s=timeout_s)
+    if silent:
+        raise ClusterError(
+            " ".join(silent.values()),
+            remedy="Look at its raylet log; start again once it is well or gone.",
+        )
+    return nodes
+
+
+def survey(
+    observed: MutableMapping[str, Observation], *, timeout_s: float
+) -> tuple[tuple[Node, ...], dict[str, str]]:
+    """The live nodes that say which devices they have, and by id why the others do not.
+
+    `observed` remembers the answers by node id, which a node never gets again: only nodes that are
+    not in it are asked (`timeout_s` seconds at most), and those that are gone are dropped from it.
+    """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = ray.get_runtime_context().get_node_id()
     rows: Sequence[Mapping[str, object]] = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = [row for row in rows if row["Alive"]]
+    alive = {str(row["NodeID"]): row for row in rows if row["Alive"]}
+    for gone in observed.keys() - alive.keys():
+        del observed[gone]
+    silent = _ask(
+        {key: row for key, row in alive.items() if key not in observed}, observed, timeout_s
+    )
+    nodes = [
+        _node(row, *observed[key], is_here=key == here)
+        for key, row in alive.items()
+        if key in observed
+    ]
+    nodes.sort(key=lambda node: (not node.is_here, node.address, node.node_id))
+    return tuple(nodes), silent
+
+
+def _ask(
+    rows: Mapping[str, Mapping[str, object]],
+    observed: MutableMapping[str, Observation],
+    timeout_s: float,
+) -> dict[str, str]:
+    """Let each node look at its devices; return by id why a node gave no answer."""
+    if not rows:
+        return {}
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     observe = ray.remote(num_cpus=0, max_retries=1)(observe_devices)
     answers = {
         node_id: observe.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
         ).remote()
-        for node_id in (str(row["NodeID"]) for row in alive)
+        for node_id in rows
     }
     done, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=timeout_s)
-    nodes = []
-    for row in alive:
-        answer = answers[str(row["NodeID"])]
+    silent: dict[str, str] = {}
+    for node_id, answer in answers.items():
+        row = rows[node_id]
+        told = f"Node {row['NodeManagerHostname']} ({row['NodeManagerAddress']})"
         if answer not in done:
             ray.cancel(answer, force=True)
-            raise ClusterError(
-                f"Node {row['NodeManagerHostname']} ({row['NodeManagerAddress']}) did not answer "
-                f"within {timeout_s:.0f} s.",
-                remedy="Look at its raylet log; start again once it is well or gone.",
-            )
+            silent[node_id] = f"{told} did not answer within {timeout_s:.0f} s."
+            continue
         try:
-            gpus, cores = ray.get(answer)
+            observed[node_id] = ray.get(answer)
         except ray.exceptions.RayError as error:
-            raise ClusterError(
-                f"Node {row['NodeManagerHostname']} ({row['NodeManagerAddress']}) could not be "
-                f"looked at: {error}"
-            ) from error
-        nodes.append(_node(row, gpus, cores, is_here=row["NodeID"] == here))
-    return tuple(sorted(nodes, key=lambda node: (not node.is_here, node.address, node.node_id)))
+            silent[node_id] = f"{told} could not be looked at: {error}"
+    return silent
 
 
-def observe_devices() -> tuple[tuple[Gpu, ...], tuple[int, ...]]:
+def observe_devices() -> Observation:
     """The GPUs that NVML sees on this host, and the cores that this process may use."""
     return nvml_gpus(), usable_cores()
 

@@ -7,14 +7,12 @@ private: own short directory, loopback only, small object store, node death noti
 How a local Ray ends: it belongs to the process that called `start_local`. `stop()` (also run at
 exit, so after Ctrl-C and SIGTERM too) shuts Ray down, ends every process that is left and removes
 the directory. If the owner is killed outright, `guard.py` ends the rest, and the directory with its
-logs stays for a look. Ray ties its processes to the
-*thread* that started them (PR_SET_PDEATHSIG), hence only the main thread may start one.
+logs stays for a look.
 
-Tokens, as found in Ray 2.60: `ray.init(address="local")` turns token authentication on unless
-RAY_AUTH_MODE says otherwise, creates `~/.ray/auth_token` when it is missing and sets
-RAY_AUTH_MODE=token in this process, so children inherit it; dashboard, job server and GCS then want
-the token. `ray start --head` turns it on only if a token file exists already, and never creates
-one. Connecting by an explicit address never turns it on: the caller's environment must have
+Tokens, as found in Ray 2.60: `ray start --head` turns token authentication on only if a token file
+exists, and never makes one; so `cluster.token` makes it, and RAY_AUTH_MODE=token is set in this
+process unless it says otherwise, for children to inherit. Dashboard, job server and GCS then want
+the token. Connecting by an explicit address never turns it on: the caller's environment must have
 RAY_AUTH_MODE=token, which `LocalCluster.environment()` gives to child processes. A job driver gets
 it from the job server. Serve's HTTP routes are not covered by the token.
 
@@ -25,36 +23,30 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import logging
 import os
-import shutil
 import site
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import guard
-from cluster.lean_node import SYSTEM_SETTINGS, lean_node, on_loopback
+from cluster.head_node import start_head
 from cluster.ports import check_port_free
-from cluster.private_directory import make_directory
+from cluster.private_directory import make_directory, remove_directory
+from cluster.token import AUTH_MODE, want_token
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
-
-HEALTH_CHECK: Mapping[str, int] = {
-    "health_check_initial_delay_ms": 2000,
-    "health_check_period_ms": 2000,
-    "health_check_timeout_ms": 2000,
-    "health_check_failure_threshold": 3,
-}
-"""Ray system settings: three checks missed in a row, 2 s apart with 2 s each to answer: ~8 s."""
 
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+END_S = 10.0
+"""How long `ray start` may take to end its processes."""
 # Seconds between two looks of Serve's controller, which else take 5 % of a small machine's core.
 _SERVE_PAUSE = "RAY_SERVE_CONTROL_LOOP_INTERVAL_S"
 
@@ -68,11 +60,12 @@ class LocalCluster:
     namespace: str
     dashboard_url: str | None
     _guard: subprocess.Popen[bytes] = field(repr=False)
+    _head: subprocess.Popen[bytes] | None = field(repr=False)
 
     def environment(self) -> dict[str, str]:
         """Variables with which a child process finds this Ray, its job server and its token."""
-        mode = os.environ.get("RAY_AUTH_MODE", "disabled")
-        found = {"RAY_ADDRESS": self.address, "RAY_AUTH_MODE": mode, _LOOPBACK_SWITCH: "0"}
+        mode = os.environ.get(AUTH_MODE, "disabled")
+        found = {"RAY_ADDRESS": self.address, AUTH_MODE: mode, _LOOPBACK_SWITCH: "0"}
         if self.dashboard_url:
             found["RAY_API_SERVER_ADDRESS"] = self.dashboard_url
         return found
@@ -84,6 +77,8 @@ class LocalCluster:
         import ray
 
         ray.shutdown()
+        if self._head is not None:
+            _end_head(self._head)
         left = guard.end_holders(
             str(self.temp_dir), spare=frozenset({os.getpid(), self._guard.pid})
         )
@@ -96,7 +91,7 @@ class LocalCluster:
                 remedy="They ignore SIGKILL, so they wait for a device or a disk; look there.",
             )
         if not keep_directory:
-            shutil.rmtree(self.temp_dir, ignore_errors=True)
+            remove_directory(self.temp_dir)
 
     def __enter__(self) -> LocalCluster:
         return self
@@ -121,14 +116,10 @@ def start_local(
     when the package is not installed. `log_to_driver` prints workers' output here; it is in
     `temp_dir/session_latest/logs` in any case. Raises ClusterError.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise ClusterError(
-            "A local Ray can only be started by the main thread, because it ends with its thread.",
-            remedy="Start it at the entry point and hand out the LocalCluster.",
-        )
     if dashboard_port is not None:
         check_port_free("127.0.0.1", dashboard_port, purpose="Ray's dashboard")
-    _refuse_second_ray()
+    _reject_second_ray()
+    want_token()
     directory = make_directory(temp_root)
     watcher = _start_guard(directory)
     variables = {
@@ -137,21 +128,28 @@ def start_local(
         _LOOPBACK_SWITCH: "0",
         _SERVE_PAUSE: os.environ.get(_SERVE_PAUSE, "0.5"),
     }
+    head: subprocess.Popen[bytes] | None = None
     try:
-        with _environment(variables):
-            address, dashboard_url = _init(
-                settings, directory, namespace, dashboard_port, log_to_driver
-            )
+        head, address = start_head(
+            settings,
+            directory,
+            dashboard_port=dashboard_port,
+            log_monitor=log_to_driver,
+            environment=variables,
+            spare=frozenset({os.getpid(), watcher.pid}),
+        )
+        connect(address, namespace=namespace, log_to_driver=log_to_driver)
     except BaseException as error:
         kept = isinstance(error, Exception)
-        LocalCluster("", directory, namespace, None, watcher).stop(keep_directory=kept)
+        LocalCluster("", directory, namespace, None, watcher, head).stop(keep_directory=kept)
         if isinstance(error, Exception):
             raise ClusterError(
                 f"A local Ray did not start: {error} Its logs are in {directory}.",
                 remedy="Is there memory, disk under /tmp and a free CPU? `familiar doctor` looks.",
             ) from error
         raise
-    cluster = LocalCluster(address, directory, namespace, dashboard_url, watcher)
+    dashboard_url = None if dashboard_port is None else f"http://127.0.0.1:{dashboard_port}"
+    cluster = LocalCluster(address, directory, namespace, dashboard_url, watcher, head)
     atexit.register(cluster.stop)
     return cluster
 
@@ -171,12 +169,12 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
             f"No Ray answers at {address}: {error.strerror or error}.",
             remedy="Check the address; without one a local Ray is started.",
         ) from error
-    _refuse_second_ray()
+    _reject_second_ray()
     import ray
     from ray.exceptions import AuthenticationError
 
     try:
-        with on_loopback() if host in _LOOPBACK_HOSTS else contextlib.nullcontext():
+        with _on_loopback() if host in _LOOPBACK_HOSTS else contextlib.nullcontext():
             ray.init(
                 address=address,
                 namespace=namespace,
@@ -196,7 +194,7 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
         ) from error
 
 
-def _refuse_second_ray() -> None:
+def _reject_second_ray() -> None:
     import ray
 
     if ray.is_initialized():
@@ -216,33 +214,32 @@ def _start_guard(directory: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _init(
-    settings: ClusterConfig,
-    directory: Path,
-    namespace: str,
-    dashboard_port: int | None,
-    log_to_driver: bool,
-) -> tuple[str, str | None]:
-    import ray
+def _end_head(head: subprocess.Popen[bytes]) -> None:
+    """Let `ray start` end its processes in its own order, for a while."""
+    head.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        head.wait(END_S)
+        return
+    head.kill()
+    head.wait()
 
-    with lean_node(log_monitor=log_to_driver, api_server=dashboard_port is not None):
-        context = ray.init(
-            address="local",
-            namespace=namespace,
-            num_cpus=settings.num_cpus,
-            num_gpus=settings.logical_gpus or None,
-            labels=dict(settings.labels) or None,
-            object_store_memory=settings.object_store_mib * 1024 * 1024,
-            include_dashboard=dashboard_port is not None,
-            dashboard_host="127.0.0.1",
-            dashboard_port=dashboard_port,
-            log_to_driver=log_to_driver,
-            logging_level=logging.ERROR,
-            _temp_dir=str(directory),
-            _system_config={**HEALTH_CHECK, **SYSTEM_SETTINGS},
-        )
-    url = context.dashboard_url
-    return ray.get_runtime_context().gcs_address, f"http://{url}" if url else None
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let this process keep 127.0.0.1 as the address of a Ray that it connects to.
+
+    Ray would put the host's network address in its place, unless `_LOOPBACK_SWITCH` stood in the
+    environment when Ray was imported; this process may have imported it long ago. It is the
+    one private name of Ray that is set here.
+    """
+    constants = importlib.import_module("ray._private.ray_constants")
+    name = "ENABLE_RAY_CLUSTER"
+    usual = getattr(constants, name)
+    setattr(constants, name, False)
+    try:
+        yield
+    finally:
+        setattr(constants, name, usual)
 
 
 def _python_path(import_paths: Sequence[Path]) -> str:
@@ -254,18 +251,3 @@ def _python_path(import_paths: Sequence[Path]) -> str:
     if before := os.environ.get("PYTHONPATH"):
         paths.append(before)
     return os.pathsep.join(paths)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Children started inside inherit `variables`; afterwards this process has its own again."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

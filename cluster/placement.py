@@ -2,13 +2,14 @@
 
 `reserve` is told the whole deployment and makes the cluster's reservations of that deployment
 exactly so: what is there already is adopted by name, what is missing is made, what the config no
-longer names is released. Calling it again changes nothing, so an orchestrator calls it at every
-start. The groups are detached: they outlive whoever made them, until `release`.
+longer names is released. Calling it again changes nothing. `cluster.reconcile` does the same again
+and again, replica by replica, for nodes that come and go. The groups are detached: they outlive
+the process that made them, until `release`.
 
 GPUs and cores go the same way. A GPU is a group of its own, found by `gpu_search`; a replica with
 several runs in the first and holds the others. A core set is a group of as many CPUs, and which
-cores they are is kept by the group's name and by the replica, which binds itself
-(`affinity.bind_to_cores`). A replica that is only a URL has no group, just a node.
+cores they are is kept by the group's name; the vLLM engine's process binds itself to them
+(`actors.engines.vllm_executor`). A replica that is only a URL has no group, just a node.
 
 Every function blocks on Ray: asyncio code calls them with `asyncio.to_thread`. One caller for each
 deployment at a time; several deployments may meet.
@@ -21,10 +22,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster import groups
-from cluster.assignment import Assignment, assign, device_key
+from cluster.assignment import Assignment, device_key
 from cluster.gpu_search import hold_gpus
-from cluster.groups import Group, group_name, reservations
+from cluster.groups import group_name, reservations
 from cluster.inventory import CoreSet, Device, Gpu, inventory
+from cluster.placement_plan import plan_placement
 from familiar.config.schema import ReplicaConfig
 from familiar.errors import ClusterError
 
@@ -76,26 +78,17 @@ def reserve(
     Removing a group that is no longer named ends what runs in it. Raises ClusterError, which names
     the replica, the device, what is there and who holds it; nothing new is left behind then.
     """
-    nodes = inventory()
-    held = reservations()
-    assignments = assign(deployment, replicas, nodes, held)
-    wanted = {
-        group_name(deployment, assignment.replica_id, device_key(device)): (assignment, device)
-        for assignment in assignments.values()
-        for device in assignment.devices
-    }
-    kept = {
-        group.name: group.group_id
-        for group in held
-        if group.name in wanted and _is_sound(group, wanted[group.name][0])
-    }
-    own = [group for group in held if group.deployment == deployment]
-    groups.remove(group.group_id for group in own if group.group_id not in kept.values())
-    missing = {name: wish for name, wish in wanted.items() if name not in kept}
-    made = _hold(missing, timeout_s)
+    plan = plan_placement(deployment, replicas, inventory(), reservations())
+    if plan.missing:
+        raise ClusterError(
+            " ".join(plan.missing.values()),
+            remedy="Change `gpus`, `cores` or `node` of the replica, or free the device.",
+        )
+    groups.remove(plan.release)
+    made = hold(plan.create, timeout_s)
     return {
-        replica_id: _placement(deployment, assignment, {**kept, **made})
-        for replica_id, assignment in assignments.items()
+        replica_id: placement_of(deployment, assignment, {**plan.kept, **made})
+        for replica_id, assignment in plan.assignments.items()
     }
 
 
@@ -112,13 +105,8 @@ def release(deployment: str, replica_ids: Collection[str] | None = None) -> None
     )
 
 
-def _is_sound(group: Group, assignment: Assignment) -> bool:
-    """A group can be adopted while it is placed on the node that its replica is assigned to."""
-    return group.state == "CREATED" and group.node_id == assignment.node.node_id
-
-
-def _hold(missing: Mapping[str, tuple[Assignment, Device]], timeout_s: float) -> dict[str, str]:
-    """Make every missing group; return ids by name. All or none."""
+def hold(missing: Mapping[str, tuple[Assignment, Device]], timeout_s: float) -> dict[str, str]:
+    """Make every missing group; return ids by name. All or none. Raises ClusterError."""
     made: dict[str, str] = {}
     try:
         for name, (assignment, device) in missing.items():
@@ -143,7 +131,10 @@ def _hold(missing: Mapping[str, tuple[Assignment, Device]], timeout_s: float) ->
     return made
 
 
-def _placement(deployment: str, assignment: Assignment, group_ids: Mapping[str, str]) -> Placement:
+def placement_of(
+    deployment: str, assignment: Assignment, group_ids: Mapping[str, str]
+) -> Placement:
+    """The placement of an assigned replica, whose groups are in `group_ids` by name."""
     names = [
         group_name(deployment, assignment.replica_id, device_key(d)) for d in assignment.devices
     ]

@@ -1,5 +1,8 @@
 """The directory of one local Ray: sockets, logs, spilled objects.
 
+It lies inside a directory of mode 0700: Ray gives its own directory mode 0777, whatever it was
+before, and another user could reach its sockets.
+
 It is short, because the path of a Unix socket has at most 107 bytes and Ray adds sixty. It says who
 owns it (pid and start time, so that a recycled pid is no owner). A clean stop removes it; what dead
 owners left is swept at the next start, except the newest three, whose logs may still be wanted.
@@ -19,12 +22,16 @@ from familiar.errors import ClusterError
 PREFIX = "fam-"
 KEPT_DIRECTORIES = 3
 _OWNER_FILE = "owner"
-_LONGEST_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
+_RAY = "ray"
+_LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
 _UNIX_PATH_LIMIT = 107
 
 
 def make_directory(root: Path) -> Path:
-    """A new empty directory in `root`, marked as this process's own. Raises ClusterError."""
+    """A new empty directory for Ray, `root/fam-xxxxxxxx/ray`, marked as this process's own.
+
+    Raises ClusterError.
+    """
     if len(str(root)) + len(f"/{PREFIX}12345678{_LONGEST_SOCKET}") > _UNIX_PATH_LIMIT:
         raise ClusterError(
             f"{root} is too long a path for Ray's sockets (107 bytes in all).",
@@ -34,12 +41,18 @@ def make_directory(root: Path) -> Path:
         _sweep(root)
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
         (directory / _OWNER_FILE).write_text(f"{os.getpid()} {_started(os.getpid())}\n")
+        (directory / _RAY).mkdir()
     except OSError as error:
         raise ClusterError(
             f"No directory for a local Ray can be made in {root}: {error.strerror}.",
             remedy="Free some space, or give a directory that this user may write.",
         ) from error
-    return directory
+    return directory / _RAY
+
+
+def remove_directory(made: Path) -> None:
+    """Remove a directory that `make_directory` made, and the private one around it."""
+    shutil.rmtree(made.parent, ignore_errors=True)
 
 
 def _sweep(root: Path) -> None:
@@ -49,7 +62,7 @@ def _sweep(root: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             pid, started = (directory / _OWNER_FILE).read_text().split()
             owned = directory.stat().st_uid == os.getuid()
-            if owned and _started(int(pid)) != started and not guard.holders(str(directory)):
+            if owned and _started(int(pid)) != started and not guard.holders(str(directory / _RAY)):
                 dead.append((directory.stat().st_mtime, directory))
     for _, directory in sorted(dead, reverse=True)[KEPT_DIRECTORIES:]:
         shutil.rmtree(directory, ignore_errors=True)

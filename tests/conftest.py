@@ -28,8 +28,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what carries no marker as `unit` and sort by cost, stable within a stage."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what carries no marker as `unit` and sort by cost, stable within a stage. Soak tests run
+    only where `-m` names them."""
+    if "soak" not in config.option.markexpr:
+        soak = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
     for item in items:
         if not any(item.get_closest_marker(name) for name in ORDER):
             item.add_marker("unit")

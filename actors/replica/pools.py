@@ -18,7 +18,6 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from actors.fingerprint import replica_fingerprint
-from actors.named_actor import end_actor, find_actor
 from actors.orchestrator.dispatcher import Dispatcher, HopelessPool
 from actors.orchestrator.outcome import lost_outcome
 from actors.replica.probe import PROBED, probe_node, probe_replica
@@ -26,6 +25,7 @@ from actors.replica.supervisor import REPLICA_PREFIX, TAKES_ATTEMPTS, Supervisor
 from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
 from cluster.assignment import replicas_of
+from cluster.named_actor import end_actor, find_actor
 from cluster.placement import Placement, reserve
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import Config

@@ -25,11 +25,11 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from actors.named_actor import end_actor, find_actor
 from actors.orchestrator.outcome import lost_outcome
 from actors.remote_error import cause_of
 from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, replica_class
 from actors.replica.written import Written
+from cluster.named_actor import end_actor, find_actor
 from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import PoolConfig

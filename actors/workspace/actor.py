@@ -19,9 +19,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from actors.crash import Crash, CrashSpec, crasher, never
-from actors.named_actor import end_actor, find_actor
 from actors.workspace.files import Workspace
 from actors.workspace.git import FileCommit, Repository
+from cluster.named_actor import end_actor, find_actor
 from familiar.call import CallKey, Publication, Published
 from familiar.errors import StaleEpoch, WorkspaceError
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.assignment import assign, device_key
+from cluster.assignment import Assignment, assign, device_key
 from cluster.groups import Group, group_name
 from cluster.inventory import CoreSet, Gpu, Node
 from familiar.config.schema import NodeSelector, ReplicaConfig
-from familiar.errors import ClusterError
 
 
 def node(
@@ -40,25 +38,33 @@ def on(labels: Mapping[str, str]) -> NodeSelector:
     return NodeSelector(labels=dict(labels))
 
 
+def assigned(
+    replicas: Mapping[str, ReplicaConfig], nodes: list[Node], held: list[Group] | None = None
+) -> dict[str, Assignment]:
+    made, problems = assign("mine", replicas, nodes, held or [])
+    assert problems == {}
+    return made
+
+
 def refusal(
     replicas: Mapping[str, ReplicaConfig], nodes: list[Node], held: list[Group] | None = None
 ) -> str:
-    with pytest.raises(ClusterError) as raised:
-        assign("mine", replicas, nodes, held or [])
-    return str(raised.value)
+    _, problems = assign("mine", replicas, nodes, held or [])
+    assert problems
+    return " ".join(problems.values())
 
 
 @given(st.permutations(range(4)), st.integers(1, 4))
 def test_each_replica_gets_exactly_the_gpus_it_names(order: list[int], count: int) -> None:
     replicas = {f"pool:{i}": ReplicaConfig(gpus=[gpu]) for i, gpu in enumerate(order[:count])}
-    made = assign("mine", replicas, [node("a")], [])
+    made = assigned(replicas, [node("a")], [])
     assert [made[f"pool:{i}"].devices for i in range(count)] == [
         (node("a").gpus[gpu],) for gpu in order[:count]
     ]
 
 
 def test_a_uuid_means_the_same_gpu_as_its_index() -> None:
-    made = assign("mine", {"p:0": ReplicaConfig(gpus=["GPU-a-2"])}, [node("a")], [])
+    made = assigned({"p:0": ReplicaConfig(gpus=["GPU-a-2"])}, [node("a")], [])
     assert device_key(made["p:0"].devices[0]) == "gpu:2"
 
 
@@ -71,35 +77,35 @@ def test_one_gpu_by_index_and_by_uuid_is_noticed() -> None:
 
 def test_labels_choose_the_node() -> None:
     nodes = [node("a", labels={"rack": "1"}), node("b", labels={"rack": "2", "x": "y"})]
-    made = assign("mine", {"p:0": ReplicaConfig(gpus=[0], node=on({"rack": "2"}))}, nodes, [])
+    made = assigned({"p:0": ReplicaConfig(gpus=[0], node=on({"rack": "2"}))}, nodes, [])
     assert made["p:0"].node.hostname == "b"
 
 
 def test_without_labels_the_first_node_with_the_devices_is_taken() -> None:
-    made = assign("mine", {"p:0": ReplicaConfig(gpus=[3])}, [node("a", gpus=2), node("b")], [])
+    made = assigned({"p:0": ReplicaConfig(gpus=[3])}, [node("a", gpus=2), node("b")], [])
     assert made["p:0"].node.hostname == "b"
 
 
 def test_a_replica_stays_where_its_reservation_is() -> None:
     held = [holding("mine", "p:0", "gpu:1", "b")]
-    made = assign("mine", {"p:0": ReplicaConfig(gpus=[1])}, [node("a"), node("b")], held)
+    made = assigned({"p:0": ReplicaConfig(gpus=[1])}, [node("a"), node("b")], held)
     assert made["p:0"].node.hostname == "b"
 
 
 def test_a_url_goes_to_a_node_that_takes_work() -> None:
     head, worker = node("head", gpus=0, cpus=0), node("worker", gpus=0)
-    made = assign("mine", {"p:0": ReplicaConfig(url="http://x")}, [head, worker], [])
+    made = assigned({"p:0": ReplicaConfig(url="http://x")}, [head, worker], [])
     assert (made["p:0"].node.hostname, made["p:0"].devices) == ("worker", ())
 
 
 def test_cores_are_a_set_in_order() -> None:
-    made = assign("mine", {"p:0": ReplicaConfig(cores=[3, 1])}, [node("a")], [])
+    made = assigned({"p:0": ReplicaConfig(cores=[3, 1])}, [node("a")], [])
     assert made["p:0"].devices == (CoreSet((1, 3)),)
 
 
 def test_own_reservations_are_no_obstacle_those_of_others_are() -> None:
     wish = {"p:0": ReplicaConfig(gpus=[1])}
-    assert assign("mine", wish, [node("a")], [holding("mine", "q:3", "gpu:1")])
+    assert assigned(wish, [node("a")], [holding("mine", "q:3", "gpu:1")])
     told = refusal(wish, [node("a")], [holding("theirs", "q:3", "gpu:1")])
     assert "gpu 1 is held by replica q:3 of deployment theirs" in told
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.local import HEALTH_CHECK
+from cluster.head_node import HEALTH_CHECK
 from familiar.config.load import load_config
 from familiar.config.schema import Config
 from tests.k8s.crd import CrdSchema, load_documents
