@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from actors.fingerprint import deployment_fingerprint
 from actors.orchestrator.actor import Orchestrator
 from actors.workspace.actor import WORKSPACE
-from cluster.named_actor import end_actor, find_actor
+from cluster.named_actor import end_actor, ensure_actor, find_actor
 from cluster.placement import release
 from familiar.config.schema import Config, NodeSelector
 from familiar.errors import ClusterError
@@ -31,27 +31,19 @@ def ensure_deployment(config: Config) -> Any:
     """The handle of the deployment's orchestrator. Raises `ClusterError`, `StoreError`."""
     namespace = namespace_of(config.deployment)
     fingerprint = deployment_fingerprint(config)
-    known = find_orchestrator(config.deployment)
-    if known is not None:
-        with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
-            if ray.get(known.fingerprint.remote(), timeout=ANSWER_S) == fingerprint:
-                return known
-        end_actor(known, ORCHESTRATOR, namespace)
-    return (
-        ray.remote(Orchestrator)
-        .options(
-            name=ORCHESTRATOR,
-            namespace=namespace,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=4096,
-            enable_task_events=False,
+    return ensure_actor(
+        Orchestrator,
+        name=ORCHESTRATOR,
+        namespace=namespace,
+        fingerprint=fingerprint,
+        options={
+            "num_cpus": 0,
+            "max_restarts": -1,
+            "max_concurrency": 4096,
             **_on(config.cluster.orchestrator_node),
-        )
-        .remote(config, fingerprint)
+        },
+        arguments=(config, fingerprint),
+        answer_s=ANSWER_S,
     )
 
 

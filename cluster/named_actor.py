@@ -45,7 +45,7 @@ def end_actor(actor: Any, name: str, namespace: str) -> bool:
 
 
 def ensure_actor(
-    cls: type[object],
+    cls: Any,
     *,
     name: str,
     namespace: str,
@@ -58,11 +58,12 @@ def ensure_actor(
 ) -> Any:
     """The handle of the actor `name`, created as `cls(*arguments, **keywords)` unless it is there.
 
-    `cls` has a method `fingerprint()`. An actor that answers with another fingerprint, that fails
-    to answer, or that is silent for `answer_s` seconds is ended first. With `keep_silent` only the
-    first is: an actor that Ray restarts by itself is silent meanwhile. `options` are those of
-    `.options(...)` that differ from actor to actor; the actor is detached, and Ray never repeats a
-    call to it. Raises `ClusterError` when a predecessor's name does not become free.
+    `cls` is a class, or Ray's actor class of one, with a method `fingerprint()`. An actor that
+    answers with another fingerprint, that fails to answer, or that is silent for `answer_s` seconds
+    is ended first. With `keep_silent` only the first is: an actor that Ray restarts by itself is
+    silent meanwhile. `options` are those of `.options(...)` that differ from actor to actor; the
+    actor is detached, and Ray never repeats a call to it. Raises `ClusterError` when a
+    predecessor's name does not become free.
     """
     import ray
 
@@ -77,20 +78,17 @@ def ensure_actor(
                 f"after {FREE_S:g} s.",
                 remedy="Check the node on which it ran, then start again.",
             )
-    return (
-        ray.remote(cls)
-        .options(
-            name=name,
-            namespace=namespace,
-            lifetime="detached",
-            get_if_exists=True,
-            max_task_retries=0,
-            # The event log says more, and Ray would keep two events for each message.
-            enable_task_events=False,
-            **options,
-        )
-        .remote(*arguments, **(keywords or {}))
-    )
+    actor_class = cls if isinstance(cls, ray.actor.ActorClass) else ray.remote(cls)
+    return actor_class.options(
+        name=name,
+        namespace=namespace,
+        lifetime="detached",
+        get_if_exists=True,
+        max_task_retries=0,
+        # The event log says more, and Ray would keep two events for each message.
+        enable_task_events=False,
+        **options,
+    ).remote(*arguments, **(keywords or {}))
 
 
 def _fingerprint_of(actor: Any, answer_s: float) -> object | None:

@@ -26,13 +26,13 @@ from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
 from cluster.assignment import replicas_of
 from cluster.named_actor import end_actor, find_actor
-from cluster.placement import Placement, reserve
+from cluster.reconcile import Reconciler
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
 
-PLACE_PAUSE_S = 5.0
+PLACE_PAUSE_S = 2.0
 RELEASE_PAUSE_S = 0.2
 ASK_TIMEOUT_S = 10.0
 
@@ -73,7 +73,9 @@ class Pools:
         await asyncio.gather(*(self._ask_held(name, handle) for name, handle in known.items()))
         for name, handle in known.items():
             self._supervisors[name].handle = handle
-        self._tasks.spawn(self._place())
+        for supervisor in self._supervisors.values():
+            self._tasks.spawn(supervisor.keep())
+        self._tasks.spawn(self._keep_placed())
         self._tasks.spawn(self._release_committed())
         self._tasks.spawn(self._poll_texts())
 
@@ -241,23 +243,21 @@ class Pools:
             self._settled[view.replica].set()
             self._dispatcher.replica_changed(view)
 
-    async def _place(self) -> None:
+    async def _keep_placed(self) -> None:
+        """Look after the reservations all the time: nodes are lost, and others join."""
+        reconciler = Reconciler(self._config.deployment)
+        wanted = replicas_of(self._config)
         while True:
             try:
-                placements = await asyncio.to_thread(
-                    reserve, self._config.deployment, replicas_of(self._config)
-                )
-                break
+                found = await asyncio.to_thread(reconciler.reconcile, wanted)
             except ClusterError as error:
                 self._place_error = str(error)
                 log.error("placement: %s", error)
-                await asyncio.sleep(PLACE_PAUSE_S)
-        self._place_error = ""
-        self._keep(placements)
-
-    def _keep(self, placements: dict[str, Placement]) -> None:
-        for name, placement in placements.items():
-            self._tasks.spawn(self._supervisors[name].keep(placement))
+            else:
+                self._place_error = ""
+                for name, supervisor in self._supervisors.items():
+                    supervisor.place(found.placements.get(name), found.missing.get(name, ""))
+            await asyncio.sleep(PLACE_PAUSE_S)
 
     async def _ask_held(self, name: str, handle: Any) -> None:
         """Which attempts does it hold? The question carries our epoch, which fences off an older

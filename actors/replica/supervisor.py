@@ -16,20 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import ray
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     RayActorError,
     RayError,
-    RayTaskError,
 )
 
 from actors.orchestrator.outcome import lost_outcome
 from actors.remote_error import cause_of
 from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, replica_class
 from actors.replica.written import Written
-from cluster.named_actor import end_actor, find_actor
+from cluster.named_actor import end_actor, ensure_actor
 from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import PoolConfig
@@ -40,6 +38,7 @@ from familiar.service import ReplicaView
 REPLICA_PREFIX = "replica:"
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ANSWER_S = 60.0
+FINGERPRINT_S = 10.0
 UNAVAILABLE_ROUNDS = 20
 FIRST_PAUSE_S = 0.01
 UNAVAILABLE_PAUSE_S = 0.25
@@ -71,6 +70,7 @@ class Supervisor:
     last_evidence: dict[str, JsonScalar] = field(default_factory=dict)
     written: Written = field(default_factory=Written)
     _down: asyncio.Event = field(default_factory=asyncio.Event)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def name(self) -> str:
@@ -99,10 +99,23 @@ class Supervisor:
             stats=EngineStats() if self.status is None else self.status.stats,
         )
 
-    async def keep(self, placement: Placement) -> None:
-        """Keep the replica alive until cancelled."""
-        self.placement = placement
+    def place(self, placement: Placement | None, reason: str = "") -> None:
+        """The devices that the replica has from now on; None, with the reason, when it has none.
+        Other devices than before mean a new process."""
+        if placement is None and self.state != "unplaced":
+            self._set("unplaced", reason)
+        if placement != self.placement:
+            self.placement = placement
+            self._moved.set()
+            self._down.set()
+
+    async def keep(self) -> None:
+        """Keep the replica alive where it is placed, until cancelled."""
         while True:
+            self._moved.clear()
+            if self.placement is None:
+                await self._moved.wait()
+                continue
             try:
                 await self._start()
                 self.failed_starts = 0
@@ -113,9 +126,13 @@ class Supervisor:
                 self.failed_starts += self.state == "starting"
                 self.last_error, self.last_evidence = _cause(error), _evidence(error)
             await self._discard()
+            if self._moved.is_set():
+                continue
             pause = BACKOFF_S[min(self.failed_starts, len(BACKOFF_S) - 1)]
             self._set("backing_off", f"{self.last_error}; next start in {pause:g} s")
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._moved.wait()
 
     async def attempt(self, order: CallOrder) -> CallOutcome:
         """Have the replica carry out an attempt, or attach to it where it holds it already. Raises
@@ -224,37 +241,25 @@ class Supervisor:
             self._set("ready", "")
 
     def _get_or_create(self) -> Any:
-        known = find_actor(self.name, self.namespace)
-        if known is not None:
-            try:
-                fingerprint: object = ray.get(known.fingerprint.remote(), timeout=ANSWER_S)
-                if fingerprint == self.fingerprint:
-                    return known
-            except (RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
-                pass
-            end_actor(known, self.name, self.namespace)
         assert self.placement is not None
-        return (
-            replica_class()
-            .options(
-                name=self.name,
-                namespace=self.namespace,
-                lifetime="detached",
-                max_restarts=0,
-                max_task_retries=0,
-                max_concurrency=MAX_ATTEMPTS,
-                # Our own events say more, and Ray would keep two for each message.
-                enable_task_events=False,
-                get_if_exists=True,
+        return ensure_actor(
+            replica_class(),
+            name=self.name,
+            namespace=self.namespace,
+            fingerprint=self.fingerprint,
+            options={
+                "max_restarts": 0,
+                "max_concurrency": MAX_ATTEMPTS,
                 **self.placement.options(),
-            )
-            .remote(
-                pool=self.pool,
-                replica_id=self.replica,
-                config=self.config,
-                replica=self.config.replicas[self.index],
-                fingerprint=self.fingerprint,
-            )
+            },
+            keywords={
+                "pool": self.pool,
+                "replica_id": self.replica,
+                "config": self.config,
+                "replica": self.config.replicas[self.index],
+                "fingerprint": self.fingerprint,
+            },
+            answer_s=FINGERPRINT_S,
         )
 
     async def _watch(self) -> None:

@@ -9,19 +9,17 @@ outlives the orchestrator.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
 
 from actors.crash import Crash, CrashSpec, crasher, never
 from actors.workspace.files import Workspace
 from actors.workspace.git import FileCommit, Repository
-from cluster.named_actor import end_actor, find_actor
+from cluster.named_actor import ensure_actor
 from familiar.call import CallKey, Publication, Published
 from familiar.errors import StaleEpoch, WorkspaceError
 
@@ -130,25 +128,19 @@ def get_workspace_actor(namespace: str, fingerprint: str) -> Any:
     same. Blocks."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    known = find_actor(WORKSPACE, namespace)
-    # One that does not answer is being restarted by Ray, and is the same afterwards.
-    with contextlib.suppress(RayError, GetTimeoutError):
-        if known and ray.get(known.fingerprint.remote(), timeout=_ANSWER_S) != fingerprint:
-            end_actor(known, WORKSPACE, namespace)
     here = ray.get_runtime_context().get_node_id()
-    return (
-        ray.remote(WorkspaceActor)
-        .options(
-            name=WORKSPACE,
-            namespace=namespace,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=4096,
-            enable_task_events=False,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
-        )
-        .remote(fingerprint=fingerprint)
+    return ensure_actor(
+        WorkspaceActor,
+        name=WORKSPACE,
+        namespace=namespace,
+        fingerprint=fingerprint,
+        options={
+            "num_cpus": 0,
+            "max_restarts": -1,
+            "max_concurrency": 4096,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False),
+        },
+        keywords={"fingerprint": fingerprint},
+        answer_s=_ANSWER_S,
+        keep_silent=True,
     )
