@@ -34,6 +34,14 @@ _LONGEST_ERROR = 64 << 10
 _VERSIONED = re.compile(r"/v\d+\w*$")
 _ENDPOINT = re.compile(r"/(?:chat/)?completions/?$|/models/?$")
 _CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|password", re.I)
+_WORDLESS = {
+    "ReadError": "the connection was reset",
+    "WriteError": "the connection was reset",
+    "CloseError": "the connection was reset",
+    "ConnectTimeout": "it did not take the connection in time",
+    "ReadTimeout": "it did not answer in time",
+    "TimeoutError": "it did not answer in time",
+}
 _HINTS = (
     ("max_completion_tokens", "rename: {max_tokens: max_completion_tokens}"),
     ("stream_options", "omit: [stream_options]"),
@@ -147,7 +155,9 @@ class Server:
 
     def unreachable(self, error: Exception, tokens: int = 0) -> EngineError:
         """The error that a failed connection means."""
-        reason = clean(str(error), self.secrets) or type(error).__name__
+        reason = clean(str(error), self.secrets) or _WORDLESS.get(
+            type(error).__name__, type(error).__name__
+        )
         evidence: dict[str, object] = {"url": self.root, "error": type(error).__name__}
         if tokens:
             return EngineError(

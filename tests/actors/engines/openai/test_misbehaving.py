@@ -42,16 +42,16 @@ async def server() -> AsyncIterator[Any]:
         yield running
 
 
-async def play(url: str, name: str, user: str = "") -> None:
+async def play(url: str, name: str, user: str = "", patience_s: float = 2.0) -> None:
     """One call of a scenario, held to its expectation."""
     expected = misbehaving.SCENARIOS[name][1]
-    args = {"patience_s": 2.0, "body": {"user": user}} | expected.engine_args
+    args = {"patience_s": patience_s, "body": {"user": user}} | expected.engine_args
     engine = OpenAIEngine(url, name, api_key=Secret(KEY + "\r\n"), engine_args=args)
     deltas = []
     error: EngineError | None = None
     try:
         await engine.start()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             async for delta in engine.generate(REQUEST):
                 deltas.append(delta)
     except EngineError as raised:
@@ -85,17 +85,19 @@ async def test_a_server_that_misbehaves(server: Any, name: str) -> None:
     await play(server.url, name)
 
 
-async def draw(url: str, seed: int, calls: int) -> None:
+async def draw(url: str, seed: int, calls: int, patience_s: float) -> None:
     names = random.Random(seed).choices(list(misbehaving.SCENARIOS), k=calls)
-    await asyncio.gather(*(play(url, name, f"{seed}/{n}") for n, name in enumerate(names)))
+    await asyncio.gather(
+        *(play(url, name, f"{seed}/{n}", patience_s) for n, name in enumerate(names))
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_many_at_once(server: Any, seed: int) -> None:
-    await draw(server.url, seed, 40)
+    await draw(server.url, seed, 40, 10.0)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(100, 110))
 async def test_200_at_once(server: Any, seed: int) -> None:
-    await draw(server.url, seed, 200)
+    await draw(server.url, seed, 200, 30.0)
