@@ -37,11 +37,11 @@ Decoder = Callable[[Any], Any]
 
 
 def _list(value: str | None) -> tuple[Any, ...]:
-    return tuple(json.loads(value)) if value else ()
+    return tuple(json.loads(value)) if value and value != "[]" else ()
 
 
 def _mapping(value: str | None) -> dict[str, Any]:
-    return json.loads(value) if value else {}
+    return json.loads(value) if value and value != "{}" else {}
 
 
 def _as_it_is(value: Any) -> Any:
@@ -152,7 +152,10 @@ def _order(call: r.CallRow) -> tuple[int, int, int, str]:
 def load_runs(connection: Connection, found: Sequence[Row[Any]]) -> list[r.RunRow]:
     """Rows of `runs` with what is counted for them, in a fixed number of queries."""
     ids = [row.run_id for row in found]
-    seqs = _by_run(connection, ids, t.EVENTS, func.max(t.EVENTS.c.seq))
+    # One look into the key for each run; a GROUP BY would read every event with its body.
+    newest = select(func.max(t.EVENTS.c.seq)).where(t.EVENTS.c.run_id == t.RUNS.c.run_id)
+    seqs = select(t.RUNS.c.run_id, newest.scalar_subquery()).where(t.RUNS.c.run_id.in_(ids))
+    last: dict[str, int | None] = {row[0]: row[1] for row in connection.execute(seqs)}
     turns = _by_run(connection, ids, t.TURNS, func.max(t.TURNS.c.turn))
     tokens = _by_run(connection, ids, t.MODEL_CALLS, func.count(), *token_sums())
     calls: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -174,7 +177,7 @@ def load_runs(connection: Connection, found: Sequence[Row[Any]]) -> list[r.RunRo
         model_calls, prompt, output, cached = tokens.get(run_id, (0, 0, 0, 0))
         extra = {
             "files_made": tuple(files[run_id]),
-            "last_seq": seqs.get(run_id, (0,))[0],
+            "last_seq": last.get(run_id) or 0,
             "turns": turns.get(run_id, (0,))[0],
             "calls": calls[run_id],
             "model_calls": model_calls,

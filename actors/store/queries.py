@@ -7,7 +7,7 @@ file, with PostgreSQL anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -36,6 +36,8 @@ from familiar.event import Event, event_from_row
 RUN_STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
 RUN = columns(r.RunRow, t.RUNS)
 T = TypeVar("T")
+_HASHES = 500
+"""Parameters of one query."""
 
 
 class Reader:
@@ -218,6 +220,17 @@ class Reader:
             problem = "names more than one text" if found else "names no text"
             raise NotFound(f"{sha256} {problem}.", field="sha256")
         return bytes(found[0]).decode("utf-8")
+
+    def texts(self, hashes: Iterable[str]) -> dict[str, str]:
+        """Texts by their whole hashes; those that were not recorded are left out."""
+        wanted = sorted(set(hashes))
+        found: dict[str, str] = {}
+        with self._snapshot() as connection:
+            for start in range(0, len(wanted), _HASHES):
+                some = t.TEXTS.c.sha256.in_(wanted[start : start + _HASHES])
+                for row in connection.execute(select(t.TEXTS).where(some)):
+                    found[row.sha256] = bytes(row.body).decode("utf-8")
+        return found
 
     # --- sums
 

@@ -166,7 +166,7 @@ def _memory(config: Config) -> Iterator[Check]:
 def _store(config: Config) -> Check:
     from actors.store.address import Address
     from actors.store.queries import Reader
-    from actors.store.schema import OldSchema
+    from actors.store.schema import NoTables, OldSchema
 
     try:
         address = Address.parse(config.store.url)
@@ -177,6 +177,8 @@ def _store(config: Config) -> Check:
         Reader.open(config.store.url).close()
     except OldSchema:
         return ok("store", f"{address} is of an older version; a start brings it up to date")
+    except NoTables:
+        return ok("store", f"{address} is empty; the first start makes its tables")
     except FamiliarError as error:
         return missing("store", error.message, error.remedy)
     return ok("store", str(address))

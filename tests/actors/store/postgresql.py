@@ -32,7 +32,7 @@ def postgres_server() -> Iterator[str]:
     """A running server; its URL, which ends with the name of its first database."""
     home = Path(tempfile.mkdtemp(prefix="fpg", dir="/tmp"))
     try:
-        user = _user(home)
+        user = run_as(home)
         binaries = _binaries(home, user)
         data = home / "data"
         _run([binaries / "initdb", "-D", data, "-U", "tests", "-A", "trust", "-E", "UTF8"], user)
@@ -54,7 +54,7 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _user(home: Path) -> dict[str, Any]:
+def run_as(home: Path) -> dict[str, Any]:
     """Arguments of `subprocess` that make the server's user one who is not root."""
     if os.geteuid() != 0:
         return {}

@@ -270,6 +270,12 @@ def test_a_text_is_found_by_the_digits_that_the_log_shows(told: Reader) -> None:
             told.text(wrong)
 
 
+def test_many_texts_come_at_once(told: Reader) -> None:
+    hashes = [*STORY_TEXTS, *STORY_TEXTS, "0" * 64, *(f"{n:064}" for n in range(1200))]
+    assert told.texts(hashes) == STORY_TEXTS
+    assert told.texts([]) == {}
+
+
 def test_what_is_not_there_is_not_found(told: Reader) -> None:
     questions: list[Callable[[], object]] = [
         lambda: told.run("no-run"),
