@@ -18,7 +18,7 @@ OtherRun = Annotated[
         description="id of the run to compare with",
         max_length=100,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$",
-        examples=["run-01k5f3n9q2"],
+        examples=[examples.RUN_DIFFERENCE["b"]["run_id"]],
     ),
 ]
 

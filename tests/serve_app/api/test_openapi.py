@@ -157,3 +157,15 @@ async def test_keys_are_described_where_they_are_asked_for(
 )
 def test_examples_are_complete(model: type[BaseModel], example: dict[str, Any]) -> None:
     assert model.model_validate(example).model_dump(mode="json") == example
+
+
+def test_the_examples_are_of_runs_that_were_recorded_together() -> None:
+    run_id = examples.RUN_ACCEPTED["run_id"]
+    for example in (examples.RUN_DETAIL, examples.PLAN, examples.CALL_LIST, examples.CALL_DETAIL):
+        assert example["run_id"] == run_id
+    for text in (examples.LOG, examples.EVENTS):
+        assert run_id in text
+    assert examples.SESSION["session_id"] == examples.RUN_ACCEPTED["session_id"]
+    assert examples.RUN_DIFFERENCE["b"]["run_id"] == run_id
+    with pytest.raises(AttributeError):
+        _ = examples.NOTHING
