@@ -10,8 +10,8 @@ What the command is told, and why:
   that directory and not into /tmp/ray, where a bare `ray.init()` would find it; Ray's job server,
   which looks for "auto" there, finds its own cluster.
 
-Ray's client server cannot be switched off by an option, only by `start_hook`, through the variable
-RAY_START_HOOK that the command reads.
+`start_hook`, which the command calls through the variable RAY_START_HOOK, does the little for which
+there is no option.
 
 The child has a session of its own: Ctrl-C in the terminal is for the owner, which ends Ray after
 its own work. Ray's processes die with the child, and `guard.py` ends the child with its owner.
