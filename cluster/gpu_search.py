@@ -6,8 +6,8 @@ it and at once ask for the group that shall keep it: with all other free GPUs st
 gets the GPU that was given up. Every kept group is asked again. At the end the rest is released.
 
 The searching groups have no name and die with the process that made them, so a crash in the middle
-leaves nothing but finished reservations. When two searches meet, each holds GPUs that the other
-wants; both let go and try again after a random pause. Blocking.
+leaves nothing but finished reservations. When two searches run at once, each holds GPUs that the
+other wants; both release them and search again after a random pause. Blocking.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ GPU_BUNDLE: Mapping[str, float] = {"GPU": 1.0}
 def hold_gpus(node: Node, wanted: Mapping[int, str], *, timeout_s: float) -> dict[int, str]:
     """Make a detached group named `wanted[index]` for each GPU index; return the groups' ids.
 
-    All or none: on failure what was made is removed. Raises ClusterError when a GPU does not become
-    free within `timeout_s` seconds.
+    All or none: on failure the groups that were made are removed. Raises ClusterError when a GPU
+    does not become free within `timeout_s` seconds.
     """
     made: dict[int, str] = {}
     deadline = time.monotonic() + timeout_s
@@ -49,7 +49,7 @@ def hold_gpus(node: Node, wanted: Mapping[int, str], *, timeout_s: float) -> dic
 
 
 def _search(node: Node, missing: Mapping[int, str], made: dict[int, str]) -> None:
-    """One round: hold everything that is free, keep what is wanted, release the rest."""
+    """One round: hold every free GPU, keep the wanted ones, release the rest."""
     reserved = sum(
         group.node_id == node.node_id and group.device.startswith("gpu:")
         for group in groups.reservations()
@@ -60,7 +60,7 @@ def _search(node: Node, missing: Mapping[int, str], made: dict[int, str]) -> Non
     }
     try:
         placed = groups.wait_placed(searching, PLACED_WITHIN_S)
-        # A group that still waits would snatch the GPU that the swap below gives up.
+        # A group that still waits would get the GPU that the exchange below gives up.
         groups.remove(searching - placed)
         searching = placed
         found = {gpu.index: group_id for group_id, gpu in _probe(node, placed).items()}
@@ -79,10 +79,11 @@ def _search(node: Node, missing: Mapping[int, str], made: dict[int, str]) -> Non
 
 
 def _give_up(group_id: str) -> None:
-    """Remove a group and wait until Ray's books have the GPU back.
+    """Remove a group and wait until Ray counts the GPU as free.
 
     A group that is asked for too early is looked at again only a second later; asked for afterwards
-    it is placed in 20 ms. The books are of the whole cluster, so this is haste and no proof.
+    it is placed in 20 ms. The count is of the whole cluster, so this saves time and proves
+    nothing.
     """
     before = _free_gpus()
     groups.remove([group_id])

@@ -1,8 +1,8 @@
-"""Placement groups as records: a group's name says which replica of which deployment holds what.
+"""Placement groups as records: a group's name tells replica, deployment and device.
 
 The name is the whole memory of a reservation, `deployment/pool:index/gpu:1` (or `cores:0,1`): an
-orchestrator that was restarted finds its devices by name, and another deployment learns from it
-who holds a device. Ray looks names up within a namespace; its table of groups covers all of them
+orchestrator that was restarted finds its devices by name, and another deployment learns from it the
+holder of a device. Ray looks names up within a namespace; its table of groups covers all of them
 and does not say which is whose. So the deployment is part of the name, and only the table is read.
 
 Each group has one bundle and is bound to one node by that node's id, which a node never gets
@@ -109,7 +109,7 @@ def wait_placed(group_ids: Iterable[str], timeout_s: float) -> set[str]:
 
 
 def remove(group_ids: Iterable[str], timeout_s: float = 30.0) -> None:
-    """Remove groups, and what runs in them, and wait until they are gone. Unknown ones are."""
+    """Remove groups with their actors, and wait until they are gone. Unknown ids are ignored."""
     from ray.util.placement_group import remove_placement_group
 
     ids = set(group_ids)

@@ -1,4 +1,4 @@
-"""A small process that outlives the owner of a local Ray, only to end what it leaves behind.
+"""A small process that outlives the owner of a local Ray, to end the processes that are left.
 
 Why: Ray's own processes die with the process that started them, but not all of them. When the
 owner is killed with SIGKILL, the kernel ends the GCS and the raylet, workers notice within
@@ -59,7 +59,7 @@ def end_holders(directory: str, *, grace_s: float = GRACE_S, spare: frozenset[in
 
 
 def main(arguments: list[str]) -> int:
-    """`guard.py OWNER_PID DIRECTORY`: wait for the owner's death, then end what is left."""
+    """`guard.py OWNER_PID DIRECTORY`: wait for the owner's death, then end its processes."""
     owner, directory = int(arguments[0]), arguments[1]
     try:
         owner_fd = os.pidfd_open(owner)

@@ -10,8 +10,8 @@ What the command is told, and why:
   that directory and not into /tmp/ray, where a bare `ray.init()` would find it; Ray's job server,
   which looks for "auto" there, finds its own cluster.
 
-Ray's client server cannot be switched off by an option, only by `start_hook`, through the variable
-RAY_START_HOOK that the command reads.
+`start_hook`, which the command calls through the variable RAY_START_HOOK, does the little for which
+there is no option.
 
 The child has a session of its own: Ctrl-C in the terminal is for the owner, which ends Ray after
 its own work. Ray's processes die with the child, and `guard.py` ends the child with its owner.
@@ -35,9 +35,12 @@ from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
 
 START_TIMEOUT_S = 180.0
-RAY_GIVES_UP_S = 30.0
-"""Ray's own limit for a raylet to come up; it has no option. On a machine that is busy for longer
+RAY_GIVES_UP_S = 60
+"""Seconds that `ray start` waits for its raylet (else 30). On a machine that is busy for longer
 the command fails and is run again."""
+
+PATIENCE: Mapping[str, str] = {"RAY_raylet_start_wait_time_s": str(RAY_GIVES_UP_S)}
+"""Belongs into the environment of a process that starts a node."""
 
 HEALTH_CHECK: Mapping[str, int] = {
     "health_check_initial_delay_ms": 2000,
@@ -107,7 +110,7 @@ def _start(
     with (directory / _OUTPUT_FILE).open("ab") as output:
         return subprocess.Popen(
             command,
-            env={**os.environ, **environment, "RAY_START_HOOK": start_hook.PATH},
+            env={**os.environ, **PATIENCE, **environment, "RAY_START_HOOK": start_hook.PATH},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=output,

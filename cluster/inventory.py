@@ -1,4 +1,4 @@
-"""What there is: the cluster's live nodes with their labels, CPUs, memory, GPUs and cores.
+"""The cluster's live nodes with their labels, CPUs, memory, GPUs and cores.
 
 Ray knows how many GPUs a node has, not which; NVML knows which, not whether Ray was given them. One
 short task on each node brings both together: GPUs come from NVML where there is one, else as bare
@@ -6,7 +6,7 @@ indices up to Ray's count (logical GPUs of tests and rehearsals). A device is na
 index or its UUID; NVML counts in PCI bus order, so replicas run with CUDA_DEVICE_ORDER=PCI_BUS_ID.
 
 Blocking: call it in a thread from asyncio code (`asyncio.to_thread`). It observes and decides
-nothing; what is free or taken is the business of `groups`.
+nothing; `groups` knows which devices are taken.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Device = Gpu | CoreSet
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A live node. `gpu_slots`, `cpus`: what Ray was told; `gpus`, `cores`: what is there."""
+    """A live node. `gpu_slots`, `cpus`: Ray's count; `gpus`, `cores`: the devices themselves."""
 
     node_id: str
     address: str

@@ -1,8 +1,9 @@
 """Start a private Ray on this machine for one deployment, or connect to a Ray by its address.
 
-Why not plain `ray.init()`: without an address it joins whatever Ray it finds on the host, and what
-it starts listens on every interface. Here an address is always explicit, and a local Ray is
-private: own short directory, loopback only, small object store, node death noticed in about 8 s.
+Why not plain `ray.init()`: without an address it joins any Ray that it finds on the host, and a Ray
+that it starts listens on every interface. Here an address is always explicit, and a local Ray is
+private: own short directory, loopback only (except for Ray Serve, see `exposure`), small object
+store, node death noticed in about 8 s.
 
 How a local Ray ends: it belongs to the process that called `start_local`. `stop()` (also run at
 exit, so after Ctrl-C and SIGTERM too) shuts Ray down, ends every process that is left and removes
@@ -109,7 +110,7 @@ def start_local(
     import_paths: Sequence[Path] = (),
     temp_root: Path = Path("/tmp"),
 ) -> LocalCluster:
-    """Start Ray with what `settings` says and connect this process to it in `namespace`.
+    """Start Ray as `settings` describes it and connect this process to it in `namespace`.
 
     `dashboard_port` starts the dashboard and the job server on 127.0.0.1 there. `import_paths` go
     in front of PYTHONPATH in every worker; the directory that holds this package is added by itself
@@ -189,9 +190,18 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
     except (ConnectionError, RuntimeError) as error:
         raise ClusterError(
             f"Connecting to the Ray at {address} failed: {error}.",
-            remedy="If it uses tokens, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH; if not, look whether its GCS is well.",
+            remedy=_remedy(str(error)),
         ) from error
+
+
+def _remedy(told: str) -> str:
+    """What to do when Ray rejects a connection with the message `told`."""
+    if "version mismatch" in told.lower():
+        return "Use the same versions of Ray and Python here as in the cluster."
+    return (
+        "If it uses tokens, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH; "
+        "if not, check its GCS."
+    )
 
 
 def _reject_second_ray() -> None:

@@ -1,10 +1,10 @@
 """Reserve the devices of a deployment's replicas, and say how to start an actor on them.
 
 `reserve` is told the whole deployment and makes the cluster's reservations of that deployment
-exactly so: what is there already is adopted by name, what is missing is made, what the config no
-longer names is released. Calling it again changes nothing. `cluster.reconcile` does the same again
-and again, replica by replica, for nodes that come and go. The groups are detached: they outlive
-the process that made them, until `release`.
+exactly so: existing groups are adopted by name, missing ones are made, and groups that the config
+no longer names are released. Calling it again changes nothing. `cluster.reconcile` does the same
+again and again, replica by replica, for nodes that come and go. The groups are detached: they
+outlive the process that made them, until `release`.
 
 GPUs and cores go the same way. A GPU is a group of its own, found by `gpu_search`; a replica with
 several runs in the first and holds the others. A core set is a group of as many CPUs, and which
@@ -12,7 +12,7 @@ cores they are is kept by the group's name; the vLLM engine's process binds itse
 (`actors.engines.vllm_executor`). A replica that is only a URL has no group, just a node.
 
 Every function blocks on Ray: asyncio code calls them with `asyncio.to_thread`. One caller for each
-deployment at a time; several deployments may meet.
+deployment at a time; several deployments may do so at once.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def reserve(
 ) -> dict[str, Placement]:
     """Make the deployment's reservations be those of `replicas` (id to config); all or nothing.
 
-    Removing a group that is no longer named ends what runs in it. Raises ClusterError, which names
-    the replica, the device, what is there and who holds it; nothing new is left behind then.
+    Removing a group that is no longer named ends the actors in it. Raises ClusterError, which names
+    the replica, the device, the devices of the node and the holder; no new group is left then.
     """
     plan = plan_placement(deployment, replicas, inventory(), reservations())
     if plan.missing:
@@ -95,7 +95,7 @@ def reserve(
 def release(deployment: str, replica_ids: Collection[str] | None = None) -> None:
     """Give up the reservations of these replicas, or of the whole deployment.
 
-    What runs in their groups ends. Releasing what is not reserved is no error.
+    The actors in their groups end. Releasing a replica without reservations is no error.
     """
     groups.remove(
         group.group_id
@@ -173,5 +173,5 @@ def _no_cpus(late: Collection[tuple[Assignment, Device]]) -> ClusterError:
     )
     return ClusterError(
         f"{told[0].upper()}{told[1:]}.",
-        remedy="End what else holds CPUs there, or start Ray with more `num_cpus`.",
+        remedy="End the other programs that hold CPUs there, or start Ray with more `num_cpus`.",
     )

@@ -1,4 +1,4 @@
-"""Check that a TCP port can be listened on, and say who has it when it cannot.
+"""Check that a TCP port is free, and name the process that has it when it is not.
 
 A server that fails to bind deep inside Ray Serve leaves a stack trace in a log file; asked for
 beforehand, it is one sentence. The check binds and closes, so between it and the server's own bind

@@ -4,8 +4,8 @@ It lies inside a directory of mode 0700: Ray gives its own directory mode 0777, 
 before, and another user could reach its sockets.
 
 It is short, because the path of a Unix socket has at most 107 bytes and Ray adds sixty. It says who
-owns it (pid and start time, so that a recycled pid is no owner). A clean stop removes it; what dead
-owners left is swept at the next start, except the newest three, whose logs may still be wanted.
+owns it (pid and start time, so that a recycled pid is no owner). A clean stop removes it; the next
+start removes those of dead owners, except the newest three, whose logs may still be wanted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from cluster import guard
@@ -21,6 +22,7 @@ from familiar.errors import ClusterError
 
 PREFIX = "fam-"
 KEPT_DIRECTORIES = 3
+REMOVE_S = 3.0
 _OWNER_FILE = "owner"
 _RAY = "ray"
 _LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
@@ -51,12 +53,18 @@ def make_directory(root: Path) -> Path:
 
 
 def remove_directory(made: Path) -> None:
-    """Remove a directory that `make_directory` made, and the private one around it."""
-    shutil.rmtree(made.parent, ignore_errors=True)
+    """Remove a directory that `make_directory` made, and the private one around it.
+
+    A process that ends at this moment may still write there, so it is done again for a while.
+    """
+    deadline = time.monotonic() + REMOVE_S
+    while made.parent.exists() and time.monotonic() < deadline:
+        shutil.rmtree(made.parent, ignore_errors=True)
+        time.sleep(0.02)
 
 
 def _sweep(root: Path) -> None:
-    """Remove what dead owners left, except the newest, whose logs may still be wanted."""
+    """Remove the directories of dead owners, except the newest, whose logs may still be wanted."""
     dead: list[tuple[float, Path]] = []
     for directory in root.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError, ValueError):

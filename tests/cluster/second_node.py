@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import ray
 
+from cluster.head_node import PATIENCE
 from cluster.local import LocalCluster
 
+ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60.0
 
 # `ray start` refuses to add a node to a Ray that keeps to the loopback interface.
@@ -21,12 +24,18 @@ NODE = """
 import json, sys, time
 from ray._private.node import Node
 from ray._private.parameter import RayParams
+from cluster.head_node import free_ports
+from cluster.start_hook import lean
+ports = ("metrics_export_port", "metrics_agent_port", "dashboard_agent_listen_port",
+         "runtime_env_agent_port")
+chosen = RayParams(
+    gcs_address=sys.argv[1], num_cpus=1, num_gpus=int(sys.argv[2]),
+    object_store_memory=100_000_000, labels=json.loads(sys.argv[3]),
+    include_log_monitor=False, **dict(zip(ports, free_ports(len(ports)))),
+)
+lean(chosen, False)
 Node(
-    RayParams(
-        gcs_address=sys.argv[1], num_cpus=1, num_gpus=int(sys.argv[2]),
-        object_store_memory=100_000_000, labels=json.loads(sys.argv[3]),
-    ),
-    head=False, shutdown_at_exit=True, spawn_reaper=True,
+    chosen, head=False, shutdown_at_exit=True, spawn_reaper=True,
 )
 print("ready", flush=True)
 time.sleep(600)
@@ -42,7 +51,8 @@ def second_node(
     At the end the node is ended and Ray has noticed."""
     process = subprocess.Popen(
         [sys.executable, "-c", NODE, cluster.address, str(gpus), json.dumps(labels)],
-        env={**os.environ, **cluster.environment()},
+        env={**os.environ, **PATIENCE, **cluster.environment()},
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )

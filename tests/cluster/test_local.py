@@ -19,8 +19,8 @@ import ray
 
 from cluster import guard
 from cluster.exposure import exposed_ports
-from cluster.local import LocalCluster, connect, start_local
-from cluster.private_directory import KEPT_DIRECTORIES, make_directory
+from cluster.local import LocalCluster, _remedy, connect, start_local
+from cluster.private_directory import KEPT_DIRECTORIES, make_directory, remove_directory
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
 
@@ -49,8 +49,6 @@ STUBBORN = "import signal as s, time; s.signal(15, s.SIG_IGN); print(flush=True)
 
 
 PATIENCE_S = 60.0
-HELD_S = 17.0
-"""Longer than Ray's raylet waits for its agents by default."""
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -144,20 +142,20 @@ def test_ctrl_c_while_ray_starts_leaves_nothing(root: Path, repository: Path) ->
 
 
 @pytest.mark.ray
-def test_a_node_comes_up_although_its_agents_were_held_still(root: Path, repository: Path) -> None:
+def test_a_node_comes_up_while_its_agents_are_held_still(root: Path, repository: Path) -> None:
     process = owner(root, repository)
     assert process.stdout is not None
     held: list[psutil.Process] = []
+    for agent in wait_for_agents(process.pid):
+        agent.suspend()
+        held.append(agent)
     try:
-        for agent in wait_for_agents(process.pid):
-            agent.suspend()
-            held.append(agent)
         assert len(held) == 2
-        time.sleep(HELD_S)
+        assert process.stdout.readline() == "ready\n"
+        assert {agent.status() for agent in held} == {psutil.STATUS_STOPPED}
+    finally:
         for agent in held:
             agent.resume()
-        assert process.stdout.readline() == "ready\n"
-    finally:
         process.terminate()
         process.wait(PATIENCE_S)
     wait_until(lambda: not belonging_to(root))
@@ -174,6 +172,37 @@ def test_a_local_ray_keeps_to_loopback_and_wants_a_token(four_gpus: LocalCluster
     assert listening == {"127.0.0.1"}
     assert exposed_ports(four_gpus.temp_dir) == ()
     assert four_gpus.environment()["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.parametrize(
+    ("told", "advice"),
+    [
+        ("Version mismatch: The cluster was started with: Ray: 2.59.0", "same versions of Ray"),
+        ("Failed to connect to Ray cluster at 10.0.0.1:6379", "RAY_AUTH_TOKEN"),
+    ],
+)
+def test_the_remedy_fits_the_reason(told: str, advice: str) -> None:
+    assert advice in _remedy(told)
+
+
+@pytest.mark.ray
+def test_the_one_port_of_ray_serve_beyond_loopback_is_told(four_gpus: LocalCluster) -> None:
+    from ray import serve
+
+    @serve.deployment
+    class Echo:
+        def __call__(self) -> str:
+            return "here"
+
+    serve.start(proxy_location="Disabled")
+    handle = serve.run(Echo.bind(), name="echo", route_prefix=None)
+    try:
+        assert handle.remote().result(timeout_s=PATIENCE_S) == "here"
+        assert {port.process for port in exposed_ports(four_gpus.temp_dir)} == {
+            "ray::ServeReplica:echo:Echo"
+        }
+    finally:
+        serve.shutdown()
 
 
 @pytest.mark.ray
@@ -276,6 +305,25 @@ def test_nobody_at_an_address_is_an_error_at_once() -> None:
 def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="too long"):
         make_directory(tmp_path / ("x" * 60))
+
+
+def test_a_directory_goes_although_a_process_still_writes_there(root: Path) -> None:
+    made = make_directory(root)
+    written = threading.Event()
+
+    def write() -> None:
+        until = time.monotonic() + 0.5
+        with contextlib.suppress(FileNotFoundError):
+            while time.monotonic() < until:
+                (made / f"log{time.monotonic_ns()}").touch()
+                written.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    written.wait()
+    remove_directory(made)
+    assert list(root.iterdir()) == []
+    writer.join()
 
 
 def test_directories_of_dead_owners_are_swept_except_the_newest(root: Path) -> None:
