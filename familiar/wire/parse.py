@@ -35,8 +35,8 @@ from familiar.wire.found import Block, Window
 from familiar.wire.meant import set_examples_aside, unread_call, whole_answer
 from familiar.wire.offered import OfferedTools, Tools
 from familiar.wire.plan_read import (
+    QuotedInPlan,
     has_other_plan,
-    plan_end_around,
     read_any_plan,
     read_plan,
 )
@@ -417,10 +417,8 @@ def _parse_plan(
     raw, text = text, _without_frame(text)
     row = Dialect(dialect_id, (), ())
 
-    def quoted(offset: int) -> int:
-        return plan_end_around(text, offset, dialect_id, suffix)
-
-    split = split_reasoning(text, row, in_reasoning=in_reasoning, quoted=quoted)
+    quoting = QuotedInPlan(text, dialect_id, suffix)
+    split = split_reasoning(text, row, in_reasoning=in_reasoning, quoted=quoting.end)
     if split.unclosed is not None:
         # A plan wire is complete or not; in reasoning that never closed it counts only as the end.
         split.start = split.unclosed

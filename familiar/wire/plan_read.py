@@ -104,19 +104,32 @@ def read_plan(
     return _from_json(body, reading) if wire == "json" else _from_toml(body, reading)
 
 
-def plan_end_around(text: str, offset: int, wire: str, suffix: str | None) -> int:
-    """The end of the plan document of this turn around `offset`, or a negative number."""
-    tags = PLAN_TAGS[wire]
-    opened = _root_pattern(tags, suffix).search(text, 0, offset)
-    if opened is None:
-        found = read_json(text, skip_space(text, 0)) if wire == "json" else None
-        whole = found is not None and _is_plan(found[0]) and found[1] > offset
-        return found[1] if found is not None and whole else -1
-    closer = f"</{tags.root}{opened.group(1) or ''}>"
-    if text.find(closer, opened.end(), offset) >= 0:
-        return -1
-    close = text.rfind(closer, offset)
-    return close + len(closer) if close >= 0 else -1
+class QuotedInPlan:
+    """The plan document of a text, found once and only if a reasoning mark asks for it."""
+
+    def __init__(self, text: str, wire: str, suffix: str | None) -> None:
+        self._text = text
+        self._wire = wire
+        self._suffix = suffix
+        self._spans: list[tuple[int, int]] | None = None
+
+    def end(self, offset: int) -> int:
+        """The end of the document around `offset`, or a negative number."""
+        if self._spans is None:
+            self._spans = self._find(offset)
+        return next((stop for start, stop in self._spans if start <= offset < stop), -1)
+
+    def _find(self, offset: int) -> list[tuple[int, int]]:
+        """The document around the first mark; a closer before the mark ends another document."""
+        text, tags = self._text, PLAN_TAGS[self._wire]
+        opened = _root_pattern(tags, self._suffix).search(text, 0, offset)
+        if opened is None:
+            return _plan_objects(text) if self._wire == "json" else []
+        closer = f"</{tags.root}{opened.group(1) or ''}>"
+        if text.find(closer, opened.end(), offset) >= 0:
+            return []
+        close = text.rfind(closer, offset)
+        return [(opened.start(), close + len(closer))] if close >= 0 else []
 
 
 def has_other_plan(text: str, begin: int, start: int, end: int) -> bool:
@@ -127,15 +140,20 @@ def has_other_plan(text: str, begin: int, start: int, end: int) -> bool:
     )
 
 
-def _plan_objects(text: str) -> bool:
+def _plan_objects(text: str) -> list[tuple[int, int]]:
+    """Where whole plan objects stand in `text`, a handful at most."""
+    found: list[tuple[int, int]] = []
     position, attempts = 0, 0
-    while attempts < _MAX_ATTEMPTS and (match := _OBJECT.search(text, position)) is not None:
+    while attempts < _MAX_ATTEMPTS and len(found) < 8:
+        match = _OBJECT.search(text, position)
+        if match is None:
+            break
         complete, value, end = attempt_json(text, match.start())
         if complete and _is_plan(value):
-            return True
+            found.append((match.start(), end))
         attempts += 1
         position = max(end, match.start() + 1)
-    return False
+    return found
 
 
 def _is_plan(value: Json) -> bool:

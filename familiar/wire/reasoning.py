@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from familiar.wire.dialects import Dialect
 from familiar.wire.found import Ahead
 from familiar.wire.result import Repair
+from familiar.wire.tokens import TooManyTags
 
 Quoted = Callable[[int], int]
 """The end of the document that quotes the mark at an offset; a negative number where none does."""
@@ -38,6 +39,7 @@ _MARKS = (
 _QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’"}
 _FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
 _LINE = 256
+_MAX_MARKS = 8_192
 
 
 @dataclass(slots=True)
@@ -116,12 +118,14 @@ class _Marks:
         self.quoted = quoted
         self.nested = dialect.nested_think
         self.either = re.compile(f"{re.escape(self.opener)}|{re.escape(self.closer)}")
+        self.seen = 0
         self.spans = "`" in text
         self.fences = [match.start() for match in _FENCE.finditer(text)]
 
     def outside(self, position: int) -> Iterator[re.Match[str]]:
         """Marks from `position` that stand in no quotation and no document."""
         while (match := self.either.search(self.text, position)) is not None:
+            self._count()
             position = match.end()
             if self._in_quotes(match.start(), match.end()):
                 continue
@@ -135,6 +139,7 @@ class _Marks:
         """Where the frame that opened before `start` closes, or a negative number."""
         depth, last, fenced = 1, -1, -1
         for match in self.either.finditer(self.text, start):
+            self._count()
             if self._in_quotes(match.start(), match.end()):
                 continue
             if self._in_fence(start, match.start()):
@@ -164,6 +169,11 @@ class _Marks:
             split.removed.append((match.start(), end))
             split.closed = True
             position = end
+
+    def _count(self) -> None:
+        self.seen += 1
+        if self.seen > _MAX_MARKS:
+            raise TooManyTags
 
     def _at_line_start(self, position: int) -> bool:
         line = self.text[max(0, position - _LINE) : position]

@@ -92,6 +92,9 @@ class _LiveView:
         """Deltas that `chunk` makes certain."""
         if self._held:
             return ()
+        if self._begun and not self._pending and chunk.isspace():
+            self._spaces.append(chunk)
+            return ()
         self._pending += chunk
         found: list[Delta] = []
         while self._step(found):

@@ -1,0 +1,169 @@
+"""Calls that were meant are read or named, shown ones do not run, and quoted marks are text."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from familiar.event import PlanAccepted, PlanRejected
+from familiar.plan.judge import judge_plan
+from familiar.plan.read import PlanWire
+from familiar.wire import OutputParser, ParsedOutput, parse_output
+from tests.familiar.plan.views import view
+
+TEXT = {"type": "string"}
+TOOLS = [
+    {
+        "name": "run",
+        "parameters": {"type": "object", "properties": {"command": TEXT}, "required": ["command"]},
+    },
+]
+JSON_CALL = '{"name": "run", "arguments": {"command": "ls"}}'
+HERMES = f"<tool_call>\n{JSON_CALL}\n</tool_call>"
+
+
+def read(text: str, dialect: str = "hermes_json") -> ParsedOutput:
+    return parse_output(text, dialect=dialect, tools=TOOLS, finish_reason="stop")
+
+
+def commands(parsed: ParsedOutput) -> list[object]:
+    return [call.arguments.get("command") for call in parsed.calls]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"One writes:\n\n```\n{HERMES}\n```\n\nI did not.",
+        f"One writes:\n\n~~~xml\n{HERMES}\n~~~\n\nI did not.",
+        f"The form is `{HERMES}`; that is all.",
+        f"The form is “{HERMES}”, as said.",
+    ],
+)
+def test_an_example_does_not_run(text: str) -> None:
+    parsed = read(text)
+    assert not parsed.calls
+    assert "<tool_call>" in parsed.content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"I list the files:\n```\n{HERMES}\n```",
+        f"<think>\nI call it.\n{HERMES}\n</think>\n",
+        "<run>\n<parameter=command>\nls\n</parameter>\n</run>",
+        '{"tool": "run", "args": {"command": "ls"}}',
+        '<run>{"command": "ls"}</run>',
+    ],
+)
+def test_a_call_that_may_have_been_meant_is_named(text: str) -> None:
+    parsed = read(text)
+    assert not parsed.calls
+    assert parsed.problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```xml\n{HERMES}\n```",
+        f"```json\n{JSON_CALL}\n```",
+        f"<tools>\n{JSON_CALL}\n</tools>",
+        f'{{"tool_calls": [{{"function": {JSON_CALL}}}]}}',
+        HERMES.replace("}}", "}}}"),
+        "\ufeff" + HERMES,
+        HERMES + "<|im_end|>\n",
+    ],
+)
+def test_a_call_that_was_meant_runs(text: str) -> None:
+    parsed = read(text)
+    assert commands(parsed) == ["ls"]
+    assert parsed.content == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("<think>\nA `</think>` mark.\n</think>\nDone.", "Done."),
+        ("<think>\n```\n</think>\n```\nso\n</think>\nDone.", "Done."),
+        ("<think>a <think>b</think> c</think>Done.", "Done."),
+        ("<thinking>a</thinking>Done.", "Done."),
+        ("[THINK]a[/THINK]Done.", "Done."),
+        ("Yes. <think>a</think>Done.", "Yes. Done."),
+        ("Yes.\n<think>never closed", "Yes.\n"),
+    ],
+)
+def test_reasoning_is_never_the_answer(text: str, content: str) -> None:
+    assert read(text).content == content
+
+
+def test_a_mark_inside_an_argument_is_text() -> None:
+    command = "cut '</think>' from <think>"
+    call = json.dumps({"name": "run", "arguments": {"command": command}})
+    assert commands(read(f"<tool_call>\n{call}\n</tool_call>")) == [command]
+
+
+def test_a_call_inside_another_cut_one_does_not_run() -> None:
+    inner = '{"name": "run", "parameters": {"command": "rm"}}'
+    for text in (f"<|python_tag|>f.call(x={inner}", f'{{"payload": {inner}', f"f(x={inner})"):
+        assert not read(text, "llama3_json").calls
+
+
+def test_a_windows_path_stays_a_path() -> None:
+    path = r"C:\Users\bob\new\file.txt"
+    text = HERMES.replace("ls", path)
+    assert commands(read(text)) == [path]
+    assert read(HERMES.replace("ls", r"src\Users\new")).problems
+
+
+def test_lone_surrogates_and_huge_numbers_raise_nothing() -> None:
+    parsed = read(HERMES.replace("ls", r"a\ud83c"))
+    assert commands(parsed) == ["a\ufffd"]
+    huge = "9" * 5_000
+    assert read(f'<tool_call>{{"name": "run", "arguments": {{"n": {huge}}}}}</tool_call>').problems
+    for wire, plan in (("json", f'{{"continue": {huge}}}'), ("toml", f"continue = {huge}")):
+        judged = judge_plan(plan, view(files=()), 1, wire=PlanWire(wire))
+        assert isinstance(judged, PlanRejected)
+        judged.model_dump_json()
+
+
+PLAN = {
+    "continue": False,
+    "worker_calls": [{"id": "a", "alias": "naughty", "prompt": "Cut </think>."}],
+}
+
+
+def test_of_several_plans_none_runs() -> None:
+    one = json.dumps(PLAN)
+    for text in (one + one, f"{one}\n{one}", f"```json\n{one}\n```\nor\n```json\n{one}\n```"):
+        assert isinstance(judge_plan(text, view(files=()), 1), PlanRejected)
+
+
+def test_a_mark_inside_a_prompt_is_text() -> None:
+    text = f"<familiar-abc123>\n{json.dumps(PLAN)}\n</familiar-abc123>"
+    judged = judge_plan(text, view(files=()), 1, wire=PlanWire("json", "abc123"))
+    assert isinstance(judged, PlanAccepted)
+    assert judged.calls[0].prompt == "Cut </think>."
+
+
+@pytest.mark.parametrize(
+    "unit", ["a.", "<think></think>", '\\"""', "[[worker_calls]]\n", "</think>"]
+)
+@pytest.mark.parametrize("dialect", ["json", "toml", "hermes_json"])
+def test_twice_the_text_takes_about_twice_the_time(unit: str, dialect: str) -> None:
+    def seconds(size: int) -> float:
+        text = unit * (size // len(unit))
+        started = time.process_time()
+        parse_output(text, dialect=dialect, tools=TOOLS)
+        return time.process_time() - started
+
+    seconds(1_000)
+    assert seconds(200_000) < 8 * max(seconds(100_000), 0.02)
+
+
+def test_white_space_in_the_live_view_is_not_copied() -> None:
+    parser = OutputParser(dialect="hermes_json", tools=TOOLS)
+    parser.feed("a")
+    for _ in range(50_000):
+        assert parser.feed(" ") == ()
+    assert [delta.text for delta in parser.feed("b")] == [" " * 50_000 + "b"]
