@@ -9,6 +9,8 @@ text cannot know of symbolic links.
 
 from __future__ import annotations
 
+import unicodedata
+
 LONGEST_PATH = 1024
 """Bytes of UTF-8 in a whole path; Linux takes 4096 with the root in front."""
 
@@ -49,8 +51,17 @@ def planned_path_problem(path: str) -> str | None:
     if len(path) > LONGEST_PLANNED_PATH:
         return f"it must have at most {LONGEST_PLANNED_PATH} characters"
     found = path_problem(path)
+    if found is None and any(part != part.strip() for part in path.split("/")):
+        return "a part begins or ends with a blank"
+    if found is None and any(c in "\"'`" or _is_hidden(c) for c in path):
+        return "it holds a quote, or a character that cannot be seen"
     if found is None and path.startswith("~"):
         return "it must be relative to the workspace, and ~ is a home folder"
     if found is None and path.split("/", maxsplit=1)[0].lower().rstrip(". ") == _HARNESS:
         return f"{_HARNESS} belongs to the harness"
     return found
+
+
+def _is_hidden(char: str) -> bool:
+    """Invisible, bidirectional, or a blank that is not the plain one."""
+    return char != " " and unicodedata.category(char) in {"Cf", "Zs", "Zl", "Zp", "Cn"}
