@@ -1,8 +1,6 @@
 """What a goal says by itself: its size, the files that it names, and what it says about each.
 
-A run that named files has succeeded only when every one of them is there, so the reading is
-conservative and linear: names in backticks with any extension, bare names only with an extension
-that people do not also use for products (`Node.js` is not a file).
+A run that named files has succeeded only when every one of them is there; `goal_files` reads them.
 """
 
 from __future__ import annotations
@@ -11,22 +9,19 @@ import re
 from dataclasses import dataclass
 
 from familiar.errors import InputError
+from familiar.goal_files import NamedPath, named_paths
 
 MAX_FILES = 200
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,80}(?:[./][A-Za-z0-9_\-]{1,80}){0,8}"
-_QUOTED = re.compile(rf"`({_NAME}\.[A-Za-z0-9]{{1,8}})`")
-_BARE = re.compile(
-    rf"(?<![A-Za-z0-9_./:\-@`])({_NAME}\.(?:html?|css|md|txt|py|json|ya?ml|csv|svg|toml|sql))"
-    r"(?![A-Za-z0-9_/\-])"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One goal. `files` are in the order in which the text first names them."""
+    """One goal. `files` are in the order in which the text first names them; `taken` says which
+    path each name in the text was taken for, and why a name was taken for none."""
 
     text: str
     files: tuple[str, ...]
+    taken: tuple[NamedPath, ...] = ()
 
     @property
     def pages(self) -> tuple[str, ...]:
@@ -52,21 +47,16 @@ def read_goal(text: str, *, max_bytes: int, files: tuple[str, ...] | None = None
             remedy="Shorten it, put the material into files of the workspace, or raise "
             "api.max_goal_bytes.",
         )
-    found = files if files is not None else _named_files(text)
+    taken = () if files is not None else named_paths(text)
+    named = dict.fromkeys(name.path for name in taken if name.problem is None)
+    found = files if files is not None else tuple(named)
     if len(found) > MAX_FILES:
         raise InputError(
             f"The goal names {len(found)} files and the limit is {MAX_FILES}.",
             field="goal",
             remedy="Split it into several runs of one session.",
         )
-    return Goal(text=text, files=found)
-
-
-def _named_files(text: str) -> tuple[str, ...]:
-    hits = [
-        (m.start(1), m.group(1)) for pattern in (_QUOTED, _BARE) for m in pattern.finditer(text)
-    ]
-    return tuple(dict.fromkeys(name for _, name in sorted(hits) if ".." not in name))
+    return Goal(text=text, files=found, taken=taken)
 
 
 def _blocks(text: str) -> list[str]:

@@ -54,6 +54,10 @@ def planned_path_problem(path: str) -> str | None:
     if len(path) > LONGEST_PLANNED_PATH:
         return f"it must have at most {LONGEST_PLANNED_PATH} characters"
     found = path_problem(path)
+    if found is None and any(part != part.strip() for part in path.split("/")):
+        return "a part begins or ends with a blank"
+    if found is None and any(c in "\"'`" or _is_hidden(c) for c in path):
+        return "it holds a quote, or a character that cannot be seen"
     if found is None and path.startswith("~"):
         return "it must be relative to the workspace, and ~ is a home folder"
     if found is None and path.split("/", maxsplit=1)[0].lower().rstrip(". ") == _HARNESS:
@@ -65,3 +69,8 @@ def planned_path_problem(path: str) -> str | None:
     if found is None and any(unicodedata.category(c) in _UNSEEN and c != " " for c in path):
         return "it holds a character that cannot be seen or that turns the text around"
     return found
+
+
+def _is_hidden(char: str) -> bool:
+    """Invisible, bidirectional, or a blank that is not the plain one."""
+    return char != " " and unicodedata.category(char) in {"Cf", "Zs", "Zl", "Zp", "Cn"}

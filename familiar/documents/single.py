@@ -1,18 +1,37 @@
-"""One document out of an answer: without the fence or the chatter around it, and nothing else.
+"""`document`: one document out of an answer, without the fence or the chatter around it.
 
-Models wrap a file in a code fence and add a sentence before and after it. Only what stands outside
-the document is removed; inside it not one character is touched. A fence that is part of the
-document (a Markdown file shows code) stays: chatter is only removed around a fence when the answer
-has a single outer one.
+Models reason, wrap a file in a code fence and talk before and after it. Only text outside the
+document is removed; inside it not one character is touched. An answer that a careful person would
+not take for the file is rejected, and the call is asked again: several blocks, a tool call, text
+around a block that may belong to the file.
 """
 
 from __future__ import annotations
 
-from familiar.call import DocumentSpec
-from familiar.documents.kind import FinishedDocument
+import re
 
-MAX_CHATTER_LINES = 6
-MAX_CHATTER_CHARS = 600
+from familiar.call import DocumentSpec
+from familiar.documents.fences import Fence, fence_spans, fences, is_chatter, is_said
+from familiar.documents.kind import FinishedDocument
+from familiar.documents.reasoning import without_reasoning
+from familiar.errors import WireError
+
+_MARKDOWN = (".md", ".markdown", ".mdx", ".rmd", ".qmd")
+_PROSE = (*_MARKDOWN, ".txt", ".rst", ".adoc")
+_HTML = (".html", ".htm")
+_MARKDOWN_LABELS = ("markdown", "md", "mdx")
+_CALL = re.compile(
+    r"^[ \t]*(?:<tool_calls?>|<function=|<function_calls?>|<invoke |<tool_use>|<\|tool|<｜tool|"
+    r"\[TOOL_CALLS\]|<\|python_tag\|>|<parameter=|<\|channel\|>|"
+    r'\{\s*"(?:name|function|tool|tool_name)"\s*:\s*"(?:write|create|save|edit|str_replace)'
+    r"[\w.-]*\")",
+    re.MULTILINE,
+)
+_END = re.compile(r"(?:<\|im_end\|>|<\|eot_id\|>|<\|end\|>|<\|endoftext\|>|<｜end▁of▁sentence｜>)$")
+_PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
+_PAGE_END = re.compile(r"</html\s*>", re.IGNORECASE)
+_FENCE_NOTE = "removed the fence around the document"
+_WORDS_NOTE = "removed the words around the document"
 
 
 class Single:
@@ -27,56 +46,148 @@ class Single:
 
 
 def extract_document(text: str, file: str) -> tuple[str, tuple[str, ...]]:
-    """The document that `file` should hold, and what was removed, by name. Linear in the text."""
-    fenced = _fenced(text, markdown=file.endswith((".md", ".markdown")))
-    if fenced is not None:
-        return fenced
-    if file.endswith((".html", ".htm")):
-        return _html(text)
-    return text, ()
+    """The document that `file` should hold, and what was removed, by name. Linear in the text.
+
+    Raises `WireError` when the answer is not one document.
+    """
+    text, notes = without_reasoning(text)
+    if (end := _END.search(text.rstrip()[-64:])) is not None:
+        text = text.rstrip()
+        text = text[: len(text) - len(end.group())]
+        notes = (*notes, "removed the mark of the answer's end")
+    _reject_calls(text)
+    name = file.lower()
+    document, removed = _unwrapped(text, name)
+    if name.endswith(_HTML):
+        document, more = _html(document)
+    else:
+        document, more = _unsaid(document)
+    if not document.strip():
+        raise WireError("The answer holds no document.")
+    return document, tuple(dict.fromkeys((*notes, *removed, *more)))
 
 
-def _fenced(text: str, *, markdown: bool) -> tuple[str, tuple[str, ...]] | None:
+def _reject_calls(text: str) -> None:
+    """Markup of a tool call is no file, unless the file shows it in a block of code."""
+    spans = iter([*fence_spans(text), (len(text), len(text))])
+    start, end = next(spans)
+    for call in _CALL.finditer(text):
+        while call.start() >= end and end < len(text):
+            start, end = next(spans)
+        if not start <= call.start() < end:
+            raise WireError("The answer is a tool call, and a file's text was asked for.")
+
+
+def _unwrapped(text: str, name: str) -> tuple[str, tuple[str, ...]]:
     lines = text.splitlines(keepends=True)
-    fences = [index for index, line in enumerate(lines) if line.lstrip().startswith("```")]
-    if not fences:
+    found = fences(lines)
+    if not found:
+        return text, ()
+    opening = found[0]
+    before = "".join(lines[: opening.line]).strip()
+    if not is_chatter(before):
+        return _one_page(text, lines, found) if name.endswith(_HTML) else (text, ())
+    if name.endswith(_PROSE):
+        closing = _prose_wrapper(lines, found, before, markdown=name.endswith(_MARKDOWN))
+        if closing is None:
+            return text, ()
+    else:
+        closing = _wrapper(found, len(lines))
+    after = "".join(lines[closing + 1 :]).strip()
+    if not is_chatter(after):
+        raise WireError("Text stands around the code block that may be a part of the file.")
+    removed = (_FENCE_NOTE, _WORDS_NOTE) if before or after else (_FENCE_NOTE,)
+    return "".join(lines[opening.line + 1 : closing]), removed
+
+
+def _wrapper(found: list[Fence], end: int) -> int:
+    """The line that closes the block of a file that has no fences of its own."""
+    opening = found[0]
+    rivals = [f for f in found[1:] if f.mark[0] == opening.mark[0]]
+    rivals = [f for f in rivals if len(f.mark) >= len(opening.mark)]
+    if not rivals:
+        return end
+    if len(rivals) > 1 or rivals[0].label:
+        raise WireError("The answer holds several code blocks, and one file was asked for.")
+    return rivals[0].line
+
+
+def _prose_wrapper(
+    lines: list[str], found: list[Fence], before: str, *, markdown: bool
+) -> int | None:
+    """The line that closes the block around a whole text; None when its blocks are its own."""
+    opening = found[0]
+    labelled = opening.label in _MARKDOWN_LABELS
+    rivals = [f for f in found[1:] if f.mark[0] == opening.mark[0]]
+    rivals = [f for f in rivals if len(f.mark) >= len(opening.mark)]
+    heading = "".join(lines[opening.line + 1 : opening.line + 2]).startswith("# ")
+    if not (labelled or (is_said(before) and heading) or not before):
         return None
-    first, last = fences[0], fences[-1]
-    before = "".join(lines[:first]).strip()
+    if not rivals or rivals[-1].label:
+        return len(lines) if labelled or not markdown else None
+    last = rivals[-1].line
     after = "".join(lines[last + 1 :]).strip()
-    closed = first != last and lines[last].strip() == "```"
-    if markdown and (before or after or not closed or len(fences) % 2):
+    if labelled:
+        # An odd number inside means that the last one closes a block inside: cut before its end.
+        return last if len(rivals) % 2 else len(lines)
+    if after and not is_said(after):
         return None
-    if not closed:
-        # Cut off, or ended without its closing fence: the rest of the answer is the document.
-        last, after = len(lines), ""
-    if len(fences) > 2 and not markdown:
-        return None
-    if not (_is_chatter(before) and _is_chatter(after)):
-        return None
-    removed = ["removed the fence around the document"]
-    if before or after:
-        removed.append("removed the words around the document")
-    return "".join(lines[first + 1 : last]), tuple(removed)
+    depth = 1
+    for rival in rivals:
+        depth += 1 if rival.label else -1
+        if depth == 0 and rival.line != last:
+            return None
+    return last if depth == 0 else None
+
+
+def _one_page(text: str, lines: list[str], found: list[Fence]) -> tuple[str, tuple[str, ...]]:
+    """The one block that holds a whole page, inside of a long explanation."""
+    if _PAGE.search("".join(lines[: found[0].line])):
+        return text, ()
+    pages: list[str] = []
+    opening: Fence | None = None
+    for fence in found:
+        if opening is None:
+            opening = fence
+        elif fence.closes(opening):
+            block = "".join(lines[opening.line + 1 : fence.line])
+            if _PAGE.search(block):
+                pages.append(block)
+            opening = None
+    if len(pages) != 1:
+        raise WireError("The answer is an explanation, and not one page.")
+    return pages[0], (_FENCE_NOTE, _WORDS_NOTE)
 
 
 def _html(text: str) -> tuple[str, tuple[str, ...]]:
-    lower = text.lower()
-    if len(lower) != len(text):
+    """A page or a part of one, without the sentences before its first and behind its last tag."""
+    begun = _PAGE.search(text)
+    start = begun.start() if begun is not None else _first_tag(text)
+    before = text[:start].strip()
+    if before and any(line.lstrip().startswith("<") for line in before.splitlines()):
+        start, before = 0, ""
+    ends = [match.end() for match in _PAGE_END.finditer(text)]
+    stop = ends[-1] if ends else text.rfind(">") + 1
+    after = text[stop:].strip()
+    if not ends and not is_said(after):
+        stop, after = len(text), ""
+    if begun is None and before and not is_said(before):
+        start, before = 0, ""
+    if not (before or after):
         return text, ()
-    starts = [at for at in (lower.find("<!doctype html"), lower.find("<html")) if at != -1]
-    end = lower.rfind("</html>")
-    if not starts:
-        return text, ()
-    start, stop = min(starts), len(text) if end == -1 else end + len("</html>")
-    before, after = text[:start].strip(), text[stop:].strip()
-    if not (before or after) or not (_is_chatter(before) and _is_chatter(after)):
-        return text, ()
-    return text[start:stop] + "\n", ("removed the words around the document",)
+    if begun is not None and "<" in after:
+        raise WireError("Markup stands behind the end of the page.")
+    return text[start:stop].rstrip() + "\n", (_WORDS_NOTE,)
 
 
-def _is_chatter(text: str) -> bool:
-    """Few short lines without markup: words about the document, not a part of it."""
-    return (
-        len(text) <= MAX_CHATTER_CHARS and text.count("\n") < MAX_CHATTER_LINES and "<" not in text
-    )
+def _first_tag(text: str) -> int:
+    match = re.search(r"^[ \t]*<", text, re.MULTILINE)
+    return 0 if match is None else match.start()
+
+
+def _unsaid(text: str) -> tuple[str, tuple[str, ...]]:
+    """Without a first line like "Here is the file:" that an empty line follows."""
+    first, mark, rest = text.lstrip().partition("\n")
+    if mark and rest[:1] in "\r\n" and first.rstrip().endswith(":") and is_said(first):
+        return rest.lstrip("\r\n"), (_WORDS_NOTE,)
+    return text, ()

@@ -44,3 +44,35 @@ def test_an_empty_goal_is_refused_with_what_to_do(text: str) -> None:
 def test_a_goal_of_ten_megabytes_is_refused_by_its_size() -> None:
     with pytest.raises(InputError, match="10000000 bytes"):
         read_goal("x" * 10_000_000, max_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".github/workflows/ci.yml",
+        "Dockerfile",
+        "docker/Dockerfile",
+        "日本語.md",
+        "docs/release notes.md",
+        "a+b.md",
+        ".gitignore",
+        "bin/tide",
+        "überblick.html",
+        "v1.2.txt",
+    ],
+)
+def test_a_name_in_backticks_is_one_file_whatever_it_is_made_of(path: str) -> None:
+    assert read_goal(f"Write `{path}` please.", max_bytes=LIMIT).files == (path,)
+
+
+def test_a_path_that_cannot_name_a_file_is_told_and_not_taken() -> None:
+    goal = read_goal("Write `a\u202egpj.md` and ` b.md `.", max_bytes=LIMIT)
+    assert goal.files == ("b.md",)
+    hidden, blank = goal.taken
+    assert hidden.problem is not None
+    assert (blank.written, blank.path, blank.problem) == (" b.md ", "b.md", None)
+
+
+@pytest.mark.parametrize("said", ["`npm install`", "`--flag`", "`print(x.y)`", "`https://a.org/b`"])
+def test_code_in_backticks_is_no_file(said: str) -> None:
+    assert read_goal(f"Run {said} first.", max_bytes=LIMIT).files == ()

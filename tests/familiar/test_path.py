@@ -35,7 +35,23 @@ def test_what_no_workspace_can_hold_no_plan_can_name(path: str) -> None:
     assert planned_path_problem(path) is not None
 
 
-@pytest.mark.parametrize("path", ["~/x", ".familiar/token", ".Familiar/x", "a/" * 120 + "b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "~/x",
+        "a ",
+        "a /b",
+        'a"b',
+        "a'b",
+        "a`b",
+        "a\u202eb",
+        "a\u200bb",
+        "a\u00a0b",
+        ".familiar/token",
+        ".Familiar/x",
+        "a/" * 120 + "b",
+    ],
+)
 def test_a_plan_may_not_name_what_is_the_harness_s_or_leaves_no_room(path: str) -> None:
     assert path_problem(path) is None
     assert planned_path_problem(path) is not None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from familiar.documents.single import extract_document
+from familiar.errors import WireError
 
 PAGE = "<!DOCTYPE html>\n<html><body><p>Hello</p></body></html>\n"
 CODE = "def f():\n    return 1\n"
@@ -50,7 +51,7 @@ def test_code_around_a_fence_is_not_chatter() -> None:
 BODIES = st.text(st.characters(codec="utf-8", exclude_characters="`\r"), min_size=1, max_size=200)
 
 
-@given(BODIES.filter(lambda body: "\n" not in body or body.isprintable()))
+@given(BODIES.filter(lambda body: "\n" not in body or body.isprintable()).filter(str.strip))
 def test_what_is_inside_a_fence_comes_out_as_it_was(body: str) -> None:
     document = body + "\n"
     assert extract_document(f"```\n{document}```\n", "notes.txt")[0] == document
@@ -58,5 +59,8 @@ def test_what_is_inside_a_fence_comes_out_as_it_was(body: str) -> None:
 
 @given(st.text(max_size=300), st.sampled_from(["a.html", "a.md", "a.py", "a.json"]))
 def test_the_result_is_always_a_part_of_the_answer(text: str, file: str) -> None:
-    document, _ = extract_document(text, file)
+    try:
+        document, _ = extract_document(text, file)
+    except WireError:
+        return
     assert document.strip() in text

@@ -1,0 +1,56 @@
+"""Reasoning never lands in a file or an answer: it is cut off, or the answer is rejected.
+
+Reasoning stands in front of an answer, between a pair of marks or with its closing mark alone. A
+mark in quotes or backticks is text, and so is one inside a code fence.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from familiar.documents.fences import fence_spans
+from familiar.errors import WireError
+
+_WORDS = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
+_OPEN = re.compile(
+    rf"""(?<![`"'\w])(?:<{_WORDS}>|\[THINK\]|◁think▷|<\|channel\|>analysis)(?![`"'])""",
+    re.IGNORECASE,
+)
+_CLOSE = re.compile(
+    rf"""(?<![`"'\w])(?:</{_WORDS}>|\[/THINK\]|◁/think▷|<\|channel\|>final(?:<\|message\|>)?)(?![`"'])|"""
+    rf"""(?<=\w)(?:</{_WORDS}>|\[/THINK\]|◁/think▷)(?![`"'])""",
+    re.IGNORECASE,
+)
+_NOTE = "removed the reasoning in front of the answer"
+
+
+def without_reasoning(text: str) -> tuple[str, tuple[str, ...]]:
+    """The answer without the reasoning in front of it, and what was removed. Linear.
+
+    Raises `WireError` when the reasoning never ends or stands within the answer.
+    """
+    rest, removed = text, False
+    while (opened := _OPEN.match(rest.lstrip())) is not None:
+        begun = len(rest) - len(rest.lstrip()) + opened.end()
+        closed = _CLOSE.search(rest, begun)
+        if closed is None:
+            raise WireError("The answer is reasoning that never ends.")
+        rest, removed = rest[closed.end() :], True
+    fences = fence_spans(rest)
+    last: re.Match[str] | None = None
+    for closed in _CLOSE.finditer(rest):
+        if not _within(closed.start(), fences):
+            last = closed
+    if last is not None:
+        rest, removed = rest[last.end() :], True
+        fences = fence_spans(rest)
+    for opened in _OPEN.finditer(rest):
+        if not _within(opened.start(), fences):
+            raise WireError("Reasoning stands within the answer.")
+    return (rest.lstrip("\r\n"), (_NOTE,)) if removed else (text, ())
+
+
+def _within(at: int, spans: list[tuple[int, int]]) -> bool:
+    index = bisect_right(spans, at, key=lambda span: span[0]) - 1
+    return index >= 0 and at < spans[index][1]

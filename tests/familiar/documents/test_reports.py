@@ -1,0 +1,95 @@
+"""Answers after public bug reports: the file comes out clean, or the call is asked again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from familiar import documents
+from familiar.call import DocumentSpec
+from familiar.errors import WireError
+
+REPORTS = Path(__file__).parents[3] / "shared" / "reports"
+if not REPORTS.is_dir():
+    REPORTS = Path(__file__).parents[4] / "shared" / "reports"
+
+
+def finished(text: str, file: str, kind: str = "document") -> str:
+    frame = ("<main>\n", "\n</main>\n") if kind == "html-page" else ("", "")
+    try:
+        return documents.finish(text, DocumentSpec(kind, *frame), file).text
+    except WireError:
+        return "raises"
+
+
+def test_the_reported_answers() -> None:
+    cases = REPORTS / "model_output.jsonl"
+    if not cases.is_file():
+        pytest.skip("shared/reports is not here")
+    wrong = []
+    for line in cases.read_text(encoding="utf-8").splitlines():
+        case = json.loads(line)
+        asked, _, kind = case["dialect"].partition(":")
+        if asked != "document":
+            continue
+        text = finished(case["text"], case["file"], kind)
+        if text not in case["expected"]["texts"]:
+            wrong.append((case["id"], text))
+    assert wrong == []
+
+
+PAGE = "<!DOCTYPE html>\n<html><body><p>Hi</p></body></html>\n"
+README = "# Tide\n\nA clock.\n\n## Use\n\n```bash\ntide run\n```\n"
+CODE = "print('tide')\n"
+RAISES = "raises"
+
+
+@pytest.mark.parametrize(
+    ("answer", "file", "texts"),
+    [
+        (f"~~~~\n{CODE}~~~~\n", "app.py", (CODE,)),
+        (f"`````py\n{CODE}`````\nHope this helps!", "app.py", (CODE,)),
+        (f"Here it is:\n\n~~~python\n{CODE}~~~\n", "app.py", (CODE,)),
+        (
+            f"```python\n{CODE}```\n\nAnd the test:\n\n```python\nassert 1\n```\n",
+            "app.py",
+            (RAISES,),
+        ),
+        (f"```python\n{CODE}```\n\nx = 1\n", "app.py", (RAISES,)),
+        (f"~~~~markdown\n{README}~~~~\n", "README.md", (README,)),
+        (f"Sure!\n\n````md\n{README}````\n\nLet me know.", "README.md", (README,)),
+        (f"Here is the README:\n\n{README}", "README.md", (README,)),
+        (README, "README.md", (README,)),
+        ("```\na\n```\n\ntext\n\n```\nb\n```\n", "a.md", ("```\na\n```\n\ntext\n\n```\nb\n```\n",)),
+        (f"<thinking>\nA page.\n</thinking>\n{PAGE}", "index.html", (PAGE,)),
+        (f"Done thinking.</think>{CODE}", "app.py", (CODE,)),
+        (f"<think>a `</think>` mark</think>\n{CODE}", "app.py", (CODE,)),
+        ("<think>never ends", "app.py", (RAISES,)),
+        (f"{CODE}<think>\nwait\n", "app.py", (RAISES,)),
+        ('END = "</think>"\n', "app.py", ('END = "</think>"\n',)),
+        ("# Marks\n\nUse `<think>`.\n", "a.md", ("# Marks\n\nUse `<think>`.\n",)),
+        ("# M\n\n```\n<think>x</think>\n```\n", "a.md", ("# M\n\n```\n<think>x</think>\n```\n",)),
+        ('<invoke name="write">\n</invoke>', "a.md", (RAISES,)),
+        ('[TOOL_CALLS][{"name": "write"}]', "a.md", (RAISES,)),
+        ('{"name": "write_file", "arguments": {"content": "x"}}', "a.py", (RAISES,)),
+        (f"{CODE}<|im_end|>", "app.py", (CODE,)),
+        (f"# How\n\nI did it so:\n\n```html\n{PAGE}```\n\n# Why\n\nx\n", "index.html", (PAGE,)),
+        (f"Sure, with <b> tags:\n{PAGE}\nI hope this helps <3", "index.html", (PAGE, RAISES)),
+        ("Here you see:\n```html\n<p>a</p>\n```\nor\n```html\n<p>b</p>\n```", "a.html", (RAISES,)),
+    ],
+)
+def test_neighbours(answer: str, file: str, texts: tuple[str, ...]) -> None:
+    assert finished(answer, file) in texts
+
+
+@pytest.mark.parametrize("piece", ["```\n", "~~~x\n", "<think>", "</think>", " \n", "a: ", "<a>\n"])
+def test_much_of_one_thing_is_read_to_its_end(piece: str) -> None:
+    for file in ("a.md", "a.py", "a.txt"):
+        finished(piece * (1_000_000 // len(piece)), file)
+
+
+def test_a_slot_has_no_sentence_in_front_of_it() -> None:
+    text = finished("Here is the page:\n\n<h1>Tea</h1>\n", "a.html", "html-page")
+    assert text == "<main>\n<h1>Tea</h1>\n</main>\n"
