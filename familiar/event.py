@@ -155,6 +155,8 @@ class PlanRejected(_Body):
     attempt: int
     problems: tuple[Problem, ...]
     fingerprint: str | None = None
+    doubted: tuple[str, ...] = ()
+    """What a guessed length questioned, for the first time in this run (`plan.capacity`)."""
 
 
 class PlannerChosen(_Body):

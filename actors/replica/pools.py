@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError, RayError
 from actors.fingerprint import replica_fingerprint
 from actors.orchestrator.dispatcher import Dispatcher, HopelessPool
 from actors.orchestrator.outcome import lost_outcome
-from actors.replica.probe import PROBED, probe_node, probe_replica
+from actors.replica.probe import probe_node, probe_replica
 from actors.replica.supervisor import REPLICA_PREFIX, TAKES_ATTEMPTS, Supervisor
 from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
@@ -30,6 +30,7 @@ from cluster.reconcile import Reconciler
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass
+from familiar.failure import PROBED
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
 
 PLACE_PAUSE_S = 2.0

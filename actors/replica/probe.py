@@ -16,22 +16,9 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from familiar.call import JsonScalar
-from familiar.errors import FailureClass
 
 PROBE_S = 2.0
 CONNECT_S = 1.0
-PROBED = frozenset(
-    {
-        FailureClass.BACKEND_UNREACHABLE,
-        FailureClass.BACKEND_REFUSED,
-        FailureClass.BACKEND_SLOW,
-        FailureClass.BACKEND_STALLED,
-        FailureClass.CALL_OVERSIZED,
-        FailureClass.CALL_TRUNCATED,
-        FailureClass.CONTEXT_OVERFLOW,
-    }
-)
-"""Classes that say something about a backend, and may be wrong about it."""
 
 
 async def probe_replica(handle: Any) -> dict[str, JsonScalar]:

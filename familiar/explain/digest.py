@@ -16,6 +16,7 @@ from familiar.event import CallSucceeded, Event, PlanAccepted, PlannedCall, Plan
 from familiar.explain.explain import explain_story
 from familiar.explain.explanation import Figure
 from familiar.explain.story import Story, read_story
+from familiar.plan.dag import dag
 
 Section = dict[str, Figure]
 SECTIONS = ("outcome", "prompts", "plan", "routes", "tokens", "times", "files", "syntheses")
@@ -145,24 +146,11 @@ def _times(story: Story) -> Section:
 
 
 def _chains(calls: list[PlannedCall], weight: Callable[[PlannedCall], float]) -> dict[str, float]:
-    """The heaviest chain of calls that ends with each call (Kahn's order; plans have no cycles)."""
-    by_id = {call.id: call for call in calls}
-    after: dict[str, list[str]] = {}
-    open_on = dict.fromkeys(by_id, 0)
-    for call in calls:
-        for name in set(call.depends_on) & by_id.keys():
-            after.setdefault(name, []).append(call.id)
-            open_on[call.id] += 1
+    """The heaviest chain of calls that ends with each call."""
+    graph, by_id = dag(calls), {call.id: call for call in calls}
     longest = {name: weight(call) for name, call in by_id.items()}
-    free = [name for name, count in open_on.items() if count == 0]
-    while free:
-        name = free.pop()
-        for follower in after.get(name, ()):
-            own = weight(by_id[follower])
-            longest[follower] = max(longest[follower], longest[name] + own)
-            open_on[follower] -= 1
-            if open_on[follower] == 0:
-                free.append(follower)
+    for name in graph.order:
+        longest[name] += max((longest[parent] for parent in graph.before[name]), default=0.0)
     return longest
 
 

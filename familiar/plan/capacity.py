@@ -1,9 +1,13 @@
 """Plans that ask for more than there is time or room for: `oversized` and `too_wide`.
 
 Both do arithmetic and put it into the message. Seconds need a measured rate (tokens/s that one call
-of the role usually gets); without one only what does not depend on time is judged. A refusal rests
+of the role usually gets); without one only what does not depend on time is judged. A finding rests
 on `Estimate.at_least`, so a call that merely may become long runs; a queue is normal, so a plan is
 too wide only when its last call would start behind its queue deadline.
+
+A finding is sure where the prompts state their lengths, or where a prompt alone fills the context.
+Any other rests on a guess: it questions a call once in a run, and when the orchestrator asks for
+the same call again, the call runs and the finding is recorded as a doubt.
 """
 
 from __future__ import annotations
@@ -11,9 +15,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from familiar.event import PlannedCall, Problem
+from familiar.plan.dag import dag
 from familiar.plan.estimate import Estimate, estimate_output
+from familiar.plan.fingerprint import fingerprint
 from familiar.plan.view import Role, TurnView
 
 PROMPT_CHARS_PER_TOKEN = 4.5
@@ -23,7 +30,29 @@ ROOM = 0.8
 """How much of a limit the pieces of a split call should use."""
 
 
-def capacity_problems(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
+_SEND_AGAIN = " This length is a guess: if it is wrong, send the same call again and it will run."
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem with a plan's size. `doubts` are the calls that a guess questions now, as keys for
+    `TurnView.doubted`; empty where the finding is sure. A `settled` one was questioned before."""
+
+    problem: Problem
+    doubts: tuple[str, ...] = ()
+    settled: bool = False
+
+    def as_doubt(self) -> Problem:
+        """What is recorded about a plan that runs in spite of the finding."""
+        said = self.problem.message.removesuffix(_SEND_AGAIN)
+        return Problem(
+            code="length_doubted",
+            call=self.problem.call,
+            message=f"Runs because it was asked for again, in spite of this guess: {said}",
+        )
+
+
+def capacity_findings(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Finding]:
     """`oversized` for single calls, `too_wide` for roles. Linear in the prompts and the edges,
     which must be free of cycles."""
     roles = {role.alias: role for role in view.roles}
@@ -31,20 +60,18 @@ def capacity_problems(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[
     for call in calls:
         role = roles.get(call.alias)
         if role is not None:
-            problem = _oversized(call, estimates[call.id], role, view.rates.get(call.alias))
-            if problem is not None:
-                yield problem
+            finding = _oversized(call, estimates[call.id], role, view)
+            if finding is not None:
+                yield finding
     yield from _too_wide(calls, estimates, roles, view)
 
 
-def _oversized(
-    call: PlannedCall, estimate: Estimate, role: Role, rate: float | None
-) -> Problem | None:
-    """The first limit that the call is sure to pass: its cut, its context, its deadline."""
-    least = estimate.at_least
+def _oversized(call: PlannedCall, estimate: Estimate, role: Role, view: TurnView) -> Finding | None:
+    """The first limit that the call will pass: its cut, its context, its deadline."""
+    least, rate = estimate.at_least, view.rates.get(call.alias)
     prompt = math.ceil(len(call.prompt) / PROMPT_CHARS_PER_TOKEN)
     left = role.context_length - prompt
-    if least > role.max_tokens:
+    if left > 0 and least > role.max_tokens:
         limit = role.max_tokens
         why = f"an answer of {call.alias} is cut at {limit} tokens"
     elif least > left:
@@ -63,13 +90,21 @@ def _oversized(
     else:
         return None
     pieces = max(2, math.ceil(estimate.tokens / (ROOM * limit)))
-    return Problem(
+    sure = estimate.stated or left <= 0
+    key = _key("oversized", call)
+    problem = Problem(
         code="oversized",
         call=call.id,
         message=f"{call.id} asks for about {estimate.tokens} tokens (at least {least}: "
         f"{estimate.why}), and {why}. Split it into {pieces} calls with one file or part each, "
-        "or ask for less.",
+        f"or ask for less.{'' if sure else _SEND_AGAIN}",
     )
+    return Finding(problem) if sure else Finding(problem, (key,), key in view.doubted)
+
+
+def _key(code: str, call: PlannedCall) -> str:
+    """The call by what it asks for, whatever its name and its place in the plan."""
+    return f"{code}:{fingerprint([call.model_copy(update={'depends_on': ()})])}"
 
 
 def _too_wide(
@@ -77,9 +112,9 @@ def _too_wide(
     estimates: dict[str, Estimate],
     roles: dict[str, Role],
     view: TurnView,
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     ready: dict[tuple[str, int], list[PlannedCall]] = {}
-    depths = _depths(calls)
+    depths = dag(calls).depths()
     for call in calls:
         ready.setdefault((call.alias, depths[call.id]), []).append(call)
     for (alias, _), together in ready.items():
@@ -97,14 +132,18 @@ def _too_wide(
         usual = sum(seconds) / len(seconds)
         most = role.at_once * (int(role.queue_deadline_s / usual) + 1)
         most = max(role.at_once, min(most, len(together) - 1))
-        yield Problem(
+        sure = all(estimates[call.id].stated for call in together)
+        keys = () if sure else tuple(_key("too_wide", call) for call in together)
+        new = sum(1 for key in keys if key not in view.doubted)
+        problem = Problem(
             code="too_wide",
             message=f"{len(together)} calls of {alias} become ready at once and {role.at_once} run "
             f"side by side; at {rate:.3g} tokens/s one takes at least {usual:.0f} s, so the last "
             f"would start after {wait:.0f} s and its queue deadline is "
             f"{role.queue_deadline_s:g} s. Plan at most {most} of them in this turn and the others "
-            "in the next.",
+            f"in the next.{'' if sure else _SEND_AGAIN}",
         )
+        yield Finding(problem, keys, settled=not sure and new <= role.at_once)
 
 
 def _last_start(seconds: Sequence[float], at_once: int) -> float:
@@ -115,26 +154,3 @@ def _last_start(seconds: Sequence[float], at_once: int) -> float:
         latest = max(latest, slots[0])
         heapq.heapreplace(slots, slots[0] + duration)
     return latest
-
-
-def _depths(calls: Sequence[PlannedCall]) -> dict[str, int]:
-    """By id, the longest chain of calls of this plan that a call waits behind."""
-    inside = {call.id: call for call in calls}
-    blocked = {
-        call.id: sum(1 for name in call.depends_on if name in inside) for call in inside.values()
-    }
-    after: dict[str, list[str]] = {}
-    for call in inside.values():
-        for name in call.depends_on:
-            if name in inside:
-                after.setdefault(name, []).append(call.id)
-    depths = dict.fromkeys(inside, 0)
-    free = [name for name, count in blocked.items() if count == 0]
-    while free:
-        name = free.pop()
-        for waiting in after.get(name, ()):
-            depths[waiting] = max(depths[waiting], depths[name] + 1)
-            blocked[waiting] -= 1
-            if blocked[waiting] == 0:
-                free.append(waiting)
-    return depths

@@ -7,9 +7,9 @@
     nothing said      the median length of a file of the kind
 
 The asks are those of the prompt; where it says nothing, those of what the goal says about the
-output_file. `at_least` is what nine of ten such texts exceed: rules that refuse a plan use it, so
-that a plan is refused for what it asks for and not for a guess. A call that says nothing of its
-length can always be written short: its `at_least` is 0.
+output_file. `at_least` is what nine of ten such texts exceed: rules about a plan use it. A
+stated length may reject a plan for good; a guess only questions it once (`capacity`). A call that
+says nothing of its length can always be written short: its `at_least` is 0.
 
 The constants are fitted by `bench/estimate.py --fit` on the dev half of real files (README texts,
 HTML pages, modules, YAML and plain text of installed packages; tokens by the embedded tokenizer,
@@ -75,11 +75,13 @@ _KINDS = {"html": "html", "htm": "html", "md": "md", "py": "py", "js": "py", "sq
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`tokens` is the expectation, `at_least` what nine of ten such texts exceed, `why` the sum."""
+    """`tokens` is the expectation, `at_least` what nine of ten such texts exceed, `why` the sum.
+    `stated` is True where the call's own prompt asks for a length; anything else is a guess."""
 
     tokens: int
     at_least: int
     why: str
+    stated: bool = False
 
 
 def estimate_output(call: PlannedCall, goal: Goal | None = None) -> Estimate:
@@ -88,6 +90,7 @@ def estimate_output(call: PlannedCall, goal: Goal | None = None) -> Estimate:
     if asks.says_nothing and call.output_file and goal and len(goal.text) <= LONGEST_GOAL:
         # The other files that the goal speaks of there are other calls' work.
         asks = replace(read_asks(goal.about(call.output_file)), files=())
+        return replace(estimate_asks(asks, call.output_file), stated=False)
     return estimate_asks(asks, call.output_file)
 
 
@@ -134,7 +137,7 @@ def _by_length(length: Length, kind: str) -> Estimate:
     sure = whole * SURE_LENGTH * (0.5 if length.capped else 1.0)
     most = "at most " if length.capped else ""
     why = f"{most}{length.count} {_plural(length.unit, length.count)} of {each:g} tokens"
-    return Estimate(round(tokens), round(sure), why)
+    return Estimate(round(tokens), round(sure), why, stated=True)
 
 
 def _by_parts(parts: Mapping[str, int], kind: str) -> Estimate:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from familiar.event import PlannedCall
+from familiar.plan.dag import dag
 
 NEAR = 0.8
 """The Jaccard index of word pairs from which two plans of one shape are nearly equal. One word
@@ -86,22 +87,9 @@ def _placed(calls: Sequence[PlannedCall], own: Callable[[PlannedCall], str]) -> 
     Calls of a cycle have no order; they keep the digest of what they say alone. A dependency
     outside the plan (a call of an earlier turn) is done and places nothing.
     """
-    inside = {call.id: call for call in calls}
-    waiting: dict[str, list[str]] = {}
-    blocked: dict[str, int] = {}
-    for call in inside.values():
-        before = [name for name in call.depends_on if name in inside]
-        blocked[call.id] = len(before)
-        for name in before:
-            waiting.setdefault(name, []).append(call.id)
-    placed = {name: _hash(own(call)) for name, call in inside.items()}
-    free = [name for name, count in blocked.items() if count == 0]
-    while free:
-        name = free.pop()
-        before = sorted(placed[other] for other in inside[name].depends_on if other in inside)
+    graph = dag(calls)
+    placed = {call.id: _hash(own(call)) for call in calls}
+    for name in graph.order:
+        before = sorted(placed[other] for other in graph.before[name])
         placed[name] = _hash("\n".join((placed[name], *before)))
-        for after in waiting.get(name, ()):
-            blocked[after] -= 1
-            if blocked[after] == 0:
-                free.append(after)
     return placed

@@ -28,6 +28,7 @@ def judge_plan(
             attempt=attempt,
             problems=linted.problems,
             fingerprint=fingerprint(linted.calls),
+            doubted=linted.doubted,
         )
     mends = (*plan.mends, *linted.mends)
     return PlanAccepted(

@@ -34,7 +34,8 @@ from dataclasses import dataclass
 
 from familiar.event import PlannedCall, Problem
 from familiar.path import planned_path_problem
-from familiar.plan.capacity import capacity_problems
+from familiar.plan.capacity import capacity_findings
+from familiar.plan.dag import Dag, dag
 from familiar.plan.needs import unknown_needs, wait_for_needs
 from familiar.plan.read import ReadPlan
 from familiar.plan.repeat import refused_again, repeat_problems
@@ -52,16 +53,23 @@ class Linted:
     calls: tuple[PlannedCall, ...]
     mends: tuple[Problem, ...]
     problems: tuple[Problem, ...]
+    doubted: tuple[str, ...] = ()
+    """What a guess questions now, for `TurnView.doubted` of the next attempt."""
 
 
 def lint(plan: ReadPlan, view: TurnView) -> Linted:
     """Apply every rule. `problems` is empty exactly when the plan may run."""
     calls, mends = _mended(plan.calls, view)
     problems = tuple(_problems(plan, calls, view))
+    # A plan over its number of calls is not looked at further.
+    findings = tuple(capacity_findings(calls, view)) if len(calls) <= view.max_calls else ()
+    problems += tuple(finding.problem for finding in findings if not finding.settled)
+    mends += tuple(finding.as_doubt() for finding in findings if finding.settled)
+    doubted = tuple(key for finding in findings for key in finding.doubts)
     again = refused_again(calls, view) if problems else None
     if again is not None and all(problem.code != again.code for problem in problems):
         problems = (again, *problems)
-    return Linted(calls=calls, mends=mends, problems=problems)
+    return Linted(calls=calls, mends=mends, problems=problems, doubted=doubted)
 
 
 def _mended(
@@ -105,7 +113,6 @@ def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) ->
     yield from unknown_needs(calls, view)
     yield from _progress(plan, calls, view)
     yield from repeat_problems(calls, view)
-    yield from capacity_problems(calls, view)
 
 
 def _identity(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
@@ -149,33 +156,19 @@ def _dependencies(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Pr
                     call=call.id,
                     message=f"{call.id} depends on {name!r}, which is no call.",
                 )
-    stuck = _on_a_cycle(calls)
-    if stuck:
+    graph = dag(calls)
+    if graph.stuck:
         yield Problem(
             code="dependency_cycle",
-            message=f"These calls wait for each other in a cycle: {', '.join(stuck)}.",
+            message=_say_cycle(graph),
         )
 
 
-def _on_a_cycle(calls: tuple[PlannedCall, ...]) -> list[str]:
-    """Ids that no topological order reaches (Kahn); self-dependencies are reported on their own."""
-    ids = {call.id for call in calls}
-    after: dict[str, list[str]] = {}
-    blocked: Counter[str] = Counter()
-    for call in calls:
-        for name in set(call.depends_on) & ids - {call.id}:
-            after.setdefault(name, []).append(call.id)
-            blocked[call.id] += 1
-    free = [name for name in ids if not blocked[name]]
-    reached = 0
-    while free:
-        name = free.pop()
-        reached += 1
-        for waiting in after.get(name, ()):
-            blocked[waiting] -= 1
-            if not blocked[waiting]:
-                free.append(waiting)
-    return [] if reached == len(ids) else sorted(name for name in ids if blocked[name] > 0)
+def _say_cycle(graph: Dag) -> str:
+    members = sorted({*graph.cycle})
+    behind = sorted(graph.stuck.difference(members))
+    waits = f" {', '.join(behind)} cannot run until it is broken." if behind else ""
+    return f"These calls wait for each other in a cycle: {', '.join(members)}.{waits}"
 
 
 def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:

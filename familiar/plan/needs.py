@@ -7,9 +7,10 @@ so is a safe mend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from familiar.event import PlannedCall, Problem
+from familiar.plan.dag import dag
 from familiar.plan.view import TurnView
 
 
@@ -18,12 +19,12 @@ def wait_for_needs(
 ) -> tuple[tuple[PlannedCall, ...], tuple[Problem, ...]]:
     """The calls, each dependent on the calls that write what it needs; and what was added."""
     writers = {call.output_file: call.id for call in calls if call.output_file is not None}
-    known = {call.id: call for call in calls}
+    graph = dag(calls)
     mended: list[PlannedCall] = []
     mends: list[Problem] = []
     for call in calls:
         wanted = dict.fromkeys(writers[path] for path in call.needs if path in writers)
-        before = _ancestors(call, known) if wanted else frozenset()
+        before = graph.ancestors(call.id) if wanted else frozenset()
         added = tuple(name for name in wanted if name != call.id and name not in before)
         if added:
             mends.append(
@@ -37,19 +38,6 @@ def wait_for_needs(
         depends_on = (*call.depends_on, *added)
         mended.append(call.model_copy(update={"depends_on": depends_on}) if added else call)
     return tuple(mended), tuple(mends)
-
-
-def _ancestors(call: PlannedCall, known: Mapping[str, PlannedCall]) -> frozenset[str]:
-    """Every call of the plan that ends before `call` begins."""
-    found: set[str] = set()
-    open_ = list(call.depends_on)
-    while open_:
-        name = open_.pop()
-        if name not in found:
-            found.add(name)
-            if name in known:
-                open_.extend(known[name].depends_on)
-    return frozenset(found)
 
 
 def unknown_needs(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:

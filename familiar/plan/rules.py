@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from familiar.errors import FailureClass
 from familiar.event import PlanAccepted, PlannedCall, RunEnded
+from familiar.failure import blamed_on
 from familiar.plan.estimate import words_in
 from familiar.plan.repeat import repeats_exactly
 from familiar.plan.view import CONTRACT_FILE, Role, TurnView
-from familiar.run.ending import BACKEND_CLASSES
 
 _ABOUT_LIMIT = 1_500
 _FEWEST_WORDS = 20
@@ -26,7 +26,7 @@ def decide_by_rules(view: TurnView, reason: str) -> PlanAccepted | RunEnded:
     failed = repeats_exactly(plan.calls, view)
     if failed is None:
         return plan
-    backend = failed.failure in BACKEND_CLASSES
+    backend = failed.failure in blamed_on("backend")
     causes = "; ".join(f"call {name} failed: {why}" for name, why in failed.reasons.items())
     return RunEnded(
         outcome="failed",

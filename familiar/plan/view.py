@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from familiar.config.schema import AliasConfig, Config
 from familiar.errors import FailureClass
 from familiar.event import PlannedCall
+from familiar.failure import FAILURES
 from familiar.goal import Goal
 from familiar.plan.load import NO_LOAD, PoolLoad
 from familiar.run.budget import notice
@@ -23,21 +24,6 @@ CONTRACT_FILE = "contract.html"
 MAX_COMPARED = 8
 """Failed plans, and refused ones, that a new plan is compared with: the newest, so that the cost of
 a turn does not grow with the run."""
-
-ASKED_TOO_MUCH = frozenset(
-    {
-        FailureClass.CALL_OVERSIZED,
-        FailureClass.CALL_TRUNCATED,
-        FailureClass.CONTEXT_OVERFLOW,
-        FailureClass.OUTPUT_INVALID,
-        FailureClass.WIRE_MALFORMED,
-        FailureClass.TOOL_FAILED,
-        FailureClass.GUARD_BLOCKED,
-        FailureClass.EVALUATOR_REJECTED,
-    }
-)
-"""Failures that the same call would meet again anywhere; the others say something about a backend
-or a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +92,9 @@ class TurnView:
     notices: tuple[str, ...] = ()
     failed_plans: tuple[FailedPlan, ...] = ()
     refused: tuple[str, ...] = ()
-    """Fingerprints of plans of this run that were refused, newest last."""
+    """Fingerprints of plans of this run that were rejected, newest last."""
+    doubted: frozenset[str] = frozenset()
+    """What a guessed length has questioned in this run; a guess questions it only once."""
 
     @property
     def rates(self) -> Mapping[str, float]:
@@ -145,6 +133,7 @@ def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_L
         load=load,
         failed_plans=failed_plans(state),
         refused=tuple(state.refused[-MAX_COMPARED:]),
+        doubted=frozenset(state.doubted),
         notices=tuple(notice(reached) for reached in state.warned.values()),
     )
 
@@ -166,7 +155,7 @@ def _failed_plan(turn: TurnState, state: RunState) -> FailedPlan:
         record = call.last_failure.failure
         failure = record.failure_class
         reasons[name] = f"{record.failure_class}: {record.message}"
-        if record.failure_class in ASKED_TOO_MUCH:
+        if FAILURES[record.failure_class].blame == "call":
             to_blame.add(name)
     return FailedPlan(turn.number, turn.calls, reasons, frozenset(to_blame), failure)
 

@@ -12,19 +12,10 @@ from typing import Literal
 
 from familiar import event as ev
 from familiar.errors import FailureClass
+from familiar.failure import blamed_on
 from familiar.limits import RunLimits
 from familiar.run.budget import used_up
 from familiar.run.state import TERMINAL, CallStatus, RunState
-
-BACKEND_CLASSES = frozenset(
-    {
-        FailureClass.BACKEND_UNREACHABLE,
-        FailureClass.BACKEND_REFUSED,
-        FailureClass.BACKEND_SLOW,
-        FailureClass.BACKEND_STALLED,
-        FailureClass.WORKBENCH_LOST,
-    }
-)
 
 
 def after_turn(
@@ -74,7 +65,7 @@ def refusal_class(state: RunState, problems: Sequence[ev.Problem]) -> FailureCla
     if "plan_repeated" in codes:
         given_up = [state.calls[name] for turn in state.turns for name in turn.failed]
         causes = [call.failures[-1] for call in given_up if call.failures]
-        only_backends = bool(causes) and BACKEND_CLASSES.issuperset(causes)
+        only_backends = bool(causes) and blamed_on("backend").issuperset(causes)
         return causes[-1] if only_backends else FailureClass.PLAN_REPEATED
     if codes == {"wire_truncated"}:
         return FailureClass.CALL_TRUNCATED

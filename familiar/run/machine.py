@@ -132,6 +132,7 @@ class RunMachine:
         turn = self.state.turn
         turn.rejected += 1
         turn.problems = body.problems
+        self.state.doubted.update(body.doubted)
         if body.fingerprint is not None:
             self.state.refused.append(body.fingerprint)
         call.status = CallStatus.WAITING

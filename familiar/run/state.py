@@ -163,6 +163,7 @@ class RunState:
     dependents: dict[str, list[str]] = field(default_factory=dict)
     turns: list[TurnState] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    doubted: set[str] = field(default_factory=set)
     turns_over: int = 0
     model_calls: int = 0
     prompt_tokens: int = 0

@@ -15,12 +15,13 @@ from rich.console import Console
 
 from familiar.errors import ClusterError, FailureClass, NotFound
 from familiar.event import Body, Event, PlanAccepted, PlannedCall, RunSubmitted, text_ref
+from familiar.failure import FAILURES
 from serve_app.client.http import HttpService
 from serve_app.client.sse import ServerSentMessage, read_messages
 from serve_app.follow.board import Board
 from serve_app.follow.lines import Lines
 from serve_app.follow.live import draw
-from serve_app.follow.remedy import REMEDIES, remedy_of
+from serve_app.follow.remedy import remedy_of
 from serve_app.follow.timeline import Row
 from serve_app.models.event import StreamEnd, StreamProgress, TryProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
@@ -179,7 +180,7 @@ def test_a_bar_never_leaves_its_axis(moments: list[float], scale: float, fails: 
 
 
 def test_every_failure_class_has_something_to_do() -> None:
-    assert set(REMEDIES) == set(FailureClass)
+    assert set(FAILURES) == set(FailureClass)
     assert "familiar run --session s-1" in remedy_of("files_missing", run="r-1", session="s-1")
     assert remedy_of("of-a-later-version", run="r-1", session="s-1") == ""
 

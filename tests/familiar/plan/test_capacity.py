@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from familiar.event import PlannedCall, Problem
-from familiar.plan.capacity import capacity_problems
+from familiar.plan.capacity import capacity_findings
 from familiar.plan.view import TurnView
 from tests.familiar.plan.views import view
 
@@ -17,7 +17,7 @@ def call(
 
 
 def found(seen: TurnView, *calls: PlannedCall) -> tuple[Problem, ...]:
-    return tuple(capacity_problems(calls, seen))
+    return tuple(finding.problem for finding in capacity_findings(calls, seen))
 
 
 class TestOversized:

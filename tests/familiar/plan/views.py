@@ -25,6 +25,7 @@ def view(
     rates: Mapping[str, float] | None = None,
     failed_plans: tuple[FailedPlan, ...] = (),
     refused: tuple[str, ...] = (),
+    doubted: tuple[str, ...] = (),
     role: Mapping[str, float | int] | None = None,
 ) -> TurnView:
     """`role` changes fields of both roles."""
@@ -47,4 +48,5 @@ def view(
         load=PoolLoad(rates=rates or {}),
         failed_plans=failed_plans,
         refused=refused,
+        doubted=frozenset(doubted),
     )
