@@ -1,4 +1,4 @@
-"""A database of the version before runs held their limits: what is open ends, what ended is left."""
+"""A database of the version before runs held limits: open runs end, ended runs stay unchanged."""
 
 from __future__ import annotations
 
