@@ -95,61 +95,6 @@ def test_a_job_uses_the_deployment_that_runs_and_leaves_it(
         take_down(settings)
 
 
-def test_the_last_of_two_jobs_takes_the_deployment_down(
-    cluster: LocalCluster, tmp_path: Path
-) -> None:
-    slow = {"when": {"call": "two", "contains": "slow"}, "rates": {"ttft_s": 25}}
-    config = write_config(tmp_path, slow)
-    (tmp_path / "slow.md").write_text(GOAL.replace("goes on", "goes on, slow,"))
-    name = load_config(config).deployment
-    first = JobSubmissionClient(cluster.dashboard_url).submit_job(
-        entrypoint=f"{sys.executable} -m serve_app.job --file {tmp_path}/slow.md --config {config}"
-    )
-    client = JobSubmissionClient(cluster.dashboard_url)
-    deadline = time.monotonic() + PATIENCE_S
-    while "one.md is there" not in client.get_job_logs(first):
-        assert time.monotonic() < deadline, client.get_job_logs(first)
-        time.sleep(0.5)
-    status, log = submit(cluster, config)
-    assert status == "SUCCEEDED", log
-    assert "it stays up" in log
-    rejected, log = submit(cluster, config, "--set", "budgets.turns=2")
-    assert rejected == "FAILED"
-    assert "in use with another configuration" in log
-    while client.get_job_status(first) not in ENDED:
-        assert time.monotonic() < deadline, client.get_job_logs(first)
-        time.sleep(0.5)
-    assert client.get_job_status(first) == JobStatus.SUCCEEDED, client.get_job_logs(first)
-    assert find_orchestrator(name) is None
-
-
-def test_down_ends_a_deployment_in_a_cluster_and_its_followers_are_told(
-    cluster: LocalCluster, tmp_path: Path
-) -> None:
-    endless = {"when": {"call": "two"}, "rates": {"ttft_s": 600}}
-    config = write_config(tmp_path, endless)
-    client = JobSubmissionClient(cluster.dashboard_url)
-    job = client.submit_job(
-        entrypoint=f"{sys.executable} -m serve_app.job --goal '{GOAL.replace('`', '')}' "
-        f"--config {config}"
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    while "two →" not in client.get_job_logs(job):
-        assert time.monotonic() < deadline, client.get_job_logs(job)
-        time.sleep(0.5)
-    with program(
-        *("-m", "serve_app.cli", "down", "--config", str(config), "--address", cluster.address)
-    ) as down:
-        assert down.end() == 0, down.said
-    assert "has ended" in down.said
-    told = time.monotonic() + 60
-    while client.get_job_status(job) not in ENDED:
-        assert time.monotonic() < told, client.get_job_logs(job)
-        time.sleep(0.5)
-    assert "is still open" in client.get_job_logs(job)
-    assert find_orchestrator(load_config(config).deployment) is None
-
-
 def test_outside_of_a_cluster_it_says_how_it_is_meant(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     with program(
