@@ -63,6 +63,7 @@ class CallOrder:
     alias: str
     request: GenerateRequest
     deadlines: Deadlines
+    kind: CallKind = "worker"
     mode: CallMode = "text"
     output_file: str | None = None
     document: DocumentSpec = field(default_factory=DocumentSpec)

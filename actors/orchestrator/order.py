@@ -30,6 +30,7 @@ def call_order(
             stall_s=alias.stall_deadline_s,
             total_s=alias.deadline_s,
         ),
+        kind=call.kind,
         mode=mode_of(call),
         output_file=call.planned.output_file,
         document=brief.document,

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 
 from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
 from familiar.documents import FinishedDocument, finish
+from familiar.documents.reasoning import without_reasoning
 from familiar.engine import Delta, FinishReason
 from familiar.errors import CallError, EngineError, FailureClass, WireError
 
@@ -152,7 +153,8 @@ class _Carrier:
         self._judge_end()
         raw = self.progress.text()
         if order.mode == "text":
-            return FinishedDocument(raw)
+            # A plan is read whole by the judge, reasoning included.
+            return FinishedDocument(raw) if order.kind == "plan" else _without_reasoning(raw)
         file = order.output_file or ""
         if len(raw) > _BIG_TEXT:
             return await asyncio.to_thread(finish, raw, order.document, file)
@@ -271,6 +273,11 @@ class _Carrier:
             "longest_gap_s": round(p.longest_gap_s, 3),
             "silent_s": round(now - (p.last_token or p.started), 3),
         }
+
+
+def _without_reasoning(raw: str) -> FinishedDocument:
+    text, repairs = without_reasoning(raw)
+    return FinishedDocument(raw if not repairs else text, repairs)
 
 
 class _Watch:
