@@ -98,7 +98,8 @@ def test_an_item_ends_the_one_before_and_what_is_open_in_it() -> None:
     )
 
 
-@given(soup(NAMES))
+# html5lib 1.1 is older than the rule by which a <summary> ends the search for an open <li>.
+@given(soup(tuple(name for name in NAMES if name != "summary")))
 @settings(max_examples=300, deadline=None)
 def test_what_passes_the_check_after_a_repair_is_well_formed(text: str) -> None:
     slot = repaired(text)
