@@ -31,6 +31,7 @@ def ensure_deployment(config: Config) -> Any:
     """The handle of the deployment's orchestrator. Raises `ClusterError`, `StoreError`."""
     namespace = namespace_of(config.deployment)
     fingerprint = deployment_fingerprint(config)
+    known = find_orchestrator(config.deployment)
     return ensure_actor(
         Orchestrator,
         name=ORCHESTRATOR,
@@ -42,7 +43,7 @@ def ensure_deployment(config: Config) -> Any:
             "max_concurrency": 4096,
             **_on(config.cluster.orchestrator_node),
         },
-        arguments=(config, fingerprint),
+        arguments=(config, fingerprint, known is not None),
         answer_s=ANSWER_S,
     )
 

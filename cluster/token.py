@@ -9,6 +9,7 @@ secret).
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import secrets
@@ -44,8 +45,7 @@ def ensure_private_token(environment: Mapping[str, str], home: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(path.parent, 0o700)
-        if not path.exists() or not path.stat().st_size:
-            _write(path)
+        _write_once(path)
         _make_private(path, 0o600)
     except OSError as error:
         raise ClusterError(
@@ -54,21 +54,21 @@ def ensure_private_token(environment: Mapping[str, str], home: Path) -> None:
         ) from error
 
 
-def _write(path: Path) -> None:
-    """Complete or not at all: another start may read the file at the same time."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as stream:
-        stream.write(secrets.token_hex(32))
+def _write_once(path: Path) -> None:
+    """Make the token unless it is there. Starts take turns, so that all agree on one token, and a
+    reader sees it complete or not at all."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if path.exists():  # an empty one
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)
-    except FileExistsError:
-        pass  # another start was first, and its token is the one
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists() and path.stat().st_size:
+            return
+        draft = path.with_name(f"{path.name}.new")
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w") as stream:
+            stream.write(secrets.token_hex(32))
+        os.replace(draft, path)
     finally:
-        draft.unlink(missing_ok=True)
+        os.close(folder)
 
 
 def _make_private(path: Path, mode: int) -> None:

@@ -15,11 +15,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
 import ray
 from ray.exceptions import RayError
 
@@ -31,13 +34,14 @@ from actors.orchestrator.performer import Performer
 from actors.orchestrator.recorder import Recorder
 from actors.orchestrator.texts import Texts
 from actors.replica.pools import Pools
+from actors.store.lease import OwnedElsewhere
 from actors.store.store import Store
 from actors.tasks import Tasks
 from actors.workspace.client import WorkspaceClient
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
 from familiar.config.schema import Config
-from familiar.errors import FailureClass, FamiliarError, StaleEpoch
+from familiar.errors import FailureClass, FamiliarError, StaleEpoch, StoreError
 from familiar.event import Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
 from familiar.limits import RunLimits
@@ -51,17 +55,22 @@ TICK_S = 0.5
 TAKE_UP_S = 3.0
 """How often every open run is looked for among the performers."""
 COALESCE_S = 0.025
+LEASE_S = 12.0
+"""How long the database stays ours without a renewal."""
 LEAVE_S = 5.0
 
 
 class Orchestrator:
     """The actor. Its public coroutines are what `familiar.service` describes."""
 
-    def __init__(self, config: Config, fingerprint: str) -> None:
+    def __init__(self, config: Config, fingerprint: str, predecessor_gone: bool = False) -> None:
+        """`predecessor_gone`: Ray has ended the orchestrator before this one."""
         self.config = config
         self.epoch = 0
         self.log = logging.getLogger("familiar.orchestrator")
         self._fingerprint = fingerprint
+        self._predecessor_gone = predecessor_gone
+        self._starting = "The orchestrator is starting."
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}
         self._beginning: set[str] = set()
@@ -134,7 +143,7 @@ class Orchestrator:
 
     async def readiness(self) -> Readiness:
         if not self._started.done():
-            return Readiness(False, ("The orchestrator is starting.",))
+            return Readiness(False, (self._starting,))
         if (error := self._started.exception()) is not None:
             return Readiness(False, (str(error),), hopeless=True)
         reasons = list(self._pools.reasons())
@@ -163,8 +172,11 @@ class Orchestrator:
         for performer in self._performers.values():
             performer.stop()
         await self._pools.close()
+        await self._tasks.close()
         if self._recorder is not None:
             await self._recorder.close()
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self._store.release)
 
     # What performers need (`actors.orchestrator.services.Services`).
 
@@ -220,7 +232,7 @@ class Orchestrator:
     async def _start(self) -> None:
         config = self.config
         store = await asyncio.to_thread(open_store, config)
-        self.epoch = await asyncio.to_thread(store.take_epoch)
+        self.epoch = await self._take_epoch(store)
         self.log.info("orchestrator of %s has epoch %d", config.deployment, self.epoch)
         strike = crasher(CrashSpec.from_environment(os.environ), "orchestrator")
         self._recorder = Recorder(
@@ -239,8 +251,41 @@ class Orchestrator:
         await self._workspace.open()
         await self._pools.open()
         await self._recover()
+        self._tasks.spawn(self._keep_lease())
         self._tasks.spawn(self._tick())
         self._tasks.spawn(self._take_up())
+
+    async def _take_epoch(self, store: Store) -> int:
+        """Become the owner of the database. While another process owns it, and nothing proves that
+        it is gone, wait until its lease has run out. Raises `OwnedElsewhere` when that owner lives.
+        """
+        gone = self._predecessor_gone
+        gone |= ray.get_runtime_context().was_current_actor_reconstructed
+        deadline = time.monotonic() + 2 * LEASE_S
+        while True:
+            take = partial(store.take_epoch, lease_s=LEASE_S, predecessor_gone=gone)
+            try:
+                return await asyncio.to_thread(take)
+            except OwnedElsewhere as error:
+                self._starting = str(error)
+                # A SQLite file has its owner on this machine, so a pid that is free is proof.
+                local = store.address.path is not None and error.host == socket.gethostname()
+                if local and not psutil.pid_exists(error.pid):
+                    gone = True
+                    continue
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(1.0)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            try:
+                await asyncio.to_thread(self._store.renew, LEASE_S)
+            except StaleEpoch:
+                await self._give_way()
+            except StoreError as error:
+                self.log.warning("the lease of the database was not renewed: %s", error)
 
     async def _recover(self) -> None:
         """Fold the open runs and perform the commands that are due in them."""

@@ -1,11 +1,7 @@
 """Perform one run's commands and feed back the events that answer them.
 
-The machine chooses; this module waits, calls models, has files written and records the results.
-The order is always: commit, then fold, then perform. What came in stands in a queue; one commit of
-the run is in flight at a time, and the next takes all that came in meanwhile. A decision is
-computed from committed state only. One that its state has overtaken (the run has ended, the attempt
-was given up) is dropped before it is written; a fact, such as the outcome of an attempt, is always
-written while the run is open.
+The machine chooses; this module waits, calls models, has files written and hands the results to
+the run's journal (`journal`), which commits and folds them and gives back the next commands.
 
 Nothing here survives a crash and nothing has to: `recover` after a fold performs what is due, once
 more, and all work is keyed by (run, call, attempt).
@@ -15,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from actors.orchestrator.briefer import Briefer
+from actors.orchestrator.journal import Input, Journal
 from actors.orchestrator.order import call_order, mode_of
 from actors.orchestrator.outcome import terminal_event
 from actors.tasks import Tasks
@@ -40,26 +35,11 @@ from familiar.run import command as cmd
 from familiar.run import synthesis
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState
-from familiar.run.transition import Fact
 from familiar.scheduling import Waiting
 from familiar.wire import wire_suffix
 
 if TYPE_CHECKING:
     from actors.orchestrator.services import Services
-
-_CLOSING = (ev.RunCancelRequested, ev.BudgetReached, ev.RunEnded)
-"""After these the state decides anew, so nothing is written in one commit behind them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """Events to commit together. `answers` is the command that they answer: when it is not due any
-    more, they are dropped. Without one they are facts, or the machine's own decision."""
-
-    bodies: Sequence[ev.Body]
-    texts: Mapping[str, str] = field(default_factory=dict)
-    answers: cmd.Command | None = None
-    written: asyncio.Future[None] | None = None
 
 
 class Performer:
@@ -73,8 +53,7 @@ class Performer:
         self._briefer = Briefer(config, goal, services.texts, services.load)
         self._briefs: dict[CallKey, Brief] = {}
         self._sent: dict[CallKey, str] = {}
-        self._inputs: deque[_Input] = deque()
-        self._driving = False
+        self._journal = Journal(machine, self, services.record, services.log)
         self._doing: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
         self._stopping = Tasks()
@@ -89,14 +68,14 @@ class Performer:
         is due, once more."""
         due = list(self.machine.state.due.values())
         if first is not None:
-            self._take(_Input([first]))
+            self._take(Input([first]))
         self._perform_all(due, recovering=True)
         self._tasks.spawn(self._watch_wall())
 
     def take_up(self) -> int:
-        """Begin what is due and nobody works on; how many commands that were. There is no way to
-        it that is known: it is looked for all the time because a run must never stand still."""
-        if self._driving or self._inputs:
+        """Begin every command that is due and has no task; how many those were. No way to such a
+        command is known. They are looked for all the time, because a run must never stand still."""
+        if not self._journal.idle:
             return 0
         left = [
             command
@@ -110,57 +89,33 @@ class Performer:
         """Record a fact that comes from outside, and return when it is committed and folded. It
         stays recorded when the caller goes away. Raises `StoreError`, `Conflict`."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._take(_Input([body], texts, written=written))
+        self._take(Input([body], texts, written=written))
         await asyncio.shield(written)
 
     def stop(self) -> None:
-        """Drop what is still waited for; what runs elsewhere has been told to stop."""
+        """Cancel the tasks that wait; attempts that run elsewhere have been told to stop."""
         self._tasks.cancel()
 
-    # Commit, then fold, then perform.
+    # What the journal tells.
 
-    def _take(self, wanted: _Input) -> None:
-        self._inputs.append(wanted)
-        if not self._driving:
-            self._driving = True
-            self._stopping.spawn(self._drive())
+    def folded(self, event: ev.Event, commands: Sequence[cmd.Command]) -> None:
+        body = event.body
+        self._release(body)
+        if isinstance(body, ev.RunSubmitted):
+            self._tasks.spawn(self._watch_wall())
+        elif isinstance(body, ev.RunEnded):
+            self.stop()
+        self._services.recorded(event)
+        self._perform_all(commands)
 
-    async def _drive(self) -> None:
-        """Commit and fold what came in, until nothing is left."""
-        try:
-            while self._inputs:
-                batch = self._next_batch()
-                if batch:
-                    await self._commit(batch)
-        finally:
-            self._driving = False
+    def dropped(self, body: ev.Body) -> None:
+        if isinstance(body, ev.CallDispatched):
+            self._services.dispatcher.release(CallKey(self.run_id, body.call, body.attempt))
+        self._release(body)
 
-    def _next_batch(self) -> list[_Input]:
-        """The inputs that are still valid, up to one after which the state decides anew."""
-        state, batch = self.machine.state, list[_Input]()
-        while self._inputs:
-            wanted = self._inputs.popleft()
-            overtaken = wanted.answers is not None and wanted.answers.due not in state.due
-            if state.ended is not None or overtaken or not self._fits(wanted):
-                self._drop(wanted)
-                continue
-            batch.append(wanted)
-            if any(isinstance(body, _CLOSING) for body in wanted.bodies):
-                break
-        return batch
-
-    def _fits(self, wanted: _Input) -> bool:
-        """Whether the state can take the first of these events. Facts are always recorded."""
-        first = wanted.bodies[0]
-        return isinstance(first, Fact) or self.machine.takes(first)
-
-    def _drop(self, wanted: _Input) -> None:
-        if wanted.written is not None and not wanted.written.done():
-            wanted.written.set_result(None)
-        for body in wanted.bodies:
-            if isinstance(body, ev.CallDispatched):
-                self._services.dispatcher.release(CallKey(self.run_id, body.call, body.attempt))
-            self._release(body)
+    def _take(self, wanted: Input) -> None:
+        self._services.texts.keep(wanted.texts)
+        self._journal.take(wanted)
 
     def _release(self, body: ev.Body) -> None:
         """An outcome is committed, or not wanted any more: its replica may forget it."""
@@ -169,66 +124,10 @@ class Performer:
             if (replica := self._sent.pop(key, None)) is not None:
                 self._services.committed_outcome(replica, key)
 
-    async def _commit(self, batch: list[_Input]) -> None:
-        at = time.time()
-        drafts = [
-            ev.Draft(self.run_id, body, at, dict(wanted.texts) if first == 0 else {})
-            for wanted in batch
-            for first, body in enumerate(wanted.bodies)
-        ]
-        for wanted in batch:
-            self._services.texts.keep(wanted.texts)
-        try:
-            events = await self._services.record(drafts)
-        except FamiliarError as error:
-            self._lost(batch, error)
-            return
-        for event in events:
-            self._fold(event)
-        for wanted in batch:
-            if wanted.written is not None and not wanted.written.done():
-                wanted.written.set_result(None)
-
-    def _lost(self, batch: list[_Input], error: FamiliarError) -> None:
-        """The batch can never be written: its owners hear of it, or the run ends with this."""
-        owners = [wanted.written for wanted in batch if wanted.written is not None]
-        for owner in owners:
-            if not owner.done():
-                owner.set_exception(error)
-        if owners or any(isinstance(b, ev.RunEnded) for w in batch for b in w.bodies):
-            return
-        self._services.log.error("run %s: an event was not recorded: %s", self.run_id, error)
-        self._end(str(error))
-
-    def _fold(self, event: ev.Event) -> None:
-        """An event that the state cannot take ends this run alone."""
-        try:
-            commands = self.machine.apply(event)
-            self._after(event.body)
-        except Exception as error:
-            self._services.log.exception("run %s: event %d", self.run_id, event.seq)
-            if self.machine.state.ended is None:
-                self._end(f"event {event.seq} does not fit the run's state: {error}")
-            commands = []
-        self._services.recorded(event)
-        self._perform_all(commands)
-
-    def _end(self, reason: str) -> None:
-        failed = ev.RunEnded(outcome="failed", reason=reason, failure_class=FailureClass.INTERNAL)
-        self._inputs.clear()
-        self._take(_Input([failed]))
-
-    def _after(self, body: ev.Body) -> None:
-        self._release(body)
-        if isinstance(body, ev.RunSubmitted):
-            self._tasks.spawn(self._watch_wall())
-        elif isinstance(body, ev.RunEnded):
-            self.stop()
-
     def _perform_all(self, commands: Iterable[cmd.Command], *, recovering: bool = False) -> None:
         for command in commands:
             if isinstance(command, cmd.Record):
-                self._take(_Input([command.body], answers=command))
+                self._take(Input([command.body], answers=command))
             elif isinstance(command, cmd.Stop):
                 self._stopping.spawn(self._stop(command))
             else:
@@ -257,9 +156,9 @@ class Performer:
                 self._take(self._failed(command, known, message, evidence))
             else:
                 ended = ev.RunEnded(outcome="failed", reason=message, failure_class=known)
-                self._take(_Input([ended]))
+                self._take(Input([ended]))
 
-    async def _perform(self, command: cmd.Command, recovering: bool) -> _Input:
+    async def _perform(self, command: cmd.Command, recovering: bool) -> Input:
         match command:
             case cmd.Dispatch():
                 return await self._dispatch(command)
@@ -269,7 +168,7 @@ class Performer:
                 return await self._judge(command)
             case cmd.PlanByRules():
                 body = decide_by_rules(self._view(), "the model has no valid plan")
-                return _Input([body], answers=command)
+                return Input([body], answers=command)
             case cmd.Synthesize():
                 return await self._synthesize(command)
             case cmd.Publish():
@@ -283,7 +182,7 @@ class Performer:
         if self._sent.pop(key, None) is not None:
             self._services.committed_outcome(command.replica, key)
 
-    async def _dispatch(self, command: cmd.Dispatch) -> _Input:
+    async def _dispatch(self, command: cmd.Dispatch) -> Input:
         call = self.machine.state.calls[command.call]
         key = CallKey(self.run_id, call.id, command.attempt)
         alias = call.planned.alias
@@ -321,9 +220,9 @@ class Performer:
             continues=call.follow_up.text if call.follow_up and brief.continue_final else None,
         )
         before = () if brief.compaction is None else (brief.compaction,)
-        return _Input((*before, body), {prompt.sha256: prompt_json}, answers=command)
+        return Input((*before, body), {prompt.sha256: prompt_json}, answers=command)
 
-    async def _carry(self, command: cmd.Carry, recovering: bool) -> _Input:
+    async def _carry(self, command: cmd.Carry, recovering: bool) -> Input:
         call = self.machine.state.calls[command.call]
         key = CallKey(self.run_id, call.id, command.attempt)
         replica = call.replica or ""
@@ -333,7 +232,7 @@ class Performer:
             holder = await self._services.holder(key, replica)
             if holder is not None:
                 adopted = ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder)
-                self._take(_Input([adopted], answers=command))
+                self._take(Input([adopted], answers=command))
         if call.planned.output_file is not None:
             await self._services.ensure_workspace(self.machine.state.workspace)
         order = await self._order(call, key)
@@ -341,9 +240,9 @@ class Performer:
         self._briefs.pop(key, None)
         self._services.dispatcher.release(key)
         body, texts = terminal_event(outcome, call.kind)
-        return _Input([body], texts)
+        return Input([body], texts)
 
-    async def _judge(self, command: cmd.JudgePlan) -> _Input:
+    async def _judge(self, command: cmd.JudgePlan) -> Input:
         call = self.machine.state.calls[command.call]
         assert call.raw is not None
         answer = await self._services.texts.get(call.raw.sha256)
@@ -357,9 +256,9 @@ class Performer:
             wire=PlanWire(wire, wire_suffix(self.run_id, command.turn)),
             finish_reason=call.finish_reason,
         )
-        return _Input([body], answers=command)
+        return Input([body], answers=command)
 
-    async def _synthesize(self, command: cmd.Synthesize) -> _Input:
+    async def _synthesize(self, command: cmd.Synthesize) -> Input:
         state, texts = self.machine.state, self._services.texts
         call = None if command.call is None else state.calls[command.call]
         said = None
@@ -375,9 +274,9 @@ class Performer:
             last_text=await texts.get(before.text.sha256) if before else None,
         )
         kept = {sha256: text for version in made for sha256, text in version.texts.items()}
-        return _Input([version.body for version in made], kept, answers=command)
+        return Input([version.body for version in made], kept, answers=command)
 
-    async def _publish(self, command: cmd.Publish, recovering: bool) -> _Input:
+    async def _publish(self, command: cmd.Publish, recovering: bool) -> Input:
         call = self.machine.state.calls[command.call]
         path = call.planned.output_file
         assert path is not None
@@ -401,7 +300,7 @@ class Performer:
             size=published.bytes,
             commit=published.commit,
         )
-        return _Input([body])
+        return Input([body])
 
     def _failed(
         self,
@@ -409,7 +308,7 @@ class Performer:
         failure_class: FailureClass,
         message: str,
         evidence: dict[str, object],
-    ) -> _Input:
+    ) -> Input:
         call = self.machine.state.calls[command.call]
         self._services.dispatcher.release(CallKey(self.run_id, call.id, command.attempt))
         body = ev.CallFailed.model_validate(
@@ -424,7 +323,7 @@ class Performer:
                 },
             }
         )
-        return _Input([body], answers=command)
+        return Input([body], answers=command)
 
     async def _watch_wall(self) -> None:
         """Say when the soft share of the wall time is over, and when all of it is."""
@@ -433,7 +332,7 @@ class Performer:
             await asyncio.sleep(max(0.0, start + share * budgets.wall_s - time.time()))
             body = self.machine.wall_reached(round(time.time() - start, 3), soft=soft)
             if body is not None:
-                self._take(_Input([body]))
+                self._take(Input([body]))
 
     # What a call needs.
 

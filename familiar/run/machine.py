@@ -17,6 +17,7 @@ from typing import Any
 from familiar import event as ev
 from familiar.call import Usage
 from familiar.errors import FailureClass
+from familiar.failure import FAILURES
 from familiar.limits import RunLimits
 from familiar.run import budget, ending, transition
 from familiar.run import command as cmd
@@ -299,8 +300,7 @@ class RunMachine:
         """Try again: from what was written, with the problem said, or just again."""
         state, failed = self.state, call.last_failure
         assert failed is not None
-        # Earlier versions did not count this class, and nothing produces it any more.
-        if failed.failure.failure_class is not FailureClass.WORKBENCH_LOST:
+        if FAILURES[failed.failure.failure_class].counted:
             if state.recoveries >= self.limits.recoveries:
                 self._due.exhaust("recoveries")
                 return

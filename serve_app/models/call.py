@@ -72,7 +72,7 @@ class TryText(TrySummary):
     grammar: str | None = Field(description="the output grammar that decoding was held to")
     raw: str | None = Field(description="every character that the model wrote")
     content: str | None = Field(description="what was made of it")
-    partial: str | None = Field(description="workspace path of the text that a failed attempt left")
+    partial: str | None = Field(description="SHA-256 of the text that a failed attempt left")
     failure_evidence: dict[str, JsonValue]
 
 
