@@ -1,10 +1,13 @@
-.PHONY: demo test serve lint field-study
+.PHONY: demo test soak serve lint field-study
 
 demo:
 	@scripts/demo
 
 test:
 	@scripts/test
+
+soak:
+	@scripts/soak
 
 serve:
 	@scripts/serve
