@@ -195,7 +195,7 @@ def test_an_orchestrator_that_was_superseded_harms_nothing_and_stays_away(
     wait_streaming(deployment, run_id)
     epoch = deployment.history(run_id)[-1].epoch
     store = Store.open(deployment.config.store.url, create=False)
-    newer = store.take_epoch()
+    newer = store.take_epoch(predecessor_gone=True)
     store.close()
     before, last = known_runs(deployment), deployment.reader.last_seq(run_id)
 
