@@ -25,16 +25,35 @@ def only(name: str, kind: str) -> Manifest:
 
 
 def every_document() -> list[Manifest]:
+    """Every object that a person applies: those in files, and the ConfigMaps that are generated."""
+    found = []
+    for file in sorted(K8S.rglob("*.yaml")):
+        if file.name == "kustomization.yaml":
+            found += _generated(file)
+        elif file.name != "cluster.yaml":
+            found += load_documents(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _generated(kustomization: Path) -> list[Manifest]:
+    (content,) = load_documents(kustomization.read_text(encoding="utf-8"))
     return [
-        document
-        for file in sorted(K8S.glob("*.yaml"))
-        if file.name != "kustomization.yaml"
-        for document in read(file.name)
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": entry["name"]},
+            "data": {
+                name: (kustomization.parent / name).read_text(encoding="utf-8")
+                for name in entry["files"]
+            },
+        }
+        for entry in content.get("configMapGenerator", [])
+        if entry.get("behavior") != "replace"
     ]
 
 
-SERVICE = only("rayservice.yaml", "RayService")
-JOB = only("rayjob.yaml", "RayJob")
+SERVICE = only("service/rayservice.yaml", "RayService")
+JOB = only("job/rayjob.yaml", "RayJob")
 CLUSTERS = {
     "RayService": SERVICE["spec"]["rayClusterConfig"],
     "RayJob": JOB["spec"]["rayClusterSpec"],
@@ -63,6 +82,7 @@ def every_pod() -> Iterator[tuple[str, Manifest]]:
     for owner, cluster in CLUSTERS.items():
         for name, pod in pods(cluster).items():
             yield f"{owner} {name}", pod
+    yield "models loader", only("models/loader.yaml", "Job")["spec"]["template"]["spec"]
     yield "RayJob submitter", JOB["spec"]["submitterPodTemplate"]["spec"]
 
 

@@ -46,7 +46,7 @@ def _free_port() -> int:
 
 
 def _serve_config(config_path: Path, port: int) -> dict[str, object]:
-    documents = yaml.safe_load_all((ROOT / "k8s/rayservice.yaml").read_text())
+    documents = yaml.safe_load_all((ROOT / "k8s/service/rayservice.yaml").read_text())
     service = next(d for d in documents if d and d["kind"] == "RayService")
     found = yaml.safe_load(service["spec"]["serveConfigV2"])
     found["http_options"] |= {"host": "127.0.0.1", "port": port}

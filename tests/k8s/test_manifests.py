@@ -24,7 +24,6 @@ from tests.k8s.manifests import (
     groups,
     pods,
     ray_container,
-    read,
 )
 
 
@@ -181,7 +180,9 @@ class TestServeApplication:
         (application,) = serve_config["applications"]
         control = pods(CLUSTERS["RayService"])["control"]
         mounts = {m["name"]: m["mountPath"] for m in ray_container(control)["volumeMounts"]}
-        (data,) = (d["data"] for d in read("configmap.yaml"))
+        (data,) = (
+            d["data"] for d in every_document() if d["metadata"]["name"] == "familiar-config"
+        )
         assert application["args"]["config"] in {f"{mounts['config']}/{key}" for key in data}
 
 
@@ -251,6 +252,16 @@ class TestTheCluster:
                 assert pool.model.startswith(f"{mounts['models']}/")
 
     @each_cluster
+    def test_gpu_pods_wait_until_their_models_are_there(
+        self, cluster: Manifest, config: Config
+    ) -> None:
+        for pool in config.pools.values():
+            for replica in pool.replicas:
+                pod = pods(cluster)[replica.node.labels["familiar.dev/pool"]]
+                (waiting,) = pod["initContainers"]
+                assert waiting["command"][-1].startswith(f"until [ -d {pool.model} ]; do ")
+
+    @each_cluster
     def test_database_and_workspaces_are_on_the_claim(
         self, cluster: Manifest, config: Config
     ) -> None:
@@ -281,6 +292,9 @@ class TestTheCluster:
     def test_the_jobs_cluster_is_the_services_without_serve(self) -> None:
         service, job = (copy.deepcopy(cluster) for cluster in CLUSTERS.values())
         for cluster in (service, job):
+            for group in [cluster["headGroupSpec"], *groups(cluster).values()]:
+                instance = group["template"]["metadata"]["labels"].pop("app.kubernetes.io/instance")
+                assert instance in {"familiar", "familiar-job"}
             control = pods(cluster)["control"]
             container = ray_container(control)
             del container["readinessProbe"]
