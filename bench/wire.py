@@ -4,8 +4,8 @@ Reads `../shared/wire/` (beside the repository): recorded cases and real failure
 is exact when the calls are equal, in order, and the content is too where the case checks it. A
 failure is right when the stated action was taken. Peers' numbers are vLLM 0.32's own parsers on the
 same file, calls only, as its README states them. Then: throughput over all texts, and the time for
-1 MB of tags that never close, the slowest of all dialects and tags. Times are CPU times. Prints one
-JSON object as its last line.
+1 MB of tags that never close, the slowest of all dialects and tags, and how much longer twice the
+text takes. Times are CPU times. Prints one JSON object as its last line.
 """
 
 from __future__ import annotations
@@ -83,7 +83,14 @@ FLOODS = (
     "[TOOL_CALLS]f[ARGS]{",
     '<familiar-abc123><call-abc123 id="1">',
     "<",
+    "a.",
+    "</think>",
+    '\\"""',
+    "[[worker_calls]]\n",
+    "[[a]]\n",
+    "a.b.c=1\n",
 )
+GROWTH_BYTES = 200_000
 
 
 def load(name: str) -> list[dict[str, Any]]:
@@ -196,6 +203,27 @@ def flood() -> tuple[float, str]:
     return worst, name
 
 
+def growth() -> tuple[float, str]:
+    """The largest ratio of the time for a flood to that for half of it, and which it was.
+
+    About 2 is linear. A text is counted as taking 20 ms at least, below which the clock decides.
+    """
+
+    def seconds(text: str, dialect: str) -> float:
+        started = time.process_time()
+        parse_output(text, dialect=dialect, tools=[{"name": "x", "parameters": {}}])
+        return time.process_time() - started
+
+    worst, name = 0.0, ""
+    for unit in FLOODS:
+        half = unit * (GROWTH_BYTES // 2 // len(unit))
+        for dialect in DIALECT_IDS:
+            ratio = seconds(half * 2, dialect) / max(seconds(half, dialect), 0.02)
+            if ratio > worst:
+                worst, name = ratio, f"{dialect} {unit!r}"
+    return worst, name
+
+
 def main() -> None:
     """Score, time, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -218,11 +246,13 @@ def main() -> None:
     right = score_malformed(malformed)
     speed, large = throughput(recorded, repeats), large_answer()
     seconds, slowest = flood()
+    ratio, steepest = growth()
     print(f"\nexact {exact}/{total} = {exact / total:.4f} (goal {GOAL})")
     print(f"behind vLLM on: {', '.join(behind) or 'none'}")
     print(f"malformed, stated action: {right}/{len(malformed)}")
     print(f"{speed:.1f} MB/s over the recorded texts, {large:.0f} MB/s in one 1 MB argument")
     print(f"1 MB of unclosed tags: {seconds:.3f} s at worst ({slowest}), goal {FLOOD_GOAL_SECONDS}")
+    print(f"twice the text: {ratio:.2f} times as long at worst ({steepest})")
     peer_right = sum(right for right, _ in VLLM.values())
     peer_total = sum(total for _, total in VLLM.values())
     ours_there = sum(scores[name][1] for name in VLLM)
@@ -242,6 +272,8 @@ def main() -> None:
             "mb_per_s_one_large_argument": round(large, 1),
             "unclosed_1mb_seconds": round(seconds, 4),
             "unclosed_1mb_slowest": slowest,
+            "twice_the_text_ratio": round(ratio, 2),
+            "twice_the_text_steepest": steepest,
             "not_followed": NOT_FOLLOWED,
         },
     }

@@ -9,10 +9,24 @@ from __future__ import annotations
 
 import re
 
-from familiar.wire.dialects import RESERVED_TAG_NAMES, Dialect
+from familiar.wire.dialects import BYTE_ORDER_MARK, RESERVED_TAG_NAMES, TURN_ENDS, Dialect
 from familiar.wire.found import Block
 
 _TRAILING_CLOSE = re.compile(r"</([A-Za-z_:]{1,64})>\s*\Z")
+
+
+def without_frame(text: str) -> str:
+    """`text` without turn-ending tokens at its end, and with a space for a byte order mark at its
+    begin; offsets in it stay offsets in the raw text."""
+    if text.startswith(BYTE_ORDER_MARK):
+        text = " " + text[1:]
+    for _ in range(4):
+        kept = text.rstrip()
+        ending = next((token for token in TURN_ENDS if kept.endswith(token)), None)
+        if ending is None:
+            break
+        text = kept[: -len(ending)]
+    return text
 
 
 def remaining_text(

@@ -10,13 +10,13 @@ only a forgotten closer before a sibling that starts a line, and the quoting of 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from familiar.wire.attributes import read_attributes
 from familiar.wire.found import Window
 from familiar.wire.jsontext import attempt_json, read_json, repair_json, skip_space
+from familiar.wire.plan_toml import TooManyMarks, read_toml
 from familiar.wire.plan_wire import PLAN_TAGS, PlanTags
 from familiar.wire.result import Json, Limits, Problem, Repair
 from familiar.wire.tokens import Kind, TagTable
@@ -24,14 +24,6 @@ from familiar.wire.tokens import Kind, TagTable
 _OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 _FENCED_TOML = re.compile(r"\s*```(?:toml)?[ \t]*\n")
 _MAX_ATTEMPTS = 256
-_MAX_DOTS = 16
-# Every alternative takes what it begins, closed or not, so that no part is looked at twice.
-_TOML_TEXT = re.compile(
-    r"""\"{3}(?:[^"\\]|\\.|"{1,2}(?!"))*+(?:"{3})?"""
-    r"""|'{3}(?:[^']|'{1,2}(?!'))*+(?:'{3})?"""
-    r"""|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?|\#[^\n]*+""",
-    re.DOTALL,
-)
 _TEXT_KEYS = ("id", "alias", "prompt")
 
 
@@ -101,7 +93,8 @@ def read_plan(
     if tags.call:
         return _tagged(text, opened, closers[-1].start(), tags, ending, reading, limits)
     body = _unfenced(text[opened.end() : closers[-1].start()])
-    return _from_json(body, reading) if wire == "json" else _from_toml(body, reading)
+    read = _from_json if wire == "json" else _from_toml
+    return read(body, reading, limits)
 
 
 class QuotedInPlan:
@@ -178,7 +171,7 @@ def _unfenced(body: str) -> str:
     return stripped
 
 
-def _from_json(body: str, reading: PlanReading) -> PlanReading:
+def _from_json(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
     found = read_json(body, 0) if body else None
     if found is None or body[found[1] :].strip():
         mended = repair_json(body, 0, len(body))
@@ -188,32 +181,22 @@ def _from_json(body: str, reading: PlanReading) -> PlanReading:
             )
         reading.repairs.extend({repair.name: repair for repair in mended[2]}.values())
         found = (mended[0], mended[1])
-    return _shaped(found[0], reading)
+    return _shaped(found[0], reading, limits)
 
 
-def _has_deep_keys(body: str) -> bool:
-    """Whether a line has more dots outside of strings and comments than a plan's keys need.
-
-    `tomllib` takes time in the square of a dotted key's parts, and a plan has none at all.
-    """
-    bare = _TOML_TEXT.sub("", body)
-    return any(line.count(".") > _MAX_DOTS for line in bare.split("\n"))
-
-
-def _from_toml(body: str, reading: PlanReading) -> PlanReading:
-    if _has_deep_keys(body):
-        message = "The plan is not TOML of the form asked for: a key has too many dots."
-        return reading.refuse("plan_malformed", reading.start, message)
+def _from_toml(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
     try:
-        value: dict[str, Json] = tomllib.loads(body)
-    except (ValueError, RecursionError) as error:
+        value = read_toml(body, limits.max_tags)
+    except TooManyMarks as error:
+        return reading.refuse("plan_too_large", reading.start, str(error))
+    except ValueError as error:
         detail = str(error)[:160]
         return reading.refuse("plan_malformed", reading.start, f"The plan is not TOML: {detail}.")
     for call in _entries(value):
         prompt = call.get("prompt")
         if isinstance(prompt, str):
             call["prompt"] = prompt.strip("\n")
-    return _shaped(value, reading)
+    return _shaped(value, reading, limits)
 
 
 def _entries(value: dict[str, Json]) -> list[dict[str, Json]]:
@@ -230,7 +213,7 @@ def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
         complete, value, end = attempt_json(text, match.start())
         if complete and _is_plan(value):
             reading.start, reading.end = match.start(), end
-            return _shaped(value, reading)
+            return _shaped(value, reading, limits)
         attempts += 1
         budget -= end - match.start()
         if attempts > _MAX_ATTEMPTS or budget < 0:
@@ -241,7 +224,7 @@ def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
         mended = repair_json(text, head, last)
         if mended is not None:
             reading.repairs.extend({repair.name: repair for repair in mended[2]}.values())
-            return _shaped(mended[0], reading)
+            return _shaped(mended[0], reading, limits)
         return reading.refuse("plan_malformed", head, "The plan is not one complete JSON object.")
     return reading.refuse("plan_missing", reading.start, "No plan was found. Answer with one plan.")
 
@@ -254,7 +237,7 @@ def _bare_toml(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
         )
     if len(body) > limits.max_document_bytes:
         return reading.refuse("plan_too_large", reading.start, "The plan document is too large.")
-    return _from_toml(_unfenced(body), reading)
+    return _from_toml(_unfenced(body), reading, limits)
 
 
 def _tagged(
@@ -304,7 +287,7 @@ def _tagged(
     if text[position:stop].strip():
         return reading.refuse("plan_malformed", position, "Text stands behind the plan's last tag.")
     found["worker_calls"] = calls
-    return _shaped(found, reading)
+    return _shaped(found, reading, limits)
 
 
 def _value_end(table: TagTable, index: int, name: str, reading: PlanReading) -> tuple[int, int]:
@@ -354,8 +337,11 @@ def _as_bool(text: str) -> Json:
     return {"true": True, "false": False, "": True}.get(text.strip().lower(), text)
 
 
-def _shaped(value: Json, reading: PlanReading) -> PlanReading:
-    """Check the plan's shape; everything beside the known keys is handed on as it is."""
+def _shaped(value: Json, reading: PlanReading, limits: Limits) -> PlanReading:
+    """Check the plan's shape; everything beside the known keys is handed on as it is.
+
+    The check stops at the first call behind `max_problems`: no more of them are handed on.
+    """
     offset = reading.start
     if not isinstance(value, dict):
         return reading.refuse("plan_shape", offset, "The plan is not an object.")
@@ -367,6 +353,8 @@ def _shaped(value: Json, reading: PlanReading) -> PlanReading:
         return reading.refuse("plan_shape", offset, "`worker_calls` must be a list.")
     checked: list[Json] = []
     for index, call in enumerate(calls):
+        if len(reading.problems) >= limits.max_problems:
+            break
         if not isinstance(call, dict):
             reading.refuse("plan_shape", offset, f"Worker call {index} is not an object.")
             continue

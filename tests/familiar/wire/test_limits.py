@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar.wire import DIALECT_IDS, Limits, parse_output
+from familiar.wire.plan_read import read_plan
+from familiar.wire.plan_toml import TooManyMarks, read_toml
 
 TAGS = [
     "<tool_call>",
@@ -23,7 +25,12 @@ TAGS = [
     "<|start|>",
     "[f(a=[",
     "<think>",
+    "<think></think>",
+    "</think>",
     "<familiar>",
+    "a.",
+    '\\"""',
+    "[[worker_calls]]\n",
 ]
 
 
@@ -73,3 +80,60 @@ def test_the_number_of_calls_is_capped() -> None:
         parsed = parse_output(text, dialect="hermes_json", limits=limits)
         assert len(parsed.calls) == 3
         assert [problem.name for problem in parsed.problems] == ["too_many_calls"]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "[a{n}]\n",
+        "[[a]]\n",
+        "[[worker_calls]]\n",
+        '[[worker_calls]]\nid="x"\n',
+        "a.b.c{n}=1\n",
+        "a{n}=[]\n",
+        "a{n}={{b=1}}\n",
+        "a=[1,2,3]\n",
+        "a.b.c=1\n",
+    ],
+)
+def test_a_toml_plan_of_too_many_entries_is_not_read(unit: str) -> None:
+    entries = "".join(unit.format(n=n) for n in range(Limits().max_document_bytes // len(unit)))
+    body = entries[: Limits().max_document_bytes - 100]
+    for text in (f"continue = false\n{body}", f"<familiar>\n{body}\n</familiar>"):
+        parsed = parse_output(text, dialect="toml")
+        assert parsed.plan is None
+        assert [problem.name for problem in parsed.problems] == ["plan_too_large"]
+        assert "too many tables" in parsed.problems[0].message
+
+
+def test_the_bound_of_a_toml_plan_is_exact_and_leaves_strings_and_comments_alone() -> None:
+    marks = "[{=,'" * 100
+    text = f'a = 1  # {marks}\nb = "{marks}"\nc = """{marks}\n\n"""\nd = [1, 2]\n'
+    assert set(read_toml(text, max_marks=6)) == {"a", "b", "c", "d"}
+    with pytest.raises(TooManyMarks):
+        read_toml(text, max_marks=5)
+
+
+def test_the_largest_plan_that_a_configuration_allows_is_read() -> None:
+    call = (
+        '[[worker_calls]]\nid = "n{n}"\nalias = "coder"\nprompt = "Write."\n'
+        'depends_on = ["a", "b", "c", "d"]\nneeds = ["e", "f"]\noutput_file = "f{n}.py"\n'
+    )
+    text = "continue = false\n" + "".join(call.format(n=n) for n in range(256))
+    parsed = parse_output(text, dialect="toml")
+    assert parsed.plan is not None
+    assert not parsed.problems
+
+
+@pytest.mark.parametrize("wire", ["json", "toml"])
+def test_the_check_of_a_shape_ends_when_it_has_found_enough(wire: str) -> None:
+    limits = Limits(max_problems=4)
+    body = {
+        "json": '{"continue": true, "worker_calls": [' + "{}, " * 1_000 + "{}]}",
+        "toml": "continue = true\n" + "[[worker_calls]]\n" * 1_000,
+    }[wire]
+    reading = read_plan(body, 0, len(body), wire, None, limits)
+    assert reading.plan is None
+    assert {problem.name for problem in reading.problems} == {"plan_shape"}
+    # A call adds three at most: it lacks an id, an alias and a prompt.
+    assert len(reading.problems) < limits.max_problems + 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -144,21 +143,6 @@ def test_a_mark_inside_a_prompt_is_text() -> None:
     judged = judge_plan(text, view(files=()), 1, wire=PlanWire("json", "abc123"))
     assert isinstance(judged, PlanAccepted)
     assert judged.calls[0].prompt == "Cut </think>."
-
-
-@pytest.mark.parametrize(
-    "unit", ["a.", "<think></think>", '\\"""', "[[worker_calls]]\n", "</think>"]
-)
-@pytest.mark.parametrize("dialect", ["json", "toml", "hermes_json"])
-def test_twice_the_text_takes_about_twice_the_time(unit: str, dialect: str) -> None:
-    def seconds(size: int) -> float:
-        text = unit * (size // len(unit))
-        started = time.process_time()
-        parse_output(text, dialect=dialect, tools=TOOLS)
-        return time.process_time() - started
-
-    seconds(1_000)
-    assert seconds(200_000) < 8 * max(seconds(100_000), 0.02)
 
 
 def test_white_space_in_the_live_view_is_not_copied() -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import random
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -17,34 +12,21 @@ from actors.engines.openai import OpenAIEngine
 from familiar.engine import GenerateRequest, Message
 from familiar.errors import EngineError
 from familiar.secret import Secret
+from tests.actors.engines.openai.misbehaving import SCENARIOS, MisbehavingServer
 
 KEY = "sk-misbehaving-0123456789"
-
-
-def _load() -> ModuleType:
-    path = Path(__file__).with_name("misbehaving.py")
-    spec = importlib.util.spec_from_file_location("misbehaving_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-misbehaving: Any = _load()
 REQUEST = GenerateRequest("r/c/1", (Message("system", "Be brief."), Message("user", "Write.")))
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Any]:
-    async with misbehaving.MisbehavingServer().run() as running:
+async def server() -> AsyncIterator[MisbehavingServer]:
+    async with MisbehavingServer().run() as running:
         yield running
 
 
 async def play(url: str, name: str, user: str = "", patience_s: float = 2.0) -> None:
     """One call of a scenario, held to its expectation."""
-    expected = misbehaving.SCENARIOS[name][1]
+    expected = SCENARIOS[name][1]
     args = {"patience_s": patience_s, "body": {"user": user}} | expected.engine_args
     engine = OpenAIEngine(url, name, api_key=Secret(KEY + "\r\n"), engine_args=args)
     deltas = []
@@ -77,27 +59,27 @@ async def play(url: str, name: str, user: str = "", patience_s: float = 2.0) -> 
 
 
 def test_there_are_scenarios_enough() -> None:
-    assert len(misbehaving.SCENARIOS) >= 40
+    assert len(SCENARIOS) == 65
 
 
-@pytest.mark.parametrize("name", misbehaving.SCENARIOS)
-async def test_a_server_that_misbehaves(server: Any, name: str) -> None:
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_server_that_misbehaves(server: MisbehavingServer, name: str) -> None:
     await play(server.url, name)
 
 
 async def draw(url: str, seed: int, calls: int, patience_s: float) -> None:
-    names = random.Random(seed).choices(list(misbehaving.SCENARIOS), k=calls)
+    names = random.Random(seed).choices(list(SCENARIOS), k=calls)
     await asyncio.gather(
         *(play(url, name, f"{seed}/{n}", patience_s) for n, name in enumerate(names))
     )
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_many_at_once(server: Any, seed: int) -> None:
+async def test_many_at_once(server: MisbehavingServer, seed: int) -> None:
     await draw(server.url, seed, 40, 10.0)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(100, 110))
-async def test_200_at_once(server: Any, seed: int) -> None:
+async def test_200_at_once(server: MisbehavingServer, seed: int) -> None:
     await draw(server.url, seed, 200, 30.0)

@@ -1,0 +1,96 @@
+"""An answer in a plan wire: the plan, the text and reasoning around it, and native calls beside it.
+
+A plan in reasoning that never closed counts only as the end of the answer. One inside the argument
+of a tool call is lifted out, unless that call could run.
+"""
+
+from __future__ import annotations
+
+from familiar.wire.auto import detect
+from familiar.wire.content import without_frame
+from familiar.wire.dialects import Dialect
+from familiar.wire.native import PLAIN, parse_native
+from familiar.wire.offered import OfferedTools
+from familiar.wire.plan_read import QuotedInPlan, has_other_plan, read_plan
+from familiar.wire.reasoning import Split, split_reasoning
+from familiar.wire.result import Limits, ParsedOutput, Problem, Repair
+
+
+def parse_plan(
+    text: str,
+    dialect_id: str,
+    offered: OfferedTools,
+    finish_reason: str | None,
+    in_reasoning: bool,
+    suffix: str | None,
+    limits: Limits,
+) -> ParsedOutput:
+    """The plan of an answer in a plan wire, or the problems that kept it from being one."""
+    raw, text = text, without_frame(text)
+    row = Dialect(dialect_id, (), ())
+
+    quoting = QuotedInPlan(text, dialect_id, suffix)
+    split = split_reasoning(text, row, in_reasoning=in_reasoning, quoted=quoting.end)
+    if split.unclosed is not None:
+        # A plan wire is complete or not; in reasoning that never closed it counts only as the end.
+        split.start = split.unclosed
+    reading = read_plan(text, split.start, len(text), dialect_id, suffix, limits)
+    repairs, problems = [*split.repairs, *reading.repairs], list(reading.problems)
+    plan = reading.plan
+    if plan is not None and split.unclosed is not None:
+        if text[reading.end :].strip():
+            plan = None
+            message = "The plan stands inside reasoning that never ended. End the reasoning first."
+            problems.append(Problem("plan_in_reasoning", reading.start, message))
+        else:
+            repairs.append(Repair("implicit_reasoning_end", reading.start))
+    if plan is None and finish_reason == "length":
+        message = (
+            "The plan was cut off by the length limit. Send a shorter plan, fewer calls a turn."
+        )
+        problems = [Problem("truncated_plan", split.start, message)]
+    bare = text[reading.start : reading.start + 1] == "{"
+    if plan is not None and bare and has_other_plan(text, split.start, reading.start, reading.end):
+        plan = None
+        message = "Send exactly one plan, not several."
+        problems.append(Problem("plan_repeated", reading.end, message))
+    outside = text[split.start : reading.start] + text[reading.end :] if plan is not None else ""
+    carrier = detect(outside) if outside.strip() else None
+    if plan is not None and carrier is not None and carrier is not PLAIN:
+        native = parse_native(text, carrier.id, offered, finish_reason, in_reasoning, limits)
+        if native.calls and offered.names and not native.calls[0].violations:
+            message = (
+                "The plan stands inside the argument of a tool call. Send it as the answer itself."
+            )
+            problem = Problem("plan_in_tool_call", reading.start, message)
+            return ParsedOutput(
+                raw,
+                dialect_id,
+                native.calls,
+                native.content,
+                native.reasoning,
+                None,
+                (),
+                (problem,),
+            )
+        repairs.append(Repair("lifted_plan", reading.start, carrier.id))
+        outside = ""
+    reasoning = _plan_reasoning(text, split, reading.start if plan is not None else len(text))
+    content = outside.strip() if plan is not None else text[split.start :]
+    return ParsedOutput(
+        raw,
+        dialect_id,
+        (),
+        content,
+        reasoning,
+        plan,
+        tuple(repairs),
+        tuple(problems[: limits.max_problems]),
+    )
+
+
+def _plan_reasoning(text: str, split: Split, stop: int) -> str | None:
+    pieces = list(split.reasoning)
+    if split.unclosed is not None:
+        pieces.append(text[split.unclosed : stop])
+    return "".join(pieces).strip() or None
