@@ -7,7 +7,8 @@ process together, in order. Repeating a publication finds the commit by its trai
 second one. Only one process at a time commits to a workspace (a lock file in the git folder); when
 the user commits in between, git notices and the commit is built again on the new HEAD.
 
-The user's configuration, hooks and signing have no part in it, and the author is familiar.
+The user's configuration, hooks and signing have no part in it (`actors.workspace.git_process`), and
+the author is familiar.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.workspace.files import PRIVATE
+from actors.workspace.git_process import GitProcess, first_line
 from familiar.call import CallKey
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem
@@ -64,6 +65,7 @@ class Repository:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._git = GitProcess(self.root)
         self._waiting: list[tuple[FileCommit, asyncio.Future[str]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._git_folder: Path | None = None
@@ -79,7 +81,7 @@ class Repository:
             ) from error
         if not (self.root / ".git").exists():
             await self._init()
-        named = await self._git("rev-parse", "--git-path", "info/exclude")
+        named = await self._git.run("rev-parse", "--git-path", "info/exclude")
         exclude = self.root / os.fsdecode(named).strip()
         line = f"/{PRIVATE}/"
         try:
@@ -96,7 +98,7 @@ class Repository:
     async def _init(self) -> None:
         """A new repository appears whole or not at all, also when this process dies over it."""
         made = self.root / PRIVATE / f"new-{os.urandom(4).hex()}"
-        await self._git("init", "--quiet", "--template=", "--initial-branch=main", str(made))
+        await self._git.run("init", "--quiet", "--template=", "--initial-branch=main", str(made))
         # It fails where there is a repository by now, and that one is taken as it is.
         with contextlib.suppress(OSError):
             (made / ".git").rename(self.root / ".git")
@@ -117,8 +119,8 @@ class Repository:
         """The newest commit of HEAD's history that carries this try's trailers."""
         wanted = FileCommit(key, "-", b"").trailers()
         patterns = [f"--grep=^{name}: {re.escape(value)}$" for name, value in wanted.items()]
-        code, out, _ = await self._try(
-            "log", "-1", "--format=%H", "-E", "--all-match", *patterns, "HEAD"
+        code, out, _ = await self._git.attempt(
+            "rev-list", "-n1", "-E", "--all-match", *patterns, "HEAD"
         )
         return out.decode().strip() or None if code == 0 else None
 
@@ -155,10 +157,12 @@ class Repository:
             new = [index for index, commit in enumerate(commits) if commit is None]
             if new:
                 script = _import_script(ref, parent, [group[index] for index in new])
-                code, out, err = await self._try("fast-import", "--quiet", "--done", stdin=script)
+                code, out, err = await self._git.attempt(
+                    "fast-import", "--quiet", "--done", stdin=script
+                )
                 made = out.decode().split()
                 if code != 0 or len(made) != len(new):
-                    problem = _first_line(err)
+                    problem = first_line(err)
                     continue
                 for index, commit in zip(new, made, strict=True):
                     commits[index] = commit
@@ -174,15 +178,17 @@ class Repository:
     async def _head(self) -> tuple[str, str]:
         """The branch (or "HEAD" when detached) and its commit ("" before the first one)."""
         (code, name, _), (_, commit, _) = await asyncio.gather(
-            self._try("symbolic-ref", "-q", "HEAD"),
-            self._try("rev-parse", "-q", "--verify", "HEAD^{commit}"),
+            self._git.attempt("symbolic-ref", "-q", "HEAD"),
+            self._git.attempt("rev-parse", "-q", "--verify", "HEAD^{commit}"),
         )
         return (name.decode().strip() if code == 0 else "HEAD"), commit.decode().strip()
 
     async def _blobs(self, group: list[FileCommit]) -> list[str]:
         """What HEAD holds at each path: a blob's hash, or something that is none."""
         asked = "".join(f"HEAD:{change.path}\n" for change in group)
-        _, out, _ = await self._try("cat-file", "--batch-check=%(objectname)", stdin=asked.encode())
+        _, out, _ = await self._git.attempt(
+            "cat-file", "--batch-check=%(objectname)", stdin=asked.encode()
+        )
         found = out.decode("utf-8", "replace").splitlines()
         return found if len(found) == len(group) else [""] * len(group)
 
@@ -193,12 +199,12 @@ class Repository:
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(0.05 * 2**attempt)
-            code, _, err = await self._try(
+            code, _, err = await self._git.attempt(
                 "update-index", "--add", "-z", "--index-info", stdin="".join(lines).encode()
             )
             if code == 0:
                 return
-            problem = _first_line(err)
+            problem = first_line(err)
         raise WorkspaceError(
             f"git's index in {self.root} cannot be updated: {problem}.",
             remedy="See whether another git process is at work there.",
@@ -234,53 +240,9 @@ class Repository:
             if (self.root / ".git").is_dir():
                 self._git_folder = self.root / ".git"
             else:  # a worktree or a submodule: .git is a file that names the folder
-                out = await self._git("rev-parse", "--absolute-git-dir")
+                out = await self._git.run("rev-parse", "--absolute-git-dir")
                 self._git_folder = Path(os.fsdecode(out).strip())
         return self._git_folder
-
-    async def _git(self, *args: str) -> bytes:
-        code, out, err = await self._try(*args)
-        if code != 0:
-            raise WorkspaceError(f"git {args[0]} failed in {self.root}: {_first_line(err)}.")
-        return out
-
-    async def _try(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        settings = {
-            "safe.directory": str(self.root.resolve()),
-            "core.hooksPath": "/dev/null",
-            "core.fsmonitor": "false",
-            "core.quotePath": "false",
-            "gc.auto": "0",
-        }
-        flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        # A thread and a plain process: under uvloop inside a Ray worker, a child that ends early
-        # closes the transport that asyncio's own subprocesses still want to write to.
-        try:
-            done = await asyncio.to_thread(
-                subprocess.run,
-                ["git", *flags, *args],
-                cwd=self.root,
-                env=_environment(self.root),
-                input=stdin,
-                capture_output=True,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            missing = "git is not installed" if self.root.is_dir() else "the folder is gone"
-            raise WorkspaceError(f"git cannot run in {self.root}: {missing}.") from error
-        return done.returncode, done.stdout, done.stderr
-
-
-def _environment(root: Path) -> dict[str, str]:
-    """git sees neither the user's configuration nor a repository above the workspace."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CEILING_DIRECTORIES": str(root.resolve().parent),
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
 
 
 def _blob_hash(data: bytes, like: str) -> str:
@@ -305,8 +267,3 @@ def _import_script(ref: str, parent: str, group: list[FileCommit]) -> bytes:
         parts.append(b"data %d\n%s\n\n" % (len(change.data), change.data))
         parts.append(b"get-mark :%d\n" % mark)
     return b"".join([*parts, b"done\n"])
-
-
-def _first_line(err: bytes) -> str:
-    lines = err.decode("utf-8", "replace").strip().splitlines()
-    return lines[0].rstrip(".") if lines else "no message"
