@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.workspace.files import PRIVATE
-from actors.workspace.git_paths import EXECUTABLE, PLAIN, Standing, inspect, raise_if_busy
+from actors.workspace.git_paths import EXECUTABLE, PLAIN, Standing, inspect, raise_if_busy, renewed
 from actors.workspace.git_process import GitProcess, first_line
 from actors.workspace.grouped import Grouped
 from familiar.call import CallKey
@@ -84,6 +84,7 @@ class Repository:
         self._commits = Grouped(self._commit_locked, _GROUP)
         self._checks = Grouped(self._check_group, _GROUP)
         self._git_folder: Path | None = None
+        self._checked: dict[str, Standing] = {}
         self._trusts_modes: bool | None = None
 
     async def create(self) -> None:
@@ -163,7 +164,13 @@ class Repository:
     async def _commit_locked(self, group: list[FileCommit]) -> list[str | Exception]:
         async with self._locked():
             raise_if_busy(self.root, await self._folder())
-            found = await inspect(self._git, [change.path for change in group])
+            paths = [change.path for change in group]
+            known = [self._checked.pop(path, None) for path in dict.fromkeys(paths)]
+            fresh = [standing for standing in known if standing is not None]
+            if len(fresh) == len(known):  # each was checked a moment ago, before it was written
+                found = await renewed(self._git, fresh)
+            else:
+                found = await inspect(self._git, paths)
             errors = [found[change.path].reject(self.root) for change in group]
             sound = [change for change, error in zip(group, errors, strict=True) if error is None]
             hashes = iter(await self._commit_group(sound, found) if sound else [])

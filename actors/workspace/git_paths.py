@@ -9,10 +9,11 @@ that it has, and text is stored as git would store it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.workspace.git_process import GitProcess
@@ -66,12 +67,22 @@ def raise_if_busy(root: Path, folder: Path) -> None:
 async def inspect(git: GitProcess, paths: Iterable[str]) -> dict[str, Standing]:
     """What stands at each path, in HEAD, in the index, in the attributes and on the disk."""
     wanted = list(dict.fromkeys(paths))
-    in_index = await _index(git, wanted)
-    in_head = await _head(git, wanted)
-    attributes = await _attributes(git, wanted)
+    in_index, in_head, attributes = await asyncio.gather(
+        _index(git, wanted), _head(git, wanted), _attributes(git, wanted)
+    )
     return {
         path: _judge(git.root, path, in_index, in_head.get(path), attributes.get(path, {}))
         for path in wanted
+    }
+
+
+async def renewed(git: GitProcess, known: Iterable[Standing]) -> dict[str, Standing]:
+    """The same standings with the objects that HEAD has now."""
+    standings = {standing.path: standing for standing in known}
+    in_head = await _head(git, list(standings))
+    return {
+        path: replace(standing, blob=in_head.get(path, ("", ""))[1])
+        for path, standing in standings.items()
     }
 
 
