@@ -84,7 +84,8 @@ class Publisher:
             if there != digest and (commit := await repository.find(publication.key)) is not None:
                 # Committed long ago, and the file has changed since.
                 return Published(publication.path, commit, len(data))
-        await asyncio.to_thread(workspace.write, publication.path, data)
+        executable = await repository.check(publication.path)
+        await asyncio.to_thread(workspace.write, publication.path, data, executable=executable)
         self._crash("renamed")
         commit = await repository.commit(
             FileCommit(publication.key, publication.path, data, publication.alias)

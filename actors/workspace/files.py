@@ -52,8 +52,9 @@ class Workspace:
                 raise
             return fd
 
-    def write(self, path: str, data: bytes) -> None:
-        """Write a whole file: to a temporary name in the private folder, to disk, renamed.
+    def write(self, path: str, data: bytes, *, executable: bool = False) -> None:
+        """Write a whole file: to a temporary name in the private folder, to disk, renamed. It gets
+        the mode of the file that it replaces; `executable` is for one that is not there.
 
         The temporary name follows from path and content, so a repeat after a crash takes it up."""
         named = hashlib.sha256(path.encode("utf-8", "replace") + b"\0" + data).hexdigest()[:24]
@@ -64,6 +65,8 @@ class Workspace:
             with self._errors(path):
                 try:
                     write_all(fd, data)
+                    if (mode := self._mode(path, executable)) is not None:
+                        os.fchmod(fd, mode)
                     os.fsync(fd)
                 finally:
                     os.close(fd)
@@ -72,6 +75,18 @@ class Workspace:
             with contextlib.suppress(WorkspaceError, OSError):
                 self.remove(temporary)
             raise
+
+    def _mode(self, path: str, executable: bool) -> int | None:
+        """Permissions for a new file at `path`; None for the usual ones."""
+        try:
+            with self._beneath(path) as root:
+                fd = open_beneath(root, path, os.O_PATH)
+        except FileNotFoundError:
+            return 0o755 if executable else None
+        try:
+            return stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
+        finally:
+            os.close(fd)
 
     def rename(self, source: str, target: str) -> None:
         """Move a file of the workspace onto another path of it, and that onto the disk."""

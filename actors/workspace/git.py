@@ -7,7 +7,8 @@ process together, in order. Repeating a publication finds the commit by its trai
 second one. Only one process at a time commits to a workspace (a lock file in the git folder); when
 the user commits in between, git notices and the commit is built again on the new HEAD.
 
-The user's configuration, hooks and signing have no part in it, and the author is familiar.
+The user's configuration, hooks and signing have no part in it (`actors.workspace.git_process`), and
+the author is familiar.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.workspace.files import PRIVATE
+from actors.workspace.git_paths import EXECUTABLE, PLAIN, Standing, inspect, raise_if_busy, renewed
+from actors.workspace.git_process import GitProcess, first_line
+from actors.workspace.grouped import Grouped
 from familiar.call import CallKey
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem
@@ -59,18 +62,36 @@ class FileCommit:
         return f"Write {self.path}\n\n{lines}\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as git stores it. `data` are None when the object `blob` is stored already."""
+
+    mode: str
+    data: bytes | None
+    blob: str = ""
+
+    def name(self, like: str) -> str:
+        """The blob's hash, of the kind that the hash `like` is."""
+        return self.blob if self.data is None else _blob_hash(self.data, like)
+
+
 class Repository:
     """The git repository whose top is the workspace's root."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._waiting: list[tuple[FileCommit, asyncio.Future[str]]] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._git = GitProcess(self.root)
+        self._commits = Grouped(self._commit_locked, _GROUP)
+        self._checks = Grouped(self._check_group, _GROUP)
         self._git_folder: Path | None = None
+        self._checked: dict[str, Standing] = {}
+        self._trusts_modes: bool | None = None
 
     async def create(self) -> None:
         """Make the repository unless there is one, and keep the private folder out of it. An
-        existing repository is taken as it is: nothing in it is cleaned, staged or switched."""
+        existing repository is taken as it is: nothing in it is cleaned, staged or switched.
+
+        Raises WorkspaceError, also for a repository of another user and while the user merges."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,7 +100,14 @@ class Repository:
             ) from error
         if not (self.root / ".git").exists():
             await self._init()
-        named = await self._git("rev-parse", "--git-path", "info/exclude")
+        top = os.fsdecode(await self._git.run("rev-parse", "--show-toplevel")).rstrip("\n")
+        if not _is_same_folder(Path(top), self.root):
+            raise WorkspaceError(
+                f"The repository at {self.root} keeps its files in {top}.",
+                remedy=f"Unset core.worktree there, or use {top} as the workspace.",
+            )
+        raise_if_busy(self.root, await self._folder())
+        named = await self._git.run("rev-parse", "--git-path", "info/exclude")
         exclude = self.root / os.fsdecode(named).strip()
         line = f"/{PRIVATE}/"
         try:
@@ -96,7 +124,7 @@ class Repository:
     async def _init(self) -> None:
         """A new repository appears whole or not at all, also when this process dies over it."""
         made = self.root / PRIVATE / f"new-{os.urandom(4).hex()}"
-        await self._git("init", "--quiet", "--template=", "--initial-branch=main", str(made))
+        await self._git.run("init", "--quiet", "--template=", "--initial-branch=main", str(made))
         # It fails where there is a repository by now, and that one is taken as it is.
         with contextlib.suppress(OSError):
             (made / ".git").rename(self.root / ".git")
@@ -107,63 +135,78 @@ class Repository:
         problem = path_problem(change.path)
         if problem is not None:
             raise WorkspaceError(f"{change.path!r} cannot be committed: {problem}.")
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, done))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        return await done
+        return await self._commits.ask(change)
+
+    async def check(self, path: str) -> bool:
+        """Whether git has an executable file at `path`. Raises WorkspaceError when a file that is
+        written there could not be committed without a loss; nothing is changed."""
+        problem = path_problem(path)
+        if problem is not None:
+            raise WorkspaceError(f"{path!r} cannot be committed: {problem}.", path=path)
+        return await self._checks.ask(path)
 
     async def find(self, key: CallKey) -> str | None:
         """The newest commit of HEAD's history that carries this try's trailers."""
         wanted = FileCommit(key, "-", b"").trailers()
         patterns = [f"--grep=^{name}: {re.escape(value)}$" for name, value in wanted.items()]
-        code, out, _ = await self._try(
-            "log", "-1", "--format=%H", "-E", "--all-match", *patterns, "HEAD"
+        code, out, _ = await self._git.attempt(
+            "rev-list", "-n1", "-E", "--all-match", *patterns, "HEAD"
         )
         return out.decode().strip() or None if code == 0 else None
 
     # -- one group of commits --------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
-            try:
-                async with self._locked():
-                    hashes = await self._commit_group([change for change, _ in group])
-            except BaseException as error:
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                for (_, done), commit in zip(group, hashes, strict=True):
-                    if not done.done():
-                        done.set_result(commit)
+    async def _check_group(self, paths: list[str]) -> list[bool | Exception]:
+        raise_if_busy(self.root, await self._folder())
+        found = await inspect(self._git, paths)
+        return [found[path].reject(self.root) or found[path].mode == EXECUTABLE for path in paths]
 
-    async def _commit_group(self, group: list[FileCommit]) -> list[str]:
+    async def _commit_locked(self, group: list[FileCommit]) -> list[str | Exception]:
+        async with self._locked():
+            raise_if_busy(self.root, await self._folder())
+            paths = [change.path for change in group]
+            known = [self._checked.pop(path, None) for path in dict.fromkeys(paths)]
+            fresh = [standing for standing in known if standing is not None]
+            if len(fresh) == len(known):  # each was checked a moment ago, before it was written
+                found = await renewed(self._git, fresh)
+            else:
+                found = await inspect(self._git, paths)
+            errors = [found[change.path].reject(self.root) for change in group]
+            sound = [change for change, error in zip(group, errors, strict=True) if error is None]
+            hashes = iter(await self._commit_group(sound, found) if sound else [])
+            return [error or next(hashes) for error in errors]
+
+    async def _commit_group(
+        self, group: list[FileCommit], found: Mapping[str, Standing]
+    ) -> list[str]:
         problem = ""
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(0.05 * attempt)
-            (ref, parent), present = await asyncio.gather(self._head(), self._blobs(group))
+                found = await inspect(self._git, [change.path for change in group])
+            ref, parent = await self._head()
+            entries = [await self._entry(change, found[change.path], parent) for change in group]
             commits: list[str | None] = [None] * len(group)
-            blobs = [_blob_hash(change.data, parent) for change in group]
-            for index, change in enumerate(group):
-                if parent and present[index] == blobs[index]:
+            for index, (change, entry) in enumerate(zip(group, entries, strict=True)):
+                if parent and found[change.path].blob == entry.name(parent):
                     commits[index] = await self.find(change.key)
             new = [index for index, commit in enumerate(commits) if commit is None]
             if new:
-                script = _import_script(ref, parent, [group[index] for index in new])
-                code, out, err = await self._try("fast-import", "--quiet", "--done", stdin=script)
+                wanted = [(group[index], entries[index]) for index in new]
+                script = _import_script(ref, parent, wanted)
+                code, out, err = await self._git.attempt(
+                    "fast-import", "--quiet", "--done", stdin=script
+                )
                 made = out.decode().split()
                 if code != 0 or len(made) != len(new):
-                    problem = _first_line(err)
+                    problem = first_line(err)
                     continue
                 for index, commit in zip(new, made, strict=True):
                     commits[index] = commit
             done = [commit for commit in commits if commit is not None]
-            await self._tell_index({change.path: change.data for change in group}, done[0])
+            await self._tell_index(
+                {change.path: entry for change, entry in zip(group, entries, strict=True)}, done[0]
+            )
             return done
         raise WorkspaceError(
             f"git could not commit {group[0].path} in {self.root}: {problem}.",
@@ -171,34 +214,47 @@ class Repository:
             remedy="See whether another git process is at work there.",
         )
 
+    async def _entry(self, change: FileCommit, standing: Standing, parent: str) -> Entry:
+        """The file as git stores it: with the mode of the disk where git goes by it, and with its
+        line ends and keywords as the attributes want them."""
+        mode = standing.mode
+        if await self._goes_by_modes():
+            with contextlib.suppress(OSError):
+                bits = (self.root / change.path).lstat().st_mode
+                mode = EXECUTABLE if bits & 0o100 else PLAIN
+        if b"\r\n" not in change.data and b"$Id:" not in change.data:
+            return Entry(mode, change.data)
+        arguments = ("hash-object", "-w", "--stdin", "--path", change.path)
+        stored = await self._git.run(*arguments, stdin=change.data)
+        return Entry(mode, None, stored.decode().strip())
+
+    async def _goes_by_modes(self) -> bool:
+        if self._trusts_modes is None:
+            _, out, _ = await self._git.attempt("config", "--type=bool", "core.fileMode")
+            self._trusts_modes = out.strip() != b"false"
+        return self._trusts_modes
+
     async def _head(self) -> tuple[str, str]:
         """The branch (or "HEAD" when detached) and its commit ("" before the first one)."""
         (code, name, _), (_, commit, _) = await asyncio.gather(
-            self._try("symbolic-ref", "-q", "HEAD"),
-            self._try("rev-parse", "-q", "--verify", "HEAD^{commit}"),
+            self._git.attempt("symbolic-ref", "-q", "HEAD"),
+            self._git.attempt("rev-parse", "-q", "--verify", "HEAD^{commit}"),
         )
         return (name.decode().strip() if code == 0 else "HEAD"), commit.decode().strip()
 
-    async def _blobs(self, group: list[FileCommit]) -> list[str]:
-        """What HEAD holds at each path: a blob's hash, or something that is none."""
-        asked = "".join(f"HEAD:{change.path}\n" for change in group)
-        _, out, _ = await self._try("cat-file", "--batch-check=%(objectname)", stdin=asked.encode())
-        found = out.decode("utf-8", "replace").splitlines()
-        return found if len(found) == len(group) else [""] * len(group)
-
-    async def _tell_index(self, files: Mapping[str, bytes], commit: str) -> None:
+    async def _tell_index(self, files: Mapping[str, Entry], commit: str) -> None:
         """Make the index say what HEAD now says about these paths, and nothing else."""
-        lines = [f"100644 {_blob_hash(data, commit)}\t{path}\0" for path, data in files.items()]
+        lines = [f"{entry.mode} {entry.name(commit)}\t{path}\0" for path, entry in files.items()]
         problem = ""
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(0.05 * 2**attempt)
-            code, _, err = await self._try(
+            code, _, err = await self._git.attempt(
                 "update-index", "--add", "-z", "--index-info", stdin="".join(lines).encode()
             )
             if code == 0:
                 return
-            problem = _first_line(err)
+            problem = first_line(err)
         raise WorkspaceError(
             f"git's index in {self.root} cannot be updated: {problem}.",
             remedy="See whether another git process is at work there.",
@@ -234,53 +290,13 @@ class Repository:
             if (self.root / ".git").is_dir():
                 self._git_folder = self.root / ".git"
             else:  # a worktree or a submodule: .git is a file that names the folder
-                out = await self._git("rev-parse", "--absolute-git-dir")
+                out = await self._git.run("rev-parse", "--absolute-git-dir")
                 self._git_folder = Path(os.fsdecode(out).strip())
         return self._git_folder
 
-    async def _git(self, *args: str) -> bytes:
-        code, out, err = await self._try(*args)
-        if code != 0:
-            raise WorkspaceError(f"git {args[0]} failed in {self.root}: {_first_line(err)}.")
-        return out
 
-    async def _try(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        settings = {
-            "safe.directory": str(self.root.resolve()),
-            "core.hooksPath": "/dev/null",
-            "core.fsmonitor": "false",
-            "core.quotePath": "false",
-            "gc.auto": "0",
-        }
-        flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        # A thread and a plain process: under uvloop inside a Ray worker, a child that ends early
-        # closes the transport that asyncio's own subprocesses still want to write to.
-        try:
-            done = await asyncio.to_thread(
-                subprocess.run,
-                ["git", *flags, *args],
-                cwd=self.root,
-                env=_environment(self.root),
-                input=stdin,
-                capture_output=True,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            missing = "git is not installed" if self.root.is_dir() else "the folder is gone"
-            raise WorkspaceError(f"git cannot run in {self.root}: {missing}.") from error
-        return done.returncode, done.stdout, done.stderr
-
-
-def _environment(root: Path) -> dict[str, str]:
-    """git sees neither the user's configuration nor a repository above the workspace."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CEILING_DIRECTORIES": str(root.resolve().parent),
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
+def _is_same_folder(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _blob_hash(data: bytes, like: str) -> str:
@@ -289,11 +305,11 @@ def _blob_hash(data: bytes, like: str) -> str:
     return kind(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _import_script(ref: str, parent: str, group: list[FileCommit]) -> bytes:
+def _import_script(ref: str, parent: str, group: list[tuple[FileCommit, Entry]]) -> bytes:
     """Commits in a row for `git fast-import`; it prints their hashes in this order."""
     when = f"{int(time.time())} +0000"
     parts: list[bytes] = []
-    for mark, change in enumerate(group, start=1):
+    for mark, (change, entry) in enumerate(group, start=1):
         message = change.message().encode("utf-8", "replace")
         path = change.path.replace("\\", "\\\\").replace('"', '\\"')
         parts.append(f"commit {ref}\nmark :{mark}\n".encode())
@@ -301,12 +317,9 @@ def _import_script(ref: str, parent: str, group: list[FileCommit]) -> bytes:
         parts.append(b"data %d\n%s\n" % (len(message), message))
         if mark == 1 and parent:
             parts.append(f"from {parent}\n".encode())
-        parts.append(f'M 100644 inline "{path}"\n'.encode())
-        parts.append(b"data %d\n%s\n\n" % (len(change.data), change.data))
+        place = "inline" if entry.data is not None else entry.blob
+        parts.append(f'M {entry.mode} {place} "{path}"\n'.encode())
+        if entry.data is not None:
+            parts.append(b"data %d\n%s\n\n" % (len(entry.data), entry.data))
         parts.append(b"get-mark :%d\n" % mark)
     return b"".join([*parts, b"done\n"])
-
-
-def _first_line(err: bytes) -> str:
-    lines = err.decode("utf-8", "replace").strip().splitlines()
-    return lines[0].rstrip(".") if lines else "no message"

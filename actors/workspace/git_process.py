@@ -1,0 +1,139 @@
+"""One git command in the workspace, which runs nothing but git itself.
+
+A repository's own configuration can name programs: hooks, filters, helpers, a remote's upload-pack.
+A person may name a repository that somebody else filled, so none of them may run. Three rules see
+to it. The commands that `COMMANDS` lists are the only ones, and none of them uses an editor, a
+pager, a diff driver, a merge driver, a signature or a credential. Every protocol is off and missing
+objects are not fetched, so no remote is ever spoken to. The settings below turn off the rest, and
+a setting on the command line wins over each file that the repository includes. `git update-index`
+compares files that are as new as the index, and hash-object converts one, both through the filters
+of the configuration: those get empty commands, under the names that the configuration has.
+
+git's own check of the owner stays: a repository of another user is rejected, with a remedy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+from familiar.errors import WorkspaceError
+
+COMMANDS = frozenset(
+    {
+        "cat-file",
+        "check-attr",
+        "config",
+        "fast-import",
+        "hash-object",
+        "init",
+        "ls-files",
+        "ls-tree",
+        "rev-list",
+        "rev-parse",
+        "symbolic-ref",
+        "update-index",
+    }
+)
+
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.quotePath": "false",
+    "core.alternateRefsCommand": "false",
+    "protocol.allow": "never",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+}
+_FLAGS = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+
+_CONVERTING = frozenset({"update-index", "hash-object"})
+
+_LONGEST_S = 120.0
+"""A configuration may include a pipe that nobody writes to; git would wait for it for ever."""
+
+
+class GitProcess:
+    """Runs git commands in one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    async def run(self, *args: str, stdin: bytes = b"") -> bytes:
+        """What the command prints. Raises WorkspaceError when it fails."""
+        code, out, err = await self.attempt(*args, stdin=stdin)
+        if code != 0:
+            raise WorkspaceError(f"git {args[0]} failed in {self.root}: {first_line(err)}.")
+        return out
+
+    async def attempt(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Exit status, output and error text. Raises WorkspaceError when git cannot run, takes too
+        long, or rejects the repository's owner."""
+        if args[0] not in COMMANDS:
+            raise ValueError(f"git {args[0]} is not known to run nothing else")
+        environment = _environment(self.root)
+        if args[0] in _CONVERTING:
+            environment |= await self._filters_off()
+        # A thread and a plain process: under uvloop inside a Ray worker, a child that ends early
+        # closes the transport that asyncio's own subprocesses still want to write to.
+        try:
+            done = await asyncio.to_thread(
+                subprocess.run,
+                ["git", "--no-pager", *_FLAGS, *args],
+                cwd=self.root,
+                env=environment,
+                input=stdin,
+                capture_output=True,
+                check=False,
+                timeout=_LONGEST_S,
+            )
+        except FileNotFoundError as error:
+            missing = "git is not installed" if self.root.is_dir() else "the folder is gone"
+            raise WorkspaceError(f"git cannot run in {self.root}: {missing}.") from error
+        except subprocess.TimeoutExpired as error:
+            raise WorkspaceError(
+                f"git {args[0]} in {self.root} was not done after {_LONGEST_S:.0f} s."
+            ) from error
+        if done.returncode and b"dubious ownership" in done.stderr:
+            raise WorkspaceError(
+                f"The repository {self.root} belongs to another user, and git does not trust it.",
+                remedy="Run familiar as its owner, or give the folder and its .git to the user "
+                "that runs familiar (chown -R).",
+            )
+        return done.returncode, done.stdout, done.stderr
+
+    async def _filters_off(self) -> dict[str, str]:
+        """Environment variables that give each filter of the configuration an empty command."""
+        _, out, _ = await self.attempt("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
+        named = {os.fsdecode(key).rpartition(".")[0] for key in out.split(b"\0") if key}
+        empty = {f"{name}.{kind}": "" for name in named for kind in ("clean", "smudge", "process")}
+        pairs = list((empty | {f"{name}.required": "false" for name in named}).items())
+        settings = {"GIT_CONFIG_COUNT": str(len(pairs))}
+        for number, (key, value) in enumerate(pairs):
+            settings[f"GIT_CONFIG_KEY_{number}"] = key
+            settings[f"GIT_CONFIG_VALUE_{number}"] = value
+        return settings
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """git sees neither the user's configuration nor a repository above the workspace, and can
+    neither reach a remote nor ask a person."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return kept | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CEILING_DIRECTORIES": str(root.resolve().parent),
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_ALLOW_PROTOCOL": "",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+
+
+def first_line(err: bytes) -> str:
+    """The first line of git's error text, without its full stop."""
+    lines = err.decode("utf-8", "replace").strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no message"
