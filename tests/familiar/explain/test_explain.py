@@ -284,10 +284,10 @@ def test_nothing_is_explained_from_no_events() -> None:
         explain([])
 
 
-def _long(tries: int) -> list[ev.Event]:
+def _long(attempts: int) -> list[ev.Event]:
     history = History()
-    history.plan(*(call(f"c{n}") for n in range(tries)))
-    for n in range(tries):
+    history.plan(*(call(f"c{n}") for n in range(attempts)))
+    for n in range(attempts):
         history.bad(f"c{n}", F.BACKEND_UNREACHABLE, tokens=5, probe="failed", action="retry")
         history.good(f"c{n}", 2)
     history.fail(F.BACKEND_UNREACHABLE)

@@ -43,7 +43,7 @@ def test_the_same_call_again_runs_and_the_doubt_is_on_the_record() -> None:
     first = rejected(judge(call("a", GUESSED)))
     second = judge(call("renamed", GUESSED), doubted=first.doubted)
     assert isinstance(second, PlanAccepted)
-    (doubt,) = second.mends
+    (doubt,) = second.repairs
     assert (doubt.code, doubt.call) == ("length_doubted", "renamed")
     assert "cut at 512 tokens" in doubt.message
     assert "send the same call" not in doubt.message
@@ -83,7 +83,7 @@ def test_a_width_by_guesses_is_questioned_once() -> None:
     assert [problem.code for problem in first.problems] == ["too_wide"]
     again = judge(*calls, doubted=first.doubted, rates=rates, role=dict(WIDE_ROLE))
     assert isinstance(again, PlanAccepted)
-    assert [doubt.code for doubt in again.mends] == ["length_doubted"]
+    assert [doubt.code for doubt in again.repairs] == ["length_doubted"]
 
 
 def test_a_width_by_stated_lengths_is_rejected_every_time() -> None:
