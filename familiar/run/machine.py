@@ -296,7 +296,7 @@ class RunMachine:
             self._lost(call)
 
     def _recover(self, call: CallState, action: ev.RecoveryAction) -> None:
-        """Try again: from what was written, with the problem said, or just again."""
+        """Start the next attempt: a continuation, with the problem, or unchanged."""
         state, failed = self.state, call.last_failure
         assert failed is not None
         # Earlier versions did not count this class, and nothing produces it any more.

@@ -86,13 +86,13 @@ def repeated(story: Story) -> Iterator[Finding]:
 
 
 def nested(story: Story) -> Iterator[Finding]:
-    """A planned call whose whole prompt is a plan document, or a mend that lifted one."""
+    """A planned call whose whole prompt is a plan document, or a repair that lifted one."""
     for note in story.plans:
         if not isinstance(note.body, PlanAccepted):
             continue
-        for mend in note.body.repairs:
-            if any(mark in mend.code for mark in _NESTED):
-                yield _nested(story, note, f"{mend.code}: {mend.message}", mend.call)
+        for repair in note.body.repairs:
+            if any(mark in repair.code for mark in _NESTED):
+                yield _nested(story, note, f"{repair.code}: {repair.message}", repair.call)
         for call in note.body.calls:
             if _is_plan(call.prompt):
                 yield _nested(

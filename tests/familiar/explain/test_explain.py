@@ -275,7 +275,7 @@ def test_every_cause_has_its_words_and_its_place() -> None:
 
 def test_the_readme_lists_every_cause() -> None:
     readme = Path(diagnosis.__file__).with_name("README.md").read_text(encoding="utf-8")
-    table = readme.split("## Causes")[1].split("## What is ruled out")[0]
+    table = readme.split("## Causes")[1].split("## Evidence against a cause")[0]
     assert set(re.findall(r"`([a-z_]+)`(?=[^|\n]*\|)", table)) >= {cause.value for cause in Cause}
 
 

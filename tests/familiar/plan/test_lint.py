@@ -1,4 +1,4 @@
-"""Bad plans are refused before they run, each with its code; valid ones pass unchanged."""
+"""Bad plans are rejected before they run, each with its code; valid ones pass unchanged."""
 
 from __future__ import annotations
 
