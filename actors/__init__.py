@@ -1,1 +1,1 @@
-"""Ray actors and what lives in their processes: replicas, workbenches, orchestrator, store."""
+"""Ray actors: orchestrator, replicas, workspace processes; engines and the store that they use."""

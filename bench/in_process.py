@@ -36,7 +36,7 @@ from familiar.wire import wire_suffix
 
 Answer = str | FailureClass
 Script = Callable[[CallState, Brief], Answer]
-"""What a model says to a brief, or how the try fails."""
+"""The answer of a model to a brief, or the failure of the attempt."""
 MAX_STEPS = 20_000
 
 

@@ -167,7 +167,7 @@ def view_of(tools: tuple[str, ...]) -> TurnView:
 def judged_rightly(case: Case, judged: PlanAccepted | PlanRejected) -> bool:
     """Whether the judge said what stands in the counted faults."""
     if isinstance(judged, PlanAccepted):
-        return bool(case.faults) == bool(judged.mends)
+        return bool(case.faults) == bool(judged.repairs)
     return judged.problems[0].code in frozenset().union(*(CODES[name] for name in case.faults))
 
 

@@ -1,8 +1,8 @@
 """Tokens/s into files through `output_file`, over what the engine gives by itself.
 
-Alternating pairs: a run whose calls write files (prompt, route, committed events, workbench,
-temporary file, hash, rename, git), then the engine alone with the very prompts, sampling and seeds
-of that run, its deltas counted and dropped. The clock of a run goes from its calls' first start to
+Alternating pairs: a run whose calls write files (prompt, route, committed events, workspace
+process, temporary file, hash, rename, git), then the engine alone with the same prompts, sampling
+and seeds, its deltas counted and dropped. The clock of a run goes from its calls' first start to
 the last token, which is what a stream can lose; publishing comes after the last token.
 
 Twice: 64 scripted streams of 100 tok/s side by side, and vLLM with the embedded model.

@@ -1,7 +1,7 @@
-"""A brief: everything that a model is told for one try, and what its answer will become.
+"""A brief: everything that a model is told for one attempt, and what its answer will become.
 
 Pure: texts that are needed come in, messages come out. The prompt is recorded as JSON
-(`prompt_json`), and a brief can be given that recorded prompt back, so that a try that is sent
+(`prompt_json`), and a brief can be given that recorded prompt back, so that an attempt that is sent
 again after a restart asks the same.
 """
 

@@ -46,7 +46,7 @@ class OutputGrammar:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One generation. `request_id` is unique for a try: `run/call/attempt`.
+    """One generation. `request_id` is unique for an attempt: `run/call/attempt`.
 
     With `continue_final` the last message is the assistant's, unfinished: the answer goes on where
     it stops, and the deltas hold only what is new."""

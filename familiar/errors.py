@@ -2,21 +2,21 @@
 
     FamiliarError
     ├── ConfigError            the YAML or an override is wrong
-    ├── InputError             what a person sent is wrong (HTTP 4xx, exit code 2)
+    ├── InputError             the request or input is wrong (HTTP 4xx, exit code 2)
     │   ├── NotFound           no such run, call, session, artifact
-    │   └── Conflict           the request contradicts what is already recorded
-    ├── WireError              model output that cannot be read as what was asked for
+    │   └── Conflict           the request contradicts a recorded one
+    ├── WireError              model output that cannot be read in the expected form
     ├── PlanError              a plan that reads well and must not run
     ├── InvalidTransition      an event that the state of its run cannot take
     ├── StackError             an operation that a message stack does not allow
     ├── WorkspaceError         a path that leaves the workspace, a full disk, a git failure
-    ├── StoreError             the database refused, is read-only, is the wrong one
+    ├── StoreError             the database rejected a statement, is read-only or is the wrong one
     │   └── StaleEpoch         a newer orchestrator owns the run
     ├── ClusterError           no node, no device, no placement, a port that is taken
     ├── EngineError            an engine did not start, broke, or answered with an error
     └── CallError              a worker call failed with a class and evidence
 
-A message says what happened, to which run, call or replica, and what to do. Errors cross process
+A message names the problem, the run, call or replica, and the remedy. Errors cross process
 boundaries, so each survives pickling: attributes are rebuilt through `__reduce__`.
 """
 
@@ -54,7 +54,7 @@ class FailureClass(StrEnum):
 
 
 class FamiliarError(Exception):
-    """The root. `str(error)` is the whole message for a person; `remedy` says what to do."""
+    """The root. `str(error)` is the whole message for a person; `remedy` is one instruction."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class ConfigError(FamiliarError):
 
 
 class InputError(FamiliarError):
-    """A request that cannot be accepted. `field` names what to change."""
+    """A request that cannot be accepted. `field` names the value to change."""
 
     def __init__(self, message: str, *, field: str = "", remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -96,11 +96,11 @@ class NotFound(InputError):
 
 
 class Conflict(InputError):
-    """The request contradicts what is already recorded."""
+    """The request contradicts a recorded one."""
 
 
 class WireError(FamiliarError):
-    """Model output that cannot be read as what was asked for."""
+    """Model output that cannot be read in the expected form."""
 
 
 class PlanError(FamiliarError):
@@ -141,11 +141,11 @@ class WorkspaceError(FamiliarError):
 
 
 class StoreError(FamiliarError):
-    """The database refused, is read-only, or is not the one that was meant."""
+    """The database rejected a statement, is read-only, or is the wrong one."""
 
 
 class StaleEpoch(StoreError):
-    """A newer orchestrator has taken the epoch; whoever sees this must stop writing."""
+    """A newer orchestrator has taken the epoch; a writer that gets this error must stop."""
 
 
 class ClusterError(FamiliarError):

@@ -169,8 +169,8 @@ class PlannerChosen(_Body):
 
 
 class CallDispatched(_Body):
-    """A try was routed. Recorded before the replica hears of it. `continues` is what an earlier try
-    wrote and this one goes on from."""
+    """An attempt was routed. Recorded before the replica gets it. `continues` is the text of an
+    earlier attempt that this one continues."""
 
     type: Literal["call.dispatched"] = "call.dispatched"
     call: str
@@ -193,7 +193,7 @@ class CallDispatched(_Body):
 
 
 class CallAdopted(_Body):
-    """A restarted orchestrator found the try still held by `holder` and waits for it again."""
+    """A restarted orchestrator found the attempt still held by `holder` and waits for it again."""
 
     type: Literal["call.adopted"] = "call.adopted"
     call: str
@@ -202,8 +202,8 @@ class CallAdopted(_Body):
 
 
 class CallSucceeded(_Body):
-    """`raw` is what the model wrote, over all tries that were continued, and `text` what was made
-    of it. `usage` and `timing` are of this try alone, here and in `CallFailed`."""
+    """`raw` is the model's output over all continued attempts, and `text` the document made from
+    it. `usage` and `timing` are of this attempt alone, here and in `CallFailed`."""
 
     type: Literal["call.succeeded"] = "call.succeeded"
     call: str
@@ -234,7 +234,7 @@ class CallFailed(_Body):
 
 
 class CallSkipped(_Body):
-    """The call will not be tried: what it depends on failed."""
+    """The call will not be attempted: a call that it depends on failed."""
 
     type: Literal["call.skipped"] = "call.skipped"
     call: str
@@ -242,7 +242,7 @@ class CallSkipped(_Body):
 
 
 class RecoveryChosen(_Body):
-    """The decision after a failed try; `evidence` has the numbers behind it."""
+    """The decision after a failed attempt; `evidence` has the numbers behind it."""
 
     type: Literal["recovery.chosen"] = "recovery.chosen"
     call: str

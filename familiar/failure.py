@@ -63,18 +63,22 @@ FAILURES: Mapping[F, FailureRow] = {
             "retry_elsewhere",
             6,
             "give_up",
-            "the replica is gone; another can serve",
+            "the replica is gone; another one can take the call",
             "asked to split",
         ),
-        "Look at the pool with `familiar pools`; a remote engine must be up at its URL.",
+        "`familiar pools` shows the pool; a server at a URL must be up.",
         probed=True,
     ),
     F.BACKEND_STALLED: FailureRow(
         "backend",
         Recovery(
-            "retry_elsewhere", 2, "give_up", "tokens stopped; another replica may flow", "continued"
+            "retry_elsewhere",
+            2,
+            "give_up",
+            "tokens stopped; another replica may deliver them",
+            "continued",
         ),
-        "The engine fell silent: look at its log, or give the alias a longer stall_deadline_s.",
+        "The engine stopped sending tokens: check its log, or raise the alias's stall_deadline_s.",
         probed=True,
     ),
     F.BACKEND_SLOW: FailureRow(
@@ -82,16 +86,19 @@ FAILURES: Mapping[F, FailureRow] = {
         Recovery(
             "retry_elsewhere", 1, "give_up", "the replica is far below its usual rate", "continued"
         ),
-        "Give the alias a longer first_token_deadline_s, or the pool another replica.",
+        "Raise the alias's first_token_deadline_s, or add a replica to the pool.",
         probed=True,
     ),
     F.BACKEND_REFUSED: FailureRow(
         "backend",
         Recovery(
-            "give_up", 0, "give_up", "the server refuses and would refuse it again", "tried again"
+            "give_up",
+            0,
+            "give_up",
+            "the server rejects the request and would reject it again",
+            "attempted again",
         ),
-        "Read the engine's own words above: the model's name, the key or a limit is not what it "
-        "expects.",
+        "Read the engine's message above: it rejects the model's name, the key or a limit.",
         probed=True,
     ),
     F.WORKBENCH_LOST: FailureRow(
@@ -100,20 +107,20 @@ FAILURES: Mapping[F, FailureRow] = {
             "retry",
             20,
             "give_up",
-            "nothing is wrong with the call; its workspace process died",
+            "the call is not the cause; its process died",
             "counted as an attempt",
         ),
-        "A process was lost with the call; run it again, and look at `familiar pools` if it "
-        "repeats.",
+        "The process that ran the call was lost; run it again. If it repeats, see "
+        "`familiar pools`.",
         counted=False,
         produced=False,
     ),
     F.QUEUE_TIMEOUT: FailureRow(
         "run",
         Recovery(
-            "retry", 1, "give_up", "no slot was free in time; one may be now", "asked to split"
+            "retry", 1, "give_up", "no slot was free in time; one may be free now", "asked to split"
         ),
-        "Everything was busy for too long: add a replica or slots, or raise queue_deadline_s.",
+        "The pool was busy for too long: add a replica or slots, or raise queue_deadline_s.",
     ),
     F.CALL_OVERSIZED: FailureRow(
         "call",
@@ -133,7 +140,11 @@ FAILURES: Mapping[F, FailureRow] = {
     F.CONTEXT_OVERFLOW: FailureRow(
         "call",
         Recovery(
-            "split", 0, "split", "the prompt does not fit; it must be planned smaller", "shortened"
+            "split",
+            0,
+            "split",
+            "the prompt does not fit; the plan must split the call",
+            "shortened",
         ),
         "The prompt does not fit: shorten the goal, or raise the pool's context_length.",
         probed=True,
@@ -150,7 +161,7 @@ FAILURES: Mapping[F, FailureRow] = {
             "ask_again",
             2,
             "give_up",
-            "the document is not what was asked for",
+            "the document does not pass its checks",
             "published as it is",
         ),
         "The document was not valid: see it with `familiar calls RUN CALL`.",
@@ -162,8 +173,8 @@ FAILURES: Mapping[F, FailureRow] = {
     ),
     F.GUARD_BLOCKED: FailureRow(
         "call",
-        Recovery("give_up", 0, "give_up", "a guard forbade what the call tried", "tried again"),
-        "A guard refused this on purpose; its reason is in the log.",
+        Recovery("give_up", 0, "give_up", "a guard blocked the call", "attempted again"),
+        "A guard blocked the call; the log has the reason.",
     ),
     F.WORKSPACE_FAILED: FailureRow(
         "run",
@@ -174,7 +185,7 @@ FAILURES: Mapping[F, FailureRow] = {
             "the file could not be written; there may be room again",
             "moved",
         ),
-        "Look at the workspace: is there room, may this user write, is git well?",
+        "Check the workspace: free space, write permission, state of the git repository.",
     ),
     F.INTERNAL: FailureRow(
         "run",
@@ -184,7 +195,7 @@ FAILURES: Mapping[F, FailureRow] = {
     F.DEPENDENCY_FAILED: FailureRow(
         "plan",
         "the call is skipped (`call.skipped`); the next plan sees the cause",
-        "Something it depends on failed first; that is what to look at.",
+        "A call that it depends on failed first; look at that call.",
     ),
     F.PLAN_INVALID: FailureRow(
         "plan",
@@ -196,12 +207,12 @@ FAILURES: Mapping[F, FailureRow] = {
     F.PLAN_REPEATED: FailureRow(
         "plan",
         "the same as for an invalid plan: a plan that failed is never run again",
-        "The orchestrator planned the same again: say more in the goal, or take a larger model.",
+        "The orchestrator repeated a failed plan: say more in the goal, or take a larger model.",
     ),
     F.EVALUATOR_REJECTED: FailureRow(
         "call",
-        "another turn, which hears the verdict",
-        "What was made did not pass its checks; the log says which.",
+        "another turn, whose prompt has the verdict",
+        "The result did not pass its checks; the log names them.",
     ),
     F.FILES_MISSING: FailureRow(
         "run",
@@ -211,12 +222,12 @@ FAILURES: Mapping[F, FailureRow] = {
     ),
     F.BUDGET_EXHAUSTED: FailureRow(
         "run",
-        "the run ends with what there is",
+        "the run ends with the files written so far",
         "A budget of the configuration is spent: raise it, or split the goal.",
     ),
     F.CANCELLED: FailureRow(
         "person",
-        "the run ends; nothing is tried again",
+        "the run ends; no call is attempted again",
         "It was cancelled; go on with `familiar run --session SESSION`.",
     ),
 }

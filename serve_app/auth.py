@@ -68,9 +68,9 @@ def _digests(entry: str, where: str, environ: Mapping[str, str]) -> list[str]:
         keys = [line.strip() for line in lines if not line.lstrip().startswith("#")]
     else:
         raise ConfigError(
-            f"{where} is none of env:NAME, file:PATH and sha256:HEX.",
+            f"{where} is not env:NAME, file:PATH or sha256:HEX.",
             where=where,
-            remedy="Keys do not stand in the configuration itself; name where they are.",
+            remedy="Keep keys out of the configuration; name the variable or file with the key.",
         )
     if any(0 < len(key) < MIN_KEY_CHARS for key in keys):
         raise ConfigError(
@@ -80,9 +80,7 @@ def _digests(entry: str, where: str, environ: Mapping[str, str]) -> list[str]:
         )
     digests = [_digest(key) for key in keys if key]
     if not digests:
-        raise ConfigError(
-            f"{where}: there is no key in {source}.", where=where, remedy="Put one there."
-        )
+        raise ConfigError(f"{where}: {source} has no key.", where=where, remedy="Add a key.")
     return digests
 
 

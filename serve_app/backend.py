@@ -1,4 +1,4 @@
-"""What the API needs behind it: the orchestrator for what is to come, the store for what was.
+"""The backend of the API: the orchestrator for new work, the store for the past.
 
 The API is written against this protocol, so the same routes run over the orchestrator actor
 (`remote.py`) and, in tests, over an orchestrator in the same process; the store is real in both.

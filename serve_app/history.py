@@ -1,6 +1,6 @@
-"""What happened, as the API's models: queries of the store put into the shapes that HTTP shows.
+"""The recorded past as the API's models: queries of the store put into the shapes that HTTP shows.
 
-All functions block and run in threads. They raise `NotFound` for what is not there.
+All functions block and run in threads. They raise `NotFound` for an unknown id.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from familiar.explain.diff import diff
 from familiar.explain.explain import explain
 from serve_app.media_type import media_type_of
 from serve_app.models.artifact import Artifact, ArtifactList
-from serve_app.models.call import CallDetail, CallList, CallSummary, TrySummary, TryText
+from serve_app.models.call import AttemptSummary, AttemptText, CallDetail, CallList, CallSummary
 from serve_app.models.event import StreamEnd
 from serve_app.models.explanation import ExplanationDetail, RunDifference
-from serve_app.models.plan import Decision, Mend, Plan, PlanNode, TurnPlan
+from serve_app.models.plan import Decision, Plan, PlanNode, Repair, TurnPlan
 from serve_app.models.run import RunDetail, RunPage, RunSummary, Session, Synthesis
 
 _EVENTS_PAGE = 1_000
@@ -93,7 +93,7 @@ def plan(reader: Reader, run_id: str) -> Plan:
                 "planner": row.turn.planner,
                 "continues": row.turn.continues,
                 "reason": row.turn.reason,
-                "mends": [Mend.model_validate(mend) for mend in row.turn.repairs],
+                "repairs": [Repair.model_validate(repair) for repair in row.turn.repairs],
                 "worker_calls": [_node(call) for call in row.calls],
             }
         )
@@ -123,8 +123,8 @@ def call_list(reader: Reader, run_id: str) -> CallList:
 
 
 def _summary(call: CallRow) -> dict[str, object]:
-    names = CallSummary.model_fields.keys() - {"tries"}
-    return {**{name: getattr(call, name) for name in names}, "tries": call.attempts}
+    names = CallSummary.model_fields.keys() - {"attempts"}
+    return {**{name: getattr(call, name) for name in names}, "attempts": call.attempts}
 
 
 def call_detail(reader: Reader, run_id: str, call_id: str) -> CallDetail:
@@ -135,14 +135,14 @@ def call_detail(reader: Reader, run_id: str, call_id: str) -> CallDetail:
             "run_id": run_id,
             "needs": call.needs,
             "task": call.prompt,
-            "tries": [_try_text(reader, row) for row in call.attempts],
+            "attempts": [_attempt_text(reader, row) for row in call.attempts],
         }
     )
 
 
-def _try_text(reader: Reader, row: AttemptRow) -> TryText:
-    summary = {name: getattr(row, name) for name in TrySummary.model_fields}
-    return TryText.model_validate(
+def _attempt_text(reader: Reader, row: AttemptRow) -> AttemptText:
+    summary = {name: getattr(row, name) for name in AttemptSummary.model_fields}
+    return AttemptText.model_validate(
         {
             **summary,
             "prompt_name": row.prompt_name,
@@ -199,7 +199,7 @@ def explanation(reader: Reader, run_id: str) -> ExplanationDetail:
 
 
 def difference(reader: Reader, run_id: str, other: str) -> RunDifference:
-    """What differs between two runs."""
+    """The differences between two runs."""
     return RunDifference.model_validate(diff(_events(reader, run_id), _events(reader, other)))
 
 

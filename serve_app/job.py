@@ -67,8 +67,8 @@ def job(
 
     if address is None:
         raise ClusterError(
-            f"There is no {RAY_ADDRESS}, so this is no Ray job.",
-            remedy="Send it with `ray job submit -- python -m serve_app.job …`, or name the "
+            f"{RAY_ADDRESS} is not set, so this program does not run as a Ray job.",
+            remedy="Submit it with `ray job submit -- python -m serve_app.job …`, or name the "
             "cluster with --address. Without a cluster: familiar run.",
         )
     settings = read_config(config, overrides)

@@ -1,4 +1,4 @@
-"""Who uses a deployment in a shared Ray: each job and each `serve` holds a lease while it works.
+"""Users of a deployment in a shared Ray: each job and each `serve` holds a lease while it works.
 
 A lease is a named actor that Ray ends with the process that made it, also after `kill -9`. So the
 leases that exist are those of live users, without clocks and time-outs. A deployment that lease

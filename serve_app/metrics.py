@@ -45,8 +45,8 @@ class TotalsCollector(Collector):
 
     def _calls(self) -> Iterator[Metric]:
         labels = ["alias", "end"]
-        tries = CounterMetricFamily(
-            "familiar_call_tries", "Ended attempts of calls, by alias and end.", labels=labels
+        attempts = CounterMetricFamily(
+            "familiar_call_attempts", "Ended attempts of calls, by alias and end.", labels=labels
         )
         tokens = CounterMetricFamily(
             "familiar_tokens", "Tokens, by alias and kind.", labels=["alias", "kind"]
@@ -66,7 +66,7 @@ class TotalsCollector(Collector):
         sums: dict[tuple[str, str], int] = {}
         for row in self._totals.calls:
             alias = row.alias or "unknown"
-            tries.add_metric([alias, row.end], row.attempts)
+            attempts.add_metric([alias, row.end], row.attempts)
             queued.add_metric([alias, row.end], row.queue_s)
             busy.add_metric([alias, row.end], row.call_s)
             for kind, count in (
@@ -77,7 +77,7 @@ class TotalsCollector(Collector):
                 sums[alias, kind] = sums.get((alias, kind), 0) + count
         for (alias, kind), count in sums.items():
             tokens.add_metric([alias, kind], count)
-        yield from (tries, tokens, queued, busy)
+        yield from (attempts, tokens, queued, busy)
 
 
 def render(reader: Reader, accept: str) -> tuple[bytes, str]:

@@ -41,7 +41,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `field` and `remedy` say what to change; `errors` lists all fields when several."""
+    """RFC 9457. `field` and `remedy` name the change to make; `errors` lists several fields."""
 
     model_config = ConfigDict(extra="forbid")
 

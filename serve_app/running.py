@@ -63,7 +63,7 @@ def end_running(config: Config) -> bool:
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"Process {pid} has not ended {END_S:g} s after SIGTERM.",
-                remedy=f"Look at what it does, or end it at once: kill -9 {pid}",
+                remedy=f"Check what it is doing, or end it at once: kill -9 {pid}",
             )
         time.sleep(_PAUSE_S)
     return True

@@ -1,4 +1,4 @@
-"""Read a YAML configuration and explain what is wrong with it.
+"""Read a YAML configuration and explain every problem in it.
 
 Every problem is reported at once, each with the path of its key; an unknown key comes with the
 nearest valid one, because a silent default is worse than an error. A key that stands twice, of

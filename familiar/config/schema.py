@@ -1,6 +1,6 @@
 """The configuration as typed values: pools, replicas, aliases, budgets, store, workspace, API.
 
-One YAML describes a deployment. Unknown keys are refused (`load.py` names the nearest valid one),
+One YAML describes a deployment. Unknown keys are rejected (`load.py` names the nearest valid one),
 so a typo can never silently become a default. Values that are paths stay text here; they are
 expanded once, at the entry point.
 """
@@ -62,7 +62,7 @@ EngineKind = Literal["vllm", "openai", "scripted"]
 
 
 class PriceConfig(_Strict):
-    """What a million tokens of a pool cost, in money of `currency`."""
+    """The price of a million tokens of a pool, in `currency`."""
 
     input_per_million: Annotated[float, Field(ge=0)]
     output_per_million: Annotated[float, Field(ge=0)]
@@ -70,7 +70,7 @@ class PriceConfig(_Strict):
 
 
 class ThinkingConfig(_Strict):
-    """How the reasoning of a pool's model is switched. What is not set is left to the model."""
+    """Switches for the reasoning of a pool's model. A key that is not set is left to the model."""
 
     enabled: bool | None = Field(
         None, description="`enable_thinking` and `thinking` of the chat template (Qwen, DeepSeek)"
@@ -104,11 +104,9 @@ class PoolConfig(_Strict):
         4, description="calls that one replica may have in flight at once"
     )
     engine_args: dict[str, JsonValue] = Field(
-        default_factory=dict, description="passed to the engine as they are"
+        default_factory=dict, description="passed to the engine unchanged"
     )
-    thinking: ThinkingConfig | None = Field(
-        None, description="how the model's reasoning is switched"
-    )
+    thinking: ThinkingConfig | None = Field(None, description="switches for the model's reasoning")
     api_key_env: str | None = Field(None, description="environment variable with the URL's key")
     start_deadline_s: Seconds = 900.0
     health_interval_s: Seconds = 5.0
@@ -136,7 +134,7 @@ class AliasConfig(_Strict):
     deadline_s: Seconds = Field(300.0, description="from the start on a replica to the last token")
     queue_deadline_s: Seconds = Field(600.0, description="from ready to the start on a replica")
     first_token_deadline_s: Seconds = 120.0
-    stall_deadline_s: Seconds = Field(60.0, description="the longest silence between two tokens")
+    stall_deadline_s: Seconds = Field(60.0, description="the longest time between two tokens")
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     wire: Literal["json", "xml", "toml", "html"] = Field(
         "json",
@@ -152,7 +150,7 @@ class AliasConfig(_Strict):
 
 
 class OrchestratorConfig(_Strict):
-    """Which alias plans, how often it may try, and what it is told."""
+    """The planning alias, its number of attempts, and its prompt."""
 
     alias: Name = "orchestrator"
     plan_tries: Annotated[int, Field(ge=0, le=20)] = Field(
@@ -175,14 +173,14 @@ class OrchestratorConfig(_Strict):
     max_prompt_chars: Annotated[int, Field(ge=40)] = 2_000
     synthesis: bool = Field(True, description="whether runs get partial and final syntheses")
     partial_synthesis: Literal["rules", "model", "none"] = Field(
-        "rules", description="who says, after a turn that another follows, what there is so far"
+        "rules", description="author of the interim answer after each turn but the last"
     )
     max_calls_per_turn: Annotated[int, Field(ge=1, le=256)] = 32
 
 
 class ContractConfig(_Strict):
-    """What a run's files share. `html-page` splices header, navigation and footer around each
-    page's slot; `none` leaves files as the model wrote them."""
+    """The parts that a run's files share. `html-page` splices header, navigation and footer
+    around each page's slot; `none` leaves files as the model wrote them."""
 
     kind: Literal["none", "html-page"] = "none"
     grammar: bool = Field(
@@ -193,8 +191,8 @@ class ContractConfig(_Strict):
 
 
 class BudgetConfig(_Strict):
-    """Hard limits of one run. When `soft` of one is used, the orchestrator is told; when all of it
-    is, the run ends with what there is."""
+    """Hard limits of one run. At the share `soft` of one, the orchestrator is told; at the limit,
+    the run ends with the files written so far."""
 
     turns: Annotated[int, Field(ge=1)] = 12
     model_calls: Annotated[int, Field(ge=1)] = 400
@@ -202,7 +200,7 @@ class BudgetConfig(_Strict):
     output_tokens: Annotated[int, Field(ge=1)] = 2_000_000
     wall_s: Seconds = 4 * 3600.0
     recoveries: Annotated[int, Field(ge=0)] = Field(
-        200, description="failed tries that were answered with another one, over all calls"
+        200, description="failed attempts that were followed by another one, over all calls"
     )
     money: Annotated[float, Field(gt=0)] | None = Field(
         None, description="in the one currency of the pools that have a price"
@@ -210,7 +208,9 @@ class BudgetConfig(_Strict):
     soft: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="share of each limit at which the orchestrator is told"
     )
-    attempts: Annotated[int, Field(ge=1, le=20)] = Field(3, description="tries of one worker call")
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+        3, description="attempts of one worker call"
+    )
 
 
 class StoreConfig(_Strict):
@@ -255,7 +255,7 @@ class ClusterConfig(_Strict):
 
     num_cpus: Annotated[int, Field(ge=1)] | None = None
     logical_gpus: Annotated[int, Field(ge=0, le=64)] = Field(
-        0, description="GPUs that Ray is told of without any being there (tests, rehearsals)"
+        0, description="number of GPUs that Ray should assume without having any (for tests)"
     )
     object_store_mib: Annotated[int, Field(ge=80)] = 200
     labels: dict[str, str] = Field(default_factory=dict)

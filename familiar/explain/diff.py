@@ -1,4 +1,4 @@
-"""What differs between two runs, figure by figure.
+"""Differences between two runs, figure by figure.
 
 Both digests are laid side by side; figures that are equal are left out. A ratio is given where both
 are numbers, because "3 times the tokens" is what a person wants to read.

@@ -1,4 +1,4 @@
-"""A run in figures: what two runs are compared by.
+"""A run in figures, for the comparison of two runs.
 
 Sections of named figures, in the order in which a person asks: how it ended, what was asked
 (prompts), what was planned, where it ran, what it used, how long it took, what came of it. Names
@@ -64,8 +64,8 @@ def _outcome(story: Story) -> Section:
 def _prompts(story: Story) -> Section:
     """Name and version (a hash of the prompt's content) by kind and alias."""
     seen: dict[str, dict[str, None]] = {}
-    for tried in story.tries.values():
-        sent = tried.dispatched
+    for attempt in story.attempts.values():
+        sent = attempt.dispatched
         if sent is not None:
             used = seen.setdefault(f"{sent.kind} by {sent.alias}", {})
             used[f"{sent.prompt_name}@{sent.prompt_version}"] = None
@@ -80,7 +80,7 @@ def _plan(story: Story) -> Section:
     return {
         "turns": len(story.turns),
         "planners": ", ".join(body.planner for body in accepted) or "none",
-        "plans refused": sum(isinstance(note.body, PlanRejected) for note in story.plans),
+        "plans rejected": sum(isinstance(note.body, PlanRejected) for note in story.plans),
         "calls": len(calls),
         "edges": sum(len(call.depends_on) for call in calls),
         "depth": max(levels.values(), default=0),
@@ -95,29 +95,29 @@ def _levels(calls: Iterable[PlannedCall]) -> dict[str, int]:
 
 
 def _routes(story: Story) -> Section:
-    tries = Counter(tried.replica for tried in story.tries.values() if tried.replica)
-    failed = Counter(tried.replica for tried in story.failed_tries if tried.replica)
+    attempts = Counter(attempt.replica for attempt in story.attempts.values() if attempt.replica)
+    failed = Counter(attempt.replica for attempt in story.failed_attempts if attempt.replica)
     return {
-        replica: f"{count} tries" + (f", {failed[replica]} failed" if failed[replica] else "")
-        for replica, count in sorted(tries.items())
+        replica: f"{count} attempts" + (f", {failed[replica]} failed" if failed[replica] else "")
+        for replica, count in sorted(attempts.items())
     }
 
 
 def _tokens(story: Story) -> Section:
     by_alias: Counter[str] = Counter()
     prompt = cached = output = wasted = 0
-    for tried in story.tries.values():
-        if tried.ended is None:
+    for attempt in story.attempts.values():
+        if attempt.ended is None:
             continue
-        usage = tried.ended.usage
+        usage = attempt.ended.usage
         prompt += usage.prompt_tokens
         cached += usage.cached_tokens
         output += usage.output_tokens
-        by_alias[tried.alias or "?"] += usage.output_tokens
-        if not isinstance(tried.ended, CallSucceeded):
+        by_alias[attempt.alias or "?"] += usage.output_tokens
+        if not isinstance(attempt.ended, CallSucceeded):
             wasted += usage.output_tokens
     found: Section = {"prompt": prompt, "cached": cached, "output": output}
-    found["output in failed tries"] = wasted
+    found["output in failed attempts"] = wasted
     return found | {f"output of {alias}": count for alias, count in sorted(by_alias.items())}
 
 
@@ -125,11 +125,11 @@ def _times(story: Story) -> Section:
     busy: dict[str, float] = {}
     waited = 0.0
     took: dict[str, float] = {}
-    for tried in story.tries.values():
-        span = tried.seconds
-        busy[tried.alias or "?"] = busy.get(tried.alias or "?", 0.0) + span
-        waited += tried.queue_s or 0.0
-        took[tried.call] = took.get(tried.call, 0.0) + span + (tried.queue_s or 0.0)
+    for attempt in story.attempts.values():
+        span = attempt.seconds
+        busy[attempt.alias or "?"] = busy.get(attempt.alias or "?", 0.0) + span
+        waited += attempt.queue_s or 0.0
+        took[attempt.call] = took.get(attempt.call, 0.0) + span + (attempt.queue_s or 0.0)
     calls = list(story.planned.values())
     path = _chains(calls, lambda call: took.get(call.id, 0.0))
     by_turn: dict[int, float] = {}

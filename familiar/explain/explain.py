@@ -1,7 +1,8 @@
 """Explain a run from its events: the one entry of this package.
 
-Linear in the number of events. Every failed try is put to every rule about tries; the likeliest
-finding is its diagnosis, whatever class was recorded, and the others are kept as lesser readings.
+Linear in the number of events. Every rule about attempts looks at every failed attempt. The
+likeliest finding is the diagnosis, also against the recorded class; the others are kept as lesser
+readings.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from familiar.explain.cause import Cause
 from familiar.explain.explanation import Explanation, Finding, Outcome
 from familiar.explain.rank import rank
 from familiar.explain.rules.finding import POSSIBLE, found
-from familiar.explain.rules.table import RUN_RULES, TRY_RULES
-from familiar.explain.story import Story, Try, read_story
+from familiar.explain.rules.table import ATTEMPT_RULES, RUN_RULES
+from familiar.explain.story import Attempt, Story, read_story
 
 
 def explain(events: Iterable[Event]) -> Explanation:
@@ -29,8 +30,8 @@ def explain_story(story: Story) -> Explanation:
         raise ValueError("there is no event to explain")
     chief: list[Finding] = []
     lesser: list[Finding] = []
-    for tried in story.failed_tries:
-        readings = diagnose(story, tried)
+    for attempt in story.failed_attempts:
+        readings = diagnose(story, attempt)
         chief += readings[:1]
         lesser += readings[1:]
     for rule in RUN_RULES:
@@ -46,31 +47,31 @@ def explain_story(story: Story) -> Explanation:
     )
 
 
-def diagnose(story: Story, tried: Try) -> list[Finding]:
-    """What one failed try looks like, the likeliest first."""
-    readings = [finding for rule in TRY_RULES if (finding := rule(story, tried)) is not None]
+def diagnose(story: Story, attempt: Attempt) -> list[Finding]:
+    """The findings about one failed attempt, the likeliest first."""
+    readings = [finding for rule in ATTEMPT_RULES if (finding := rule(story, attempt)) is not None]
     readings.sort(key=lambda finding: -finding.likelihood)
-    return readings or [_by_class(story, tried)]
+    return readings or [_by_class(story, attempt)]
 
 
-def _by_class(story: Story, tried: Try) -> Finding:
+def _by_class(story: Story, attempt: Attempt) -> Finding:
     """No rule knows this: all there is is the class that was recorded."""
-    assert tried.failure is not None
+    assert attempt.failure is not None
     known = {cause.value for cause in Cause}
-    name = tried.failure.failure_class.value
-    return found(Cause(name) if name in known else Cause.INTERNAL, POSSIBLE, story, tried)
+    name = attempt.failure.failure_class.value
+    return found(Cause(name) if name in known else Cause.INTERNAL, POSSIBLE, story, attempt)
 
 
 def _symptom(story: Story, outcome: Outcome) -> str:
     if story.end is not None and outcome != "succeeded":
         kind = f" ({story.end.failure_class})" if story.end.failure_class else ""
         return f"The run {outcome} after {story.seconds:.1f} s{kind}: {story.end.reason}"
-    failed = len(story.failed_tries)
+    failed = len(story.failed_attempts)
     rejected = sum(1 for note in story.plans if note.body.type == "plan.rejected")
-    trouble = f"{failed} tries failed and {rejected} plans were refused on the way"
+    trouble = f"{failed} attempts failed and {rejected} plans were rejected on the way"
     if story.end is not None:
         how = trouble if failed or rejected else "and nothing failed on the way"
         return f"The run succeeded after {story.seconds:.1f} s, {how}."
-    open_tries = [t.name for t in story.tries.values() if t.dispatched and t.ended is None]
-    doing = f"waiting for {', '.join(open_tries[:5])}" if open_tries else "between two calls"
+    open_attempts = [t.name for t in story.attempts.values() if t.dispatched and t.ended is None]
+    doing = f"waiting for {', '.join(open_attempts[:5])}" if open_attempts else "between two calls"
     return f"The run is open for {story.seconds:.1f} s, {doing}; {trouble}."

@@ -1,4 +1,4 @@
-"""What an explanation is: values without behaviour, the same for a person, JSON and tests."""
+"""The parts of an explanation: values without behaviour, the same for text, JSON and tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class RuledOut:
-    """A cause that looked possible, and what in the events speaks against it."""
+    """A cause that looked possible, and the evidence against it in the events."""
 
     cause: Cause
     how: str
@@ -34,7 +34,7 @@ class RuledOut:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One cause as one rule found it for one try, plan, or end.
+    """One cause as one rule found it for one attempt, plan, or end.
 
     `likelihood` (0 to 1) says how complete the evidence is: 0.9 every figure that the rule wants is
     there and agrees, 0.6 some are missing, 0.3 nothing speaks against it. `decisive` is whether
@@ -60,7 +60,7 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class RankedCause:
     """A cause with all that was found for it over the run. `says` names it in one sentence; `calls`
-    are the tries that it struck, as `call/attempt`."""
+    are the attempts that it hit, as `call/attempt`."""
 
     cause: Cause
     says: str
@@ -78,7 +78,7 @@ class RankedCause:
 class Explanation:
     """Why a run went as it did. `causes` is never empty; the first is the most likely.
 
-    `symptom` is what a person saw, in the words of the run's own end. `events` is how many events
+    `symptom` is the end of the run as it was recorded. `events` is the number of events that
     were read, so that an explanation of an open run says up to where it knows.
     """
 

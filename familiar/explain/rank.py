@@ -1,8 +1,8 @@
-"""From findings to causes in order: what decided the end first, then the root before its effects.
+"""From findings to causes in order: causes that decided the end first, roots before effects.
 
 For a run that failed, causes that its end hangs on come first, in the order of `cause.Cause`, which
 goes from the root outwards. For one that succeeded or is still open, the lost time decides.
-A cause that was only a lesser reading of a try (another rule had better evidence) comes last.
+A cause that was only a lesser reading of an attempt (another rule had better evidence) comes last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from familiar.explain.explanation import Evidence, Finding, RankedCause, RuledOu
 from familiar.explain.story import Story
 
 MOST_PROVED = 3
-"""Of how many tries the evidence is shown; the names of the others stand in `calls`."""
+"""Of how many attempts the evidence is shown; the names of the others stand in `calls`."""
 MOST_EVIDENCE = 12
 MOST_RULED_OUT = 8
 MOST_NAMED = 8
@@ -25,7 +25,7 @@ _PLACE = re.compile(r"\b(?:POOL|ALIAS|RUN|SESSION|CALL)\b")
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Group:
-    """All findings of one cause. `chief` are those that are the best reading of their try."""
+    """All findings of one cause. `chief` are those that are the best reading of their attempt."""
 
     cause: Cause
     chief: list[Finding] = field(default_factory=list)
@@ -92,11 +92,11 @@ def _ranked(group: _Group, story: Story) -> RankedCause:
 
 
 def _nothing(story: Story) -> RankedCause:
-    done = sum(1 for tried in story.tries.values() if tried.succeeded)
+    done = sum(1 for attempt in story.attempts.values() if attempt.succeeded)
     state = "so far" if story.end is None else "on the way"
     return RankedCause(
         cause=Cause.NOTHING_WRONG,
-        says=f"{TEXTS[Cause.NOTHING_WRONG].says} {done} tries were good, none failed {state}.",
+        says=f"{TEXTS[Cause.NOTHING_WRONG].says} {done} attempts were good, none failed {state}.",
         likelihood=1.0,
         decisive=False,
         lost_s=0.0,
@@ -118,12 +118,12 @@ def _evidence(findings: Sequence[Finding]) -> tuple[Evidence, ...]:
 
 
 def _ruled_out(findings: Sequence[Finding], cause: Cause) -> tuple[RuledOut, ...]:
-    """One alibi for each suspected cause: the first, which belongs to the gravest finding."""
+    """The evidence against each suspected cause: the first, of the gravest finding."""
     kept: dict[Cause, RuledOut] = {}
     for finding in findings:
-        for alibi in finding.ruled_out:
-            if alibi.cause is not cause:
-                kept.setdefault(alibi.cause, alibi)
+        for against in finding.ruled_out:
+            if against.cause is not cause:
+                kept.setdefault(against.cause, against)
     return tuple(kept.values())[:MOST_RULED_OUT]
 
 

@@ -1,7 +1,7 @@
 """A run's history arranged for questions: one pass over the events, then lookups.
 
 Everything is kept with the number of the event that said it, so that whatever is concluded can be
-traced. The pass is linear; lookups over a replica's or a pool's other tries bisect sorted lists.
+traced. The pass is linear; lookups over a replica's or a pool's other attempts bisect sorted lists.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from familiar.call import Failure
 MIN_TOKENS_FOR_RATE = 8
 """A shorter answer says little about a rate."""
 MOST_WITNESSES = 5
-"""How many other tries are looked at for one failed try, which keeps an explanation linear."""
+"""Other attempts that count for one failed attempt; the bound keeps an explanation linear."""
 MOST_FAILURES = 20
 """How many failures of one replica are looked at for its outages."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Try:
-    """One try of a call, from its dispatch to its end. `*_seq` are event numbers, 0 for none."""
+class Attempt:
+    """An attempt of a call, from its dispatch to its end. `*_seq` are event numbers, 0 for none."""
 
     call: str
     attempt: int
@@ -140,10 +140,10 @@ class PlanNote(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Served:
-    """The successful tries of one replica or pool by the time they ended."""
+    """The successful attempts of one replica or pool by the time they ended."""
 
     ended: list[float] = field(default_factory=list)
-    tries: list[Try] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     _median: tuple[int, float] = (0, 0.0)
 
@@ -169,8 +169,8 @@ class Story:
     cancel_seq: int = 0
     turns: list[int] = field(default_factory=list)
     turn_seqs: list[int] = field(default_factory=list)
-    tries: dict[tuple[str, int], Try] = field(default_factory=dict)
-    of_call: dict[str, list[Try]] = field(default_factory=dict)
+    attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
+    of_call: dict[str, list[Attempt]] = field(default_factory=dict)
     planned: dict[str, ev.PlannedCall] = field(default_factory=dict)
     planned_seq: dict[str, int] = field(default_factory=dict)
     planned_turn: dict[str, int] = field(default_factory=dict)
@@ -182,59 +182,59 @@ class Story:
     budgets: list[tuple[int, ev.BudgetReached]] = field(default_factory=list)
     _by_replica: dict[str, _Served] = field(default_factory=dict)
     _by_pool: dict[str, _Served] = field(default_factory=dict)
-    _failed_on: dict[str, list[Try]] = field(default_factory=dict)
+    _failed_on: dict[str, list[Attempt]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         return max(self.end_at - self.submitted_at, 0.0)
 
     @property
-    def failed_tries(self) -> list[Try]:
-        return [tried for tried in self.tries.values() if tried.failure is not None]
+    def failed_attempts(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts.values() if attempt.failure is not None]
 
     @property
     def missing(self) -> tuple[str, ...]:
         wanted = () if self.submitted is None else self.submitted.files
         return tuple(path for path in wanted if path not in self.published)
 
-    def failures_on(self, replica: str | None) -> list[Try]:
-        """The first failed tries of a replica, in order of their ends."""
+    def failures_on(self, replica: str | None) -> list[Attempt]:
+        """The first failed attempts of a replica, in order of their ends."""
         return self._failed_on.get(replica or "", [])[:MOST_FAILURES]
 
-    def served_by(self, replica: str | None, since: float, until: float) -> list[Try]:
-        """The last few tries that `replica` finished well between two times."""
+    def served_by(self, replica: str | None, since: float, until: float) -> list[Attempt]:
+        """The last few attempts that `replica` finished well between two times."""
         return _between(self._by_replica.get(replica or ""), since, until)
 
-    def served_in(self, pool: str | None, since: float, until: float) -> list[Try]:
+    def served_in(self, pool: str | None, since: float, until: float) -> list[Attempt]:
         return _between(self._by_pool.get(pool or ""), since, until)
 
-    def usual_rate(self, tried: Try) -> tuple[float, str] | None:
+    def usual_rate(self, attempt: Attempt) -> tuple[float, str] | None:
         """Tokens/s that a call usually gets there, and where that is known from: the failure's own
         evidence, else the other calls of the run on the replica, else in the pool."""
-        recorded = tried.number("usual_tokens_per_s")
+        recorded = attempt.number("usual_tokens_per_s")
         if recorded:
             return recorded, "the median of the alias's last calls there"
         for found, what in (
-            (self._by_replica.get(tried.replica or ""), f"other calls on {tried.replica}"),
-            (self._by_pool.get(tried.pool or ""), f"other calls in pool {tried.pool}"),
+            (self._by_replica.get(attempt.replica or ""), f"other calls on {attempt.replica}"),
+            (self._by_pool.get(attempt.pool or ""), f"other calls in pool {attempt.pool}"),
         ):
             rate = None if found is None else found.usual_rate()
             if rate is not None:
                 return rate, what
         return None
 
-    def recovered(self, tried: Try) -> bool:
-        """Whether a later try, or another call for the same file, made up for a failed one."""
-        if any(other.succeeded for other in self.of_call[tried.call]):
+    def recovered(self, attempt: Attempt) -> bool:
+        """Whether a later attempt, or another call for the same file, made up for a failed one."""
+        if any(other.succeeded for other in self.of_call[attempt.call]):
             return True
-        planned = self.planned.get(tried.call)
+        planned = self.planned.get(attempt.call)
         if planned is None:
-            return self._planned_after(tried)
+            return self._planned_after(attempt)
         return planned.output_file is not None and planned.output_file in self.published
 
-    def _planned_after(self, tried: Try) -> bool:
-        """A plan or synthesis call that failed is made up for by whoever planned the turn."""
-        turn = tried.dispatched.turn if tried.dispatched is not None else 0
+    def _planned_after(self, attempt: Attempt) -> bool:
+        """A plan or synthesis call that failed is repaired when the turn got a plan anyway."""
+        turn = attempt.dispatched.turn if attempt.dispatched is not None else 0
         return any(
             isinstance(note.body, ev.PlanAccepted) and note.body.turn == turn for note in self.plans
         )
@@ -275,17 +275,17 @@ def _fold(story: Story, event: ev.Event) -> None:
         case ev.PlannerChosen():
             story.planners.append((seq, body))
         case ev.CallDispatched():
-            tried = _try(story, body.call, body.attempt)
-            tried.dispatched, tried.dispatched_seq = body, seq
-            tried.dispatched_at = event.at
+            attempt = _attempt(story, body.call, body.attempt)
+            attempt.dispatched, attempt.dispatched_seq = body, seq
+            attempt.dispatched_at = event.at
         case ev.CallSucceeded() | ev.CallFailed():
-            tried = _try(story, body.call, body.attempt)
-            tried.ended, tried.ended_seq = body, seq
-            tried.ended_at = event.at
-            _count(story, tried)
+            attempt = _attempt(story, body.call, body.attempt)
+            attempt.ended, attempt.ended_seq = body, seq
+            attempt.ended_at = event.at
+            _count(story, attempt)
         case ev.RecoveryChosen():
-            tried = _try(story, body.call, body.attempt)
-            tried.recovery, tried.recovery_seq = body, seq
+            attempt = _attempt(story, body.call, body.attempt)
+            attempt.recovery, attempt.recovery_seq = body, seq
         case ev.CallSkipped():
             story.skipped[body.call] = (seq, body)
         case ev.FilePublished():
@@ -298,32 +298,32 @@ def _fold(story: Story, event: ev.Event) -> None:
             pass
 
 
-def _try(story: Story, call: str, attempt: int) -> Try:
-    found = story.tries.get((call, attempt))
+def _attempt(story: Story, call: str, number: int) -> Attempt:
+    found = story.attempts.get((call, number))
     if found is None:
-        found = Try(call, attempt, planned=story.planned.get(call))
-        story.tries[(call, attempt)] = found
+        found = Attempt(call, number, planned=story.planned.get(call))
+        story.attempts[(call, number)] = found
         story.of_call.setdefault(call, []).append(found)
     return found
 
 
-def _count(story: Story, tried: Try) -> None:
-    if not tried.succeeded:
-        if tried.failure is not None:
-            story._failed_on.setdefault(tried.replica or "", []).append(tried)
+def _count(story: Story, attempt: Attempt) -> None:
+    if not attempt.succeeded:
+        if attempt.failure is not None:
+            story._failed_on.setdefault(attempt.replica or "", []).append(attempt)
         return
-    for name, table in ((tried.replica, story._by_replica), (tried.pool, story._by_pool)):
+    for name, table in ((attempt.replica, story._by_replica), (attempt.pool, story._by_pool)):
         if name is None:
             continue
         served = table.setdefault(name, _Served())
-        served.ended.append(tried.ended_at)
-        served.tries.append(tried)
-        if tried.rate is not None:
-            served.rates.append(tried.rate)
+        served.ended.append(attempt.ended_at)
+        served.attempts.append(attempt)
+        if attempt.rate is not None:
+            served.rates.append(attempt.rate)
 
 
-def _between(served: _Served | None, since: float, until: float) -> list[Try]:
+def _between(served: _Served | None, since: float, until: float) -> list[Attempt]:
     if served is None:
         return []
     first, last = bisect_left(served.ended, since), bisect_right(served.ended, until)
-    return served.tries[max(first, last - MOST_WITNESSES) : last]
+    return served.attempts[max(first, last - MOST_WITNESSES) : last]

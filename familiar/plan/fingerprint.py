@@ -1,4 +1,4 @@
-"""What makes two plans the same plan, whatever their calls are named.
+"""The identity of a plan, independent of the names of its calls.
 
 A plan's identity is its calls by role, output_file, prompt and place in the DAG; ids are names and
 do not count. Each call is digested after the calls it waits for (a Merkle digest in topological

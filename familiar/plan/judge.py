@@ -1,4 +1,4 @@
-"""From an answer to a decision: read it, lint it, and say what is recorded."""
+"""From an answer to a decision: read it, lint it, and make the event to record."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def judge_plan(
             fingerprint=fingerprint(linted.calls),
             doubted=linted.doubted,
         )
-    mends = (*plan.mends, *linted.mends)
+    repairs = (*plan.repairs, *linted.repairs)
     return PlanAccepted(
         turn=view.turn,
         planner="model",
         continue_=plan.continue_,
         calls=linted.calls,
-        repairs=mends,
-        reason="valid" if not mends else "valid after safe mends",
+        repairs=repairs,
+        reason="valid" if not repairs else "valid after safe repairs",
     )

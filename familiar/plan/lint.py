@@ -1,10 +1,10 @@
-"""Which plans must not run, found before they cost GPU time.
+"""The plan lint: find plans that must not run before they cost GPU time.
 
-Each rule has a stable code and answers with sentences that the next prompt carries. A safe mend
+Each rule has a stable code and answers with sentences that the next prompt carries. A safe repair
 (one that cannot change what the plan means to do) is made and recorded instead; a valid plan passes
 unchanged.
 
-| code | what it refuses |
+| code | rejected because |
 |---|---|
 | unknown_alias | a role that is not offered |
 | duplicate_id | two calls with one id, or an id of an earlier turn |
@@ -38,7 +38,7 @@ from familiar.plan.capacity import capacity_findings
 from familiar.plan.dag import Dag, dag
 from familiar.plan.needs import unknown_needs, wait_for_needs
 from familiar.plan.read import ReadPlan
-from familiar.plan.repeat import refused_again, repeat_problems
+from familiar.plan.repeat import rejected_again, repeat_problems
 from familiar.plan.schema import ID_PATTERN
 from familiar.plan.view import CONTRACT_FILE, TurnView
 
@@ -48,10 +48,10 @@ _HARNESS_ID = re.compile(r"(?:plan|synthesis)-\d")
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """The plan as it may run, with the mends that were made; or the problems, and nothing runs."""
+    """The plan as it may run, with its repairs; or the problems, and nothing runs."""
 
     calls: tuple[PlannedCall, ...]
-    mends: tuple[Problem, ...]
+    repairs: tuple[Problem, ...]
     problems: tuple[Problem, ...]
     doubted: tuple[str, ...] = ()
     """What a guess questions now, for `TurnView.doubted` of the next attempt."""
@@ -59,37 +59,37 @@ class Linted:
 
 def lint(plan: ReadPlan, view: TurnView) -> Linted:
     """Apply every rule. `problems` is empty exactly when the plan may run."""
-    calls, mends = _mended(plan.calls, view)
+    calls, repairs = _repaired(plan.calls, view)
     problems = tuple(_problems(plan, calls, view))
     # A plan over its number of calls is not looked at further.
     findings = tuple(capacity_findings(calls, view)) if len(calls) <= view.max_calls else ()
     problems += tuple(finding.problem for finding in findings if not finding.settled)
-    mends += tuple(finding.as_doubt() for finding in findings if finding.settled)
+    repairs += tuple(finding.as_doubt() for finding in findings if finding.settled)
     doubted = tuple(key for finding in findings for key in finding.doubts)
-    again = refused_again(calls, view) if problems else None
+    again = rejected_again(calls, view) if problems else None
     if again is not None and all(problem.code != again.code for problem in problems):
         problems = (again, *problems)
-    return Linted(calls=calls, mends=mends, problems=problems, doubted=doubted)
+    return Linted(calls=calls, repairs=repairs, problems=problems, doubted=doubted)
 
 
-def _mended(
+def _repaired(
     calls: tuple[PlannedCall, ...], view: TurnView
 ) -> tuple[tuple[PlannedCall, ...], tuple[Problem, ...]]:
     """A page of a plan that writes the contract depends on it, and a call on the writers of what it
-    needs; saying so is a safe mend."""
+    needs; saying so is a safe repair."""
     calls, needed = wait_for_needs(calls)
     writer = next((call for call in calls if call.output_file == CONTRACT_FILE), None)
     if writer is None or not view.shares_parts:
         return calls, needed
-    mended: list[PlannedCall] = []
-    mends: list[Problem] = [*needed]
+    repaired: list[PlannedCall] = []
+    repairs: list[Problem] = [*needed]
     for call in calls:
         page = call.output_file is not None and view.is_page(call.output_file)
         if not page or call is writer or writer.id in call.depends_on:
-            mended.append(call)
+            repaired.append(call)
         else:
-            mended.append(call.model_copy(update={"depends_on": (writer.id, *call.depends_on)}))
-            mends.append(
+            repaired.append(call.model_copy(update={"depends_on": (writer.id, *call.depends_on)}))
+            repairs.append(
                 Problem(
                     code="contract_dependency",
                     call=call.id,
@@ -97,7 +97,7 @@ def _mended(
                     f"that {writer.id} writes.",
                 )
             )
-    return tuple(mended), tuple(mends)
+    return tuple(repaired), tuple(repairs)
 
 
 def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:

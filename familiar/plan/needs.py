@@ -2,7 +2,7 @@
 
 A file that is there already can be handed on at once. One that the plan itself writes is there when
 its writer has ended, so the reader has to depend on the writer, directly or through others; saying
-so is a safe mend.
+so is a safe repair.
 """
 
 from __future__ import annotations
@@ -20,28 +20,27 @@ def wait_for_needs(
     """The calls, each dependent on the calls that write what it needs; and what was added."""
     writers = {call.output_file: call.id for call in calls if call.output_file is not None}
     graph = dag(calls)
-    mended: list[PlannedCall] = []
-    mends: list[Problem] = []
+    repaired: list[PlannedCall] = []
+    repairs: list[Problem] = []
     for call in calls:
         wanted = dict.fromkeys(writers[path] for path in call.needs if path in writers)
         before = graph.ancestors(call.id) if wanted else frozenset()
         added = tuple(name for name in wanted if name != call.id and name not in before)
         if added:
-            mends.append(
+            repairs.append(
                 Problem(
                     code="need_dependency",
                     call=call.id,
-                    message=f"{call.id} needs what {', '.join(added)} will write and now waits "
-                    "for it.",
+                    message=f"{call.id} needs a file of {', '.join(added)} and now waits for it.",
                 )
             )
         depends_on = (*call.depends_on, *added)
-        mended.append(call.model_copy(update={"depends_on": depends_on}) if added else call)
-    return tuple(mended), tuple(mends)
+        repaired.append(call.model_copy(update={"depends_on": depends_on}) if added else call)
+    return tuple(repaired), tuple(repairs)
 
 
 def unknown_needs(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
-    """Files that nobody can hand on."""
+    """Files in `needs` that no call and no earlier turn makes."""
     there = {*view.made, *(call.output_file for call in calls)}
     for call in calls:
         for path in dict.fromkeys(call.needs):

@@ -1,9 +1,9 @@
 """The rate that one call usually gets from a pool, measured on the calls that ended there.
 
-A sample is a try's output tokens over the seconds from its first token to its end, so the wait in
-a queue and the reading of the prompt do not count. The usual rate is the median of the newest
-samples: one odd call moves it little, and a pool that became slower shows within a few calls. Tries
-whose silence or abort would be measured instead of the engine are left out.
+A sample is an attempt's output tokens over the seconds from its first token to its end, so queue
+time and prompt processing do not count. The usual rate is the median of the newest samples: an
+outlier moves it little, and a slower pool shows within a few calls. Attempts whose silence or
+abort would be measured instead of the engine are left out.
 """
 
 from __future__ import annotations

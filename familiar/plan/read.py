@@ -2,7 +2,7 @@
 
 The answer is hostile input: it is bounded, parsed strictly and checked by type before anything
 looks at its meaning. An answer that is one JSON document needs nothing else; any other goes through
-`familiar.wire`, which knows the tags of this turn and mends quoting, never values. What cannot be
+`familiar.wire`, which knows the tags of this turn and repairs quoting, never values. What cannot be
 read comes back as problems for the next prompt (`wire_…`), never as a guess; a plan that was cut
 off by the token limit is never run.
 """
@@ -20,7 +20,7 @@ from familiar.wire import ParsedOutput, Repair, parse_output
 from familiar.wire.encodable import encodable_value
 
 MAX_PLAN_BYTES = 512 * 1024
-_MAX_MENDS = 8
+_MAX_REPAIRS = 8
 
 
 class _Call(BaseModel):
@@ -53,12 +53,12 @@ class PlanWire:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """A plan that has the right form, and what was mended to read it. Whether it may run is for
+    """A plan that has the right form, and what was repaired to read it. Whether it may run is for
     `lint` to say."""
 
     continue_: bool
     calls: tuple[PlannedCall, ...]
-    mends: tuple[Problem, ...] = ()
+    repairs: tuple[Problem, ...] = ()
 
 
 def read_plan(
@@ -66,7 +66,7 @@ def read_plan(
 ) -> ReadPlan | tuple[Problem, ...]:
     """The plan in `answer`, or the problems that keep it from being one. Linear in its length.
 
-    `finish_reason` is the engine's: with `length`, whatever is not whole is refused as cut off.
+    `finish_reason` is the engine's: with `length`, an incomplete part is rejected as cut off.
     """
     if len(answer.encode("utf-8", "replace")) > MAX_PLAN_BYTES:
         return (Problem(code="plan_too_large", message="The plan is larger than 512 KiB."),)
@@ -75,7 +75,9 @@ def read_plan(
         try:
             whole = json.loads(answer)
             clean = encodable_value(whole)
-            return _typed(clean, () if clean == whole else _mends([Repair("lone_surrogate", 0)]))
+            return _typed(
+                clean, () if clean == whole else _as_problems([Repair("lone_surrogate", 0)])
+            )
         except (ValueError, RecursionError):
             pass
     parsed = parse_output(
@@ -83,7 +85,7 @@ def read_plan(
     )
     if parsed.plan is None:
         return _unread(parsed, finish_reason)
-    return _typed(dict(parsed.plan), _mends(parsed.repairs))
+    return _typed(dict(parsed.plan), _as_problems(parsed.repairs))
 
 
 def _unread(parsed: ParsedOutput, finish_reason: str | None) -> tuple[Problem, ...]:
@@ -109,22 +111,22 @@ def _code(name: str) -> str:
     return f"wire_{name.removeprefix('plan_')}"
 
 
-def _mends(repairs: Sequence[Repair]) -> tuple[Problem, ...]:
-    """One mend for each kind of repair, with how often it was made and where first."""
+def _as_problems(repairs: Sequence[Repair]) -> tuple[Problem, ...]:
+    """One repair for each kind of repair, with how often it was made and where first."""
     places: dict[str, list[int]] = {}
     for repair in repairs:
         places.setdefault(repair.name, []).append(repair.offset)
     return tuple(
         Problem(
             code=f"wire_{name}",
-            message=f"The answer was read with a mend: {name.replace('_', ' ')}, "
+            message=f"The answer was read with a repair: {name.replace('_', ' ')}, "
             f"{len(offsets)} time(s), first at character {min(offsets)}.",
         )
-        for name, offsets in list(places.items())[:_MAX_MENDS]
+        for name, offsets in list(places.items())[:_MAX_REPAIRS]
     )
 
 
-def _typed(data: object, mends: tuple[Problem, ...] = ()) -> ReadPlan | tuple[Problem, ...]:
+def _typed(data: object, repairs: tuple[Problem, ...] = ()) -> ReadPlan | tuple[Problem, ...]:
     try:
         plan = _Plan.model_validate(data)
     except ValidationError as error:
@@ -143,7 +145,7 @@ def _typed(data: object, mends: tuple[Problem, ...] = ()) -> ReadPlan | tuple[Pr
         )
         for call in plan.worker_calls
     )
-    return ReadPlan(continue_=plan.continue_, calls=calls, mends=mends)
+    return ReadPlan(continue_=plan.continue_, calls=calls, repairs=repairs)
 
 
 def _sentence(place: Sequence[int | str], message: str, data: object) -> str:

@@ -1,10 +1,10 @@
 """Plans that failed in this run and are planned again: `plan_repeated`.
 
-Three ways of repeating are refused, each with what failed and what would be another plan: the whole
-plan again, or one nearly equal to it; a single call again that failed by what it asked for (its
-turn's other calls may have done well); and the very plan that was refused a moment ago, as long as
-it still is no valid plan. A plan that asks for at least a quarter less is another plan, however
-alike the words are.
+Three kinds of repetition are rejected. The message names the failure and how a plan would differ:
+the whole plan again, or a nearly equal one; a single call again that failed by its size or its
+answer (its turn's other calls may have succeeded); and the same plan that was rejected before,
+while it is not valid. A plan that asks for at least a quarter less is another plan, also with
+similar words.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def repeat_problems(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Pr
     yield from _single(calls, view)
 
 
-def refused_again(calls: Sequence[PlannedCall], view: TurnView) -> Problem | None:
-    """That this plan was refused before, to be said beside what is still wrong with it."""
+def rejected_again(calls: Sequence[PlannedCall], view: TurnView) -> Problem | None:
+    """The problem that this plan was rejected before; it stands beside its other problems."""
     if not calls or fingerprint(calls) not in view.refused:
         return None
     return Problem(
         code="plan_repeated",
-        message="This very plan was refused before in this run and is refused again for what "
+        message="This same plan was rejected before in this run and is rejected again for what "
         "follows; change the calls that are named.",
     )
 
@@ -56,7 +56,7 @@ def repeats_exactly(calls: Sequence[PlannedCall], view: TurnView) -> FailedPlan 
 
 
 def _single(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
-    """Calls that failed by what they asked for, asked again of the same role for the same file."""
+    """Calls that failed by their own request, planned again for the same role and file."""
     known: dict[tuple[str, str | None], list[tuple[FailedPlan, PlannedCall]]] = {}
     for plan in view.failed_plans:
         for call in plan.calls:

@@ -1,4 +1,4 @@
-"""The rules planner: what is planned when the model cannot plan.
+"""The rules planner: the plan of a turn for which the model has no valid plan.
 
 Contract first: one call writes the shared parts, the pages depend on it and run side by side, other
 files beside them, and a review closes the turn. It plans only what is missing, so it can take over
@@ -103,7 +103,7 @@ def _prompt(file: str, view: TurnView) -> str:
 
 
 def _shorter(file: str | None, view: TurnView) -> list[str]:
-    """What to say after failed tries: why, and half as many words for each of them."""
+    """Lines for the prompt after failed attempts: the reason, and half as many words for each."""
     failed = [
         c
         for c in view.earlier
@@ -113,9 +113,8 @@ def _shorter(file: str | None, view: TurnView) -> list[str]:
         return []
     role = next((role for role in view.roles if role.alias == view.generator), None)
     words = max(_FEWEST_WORDS, _room(role, file, view) >> len(failed))
-    return [
-        f"An earlier try failed ({failed[-1].failure}). Keep this one short: at most {words} words."
-    ]
+    failure = failed[-1].failure
+    return [f"An earlier attempt failed ({failure}). Keep this one short: at most {words} words."]
 
 
 def _room(role: Role | None, file: str | None, view: TurnView) -> int:

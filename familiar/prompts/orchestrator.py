@@ -21,7 +21,7 @@ _MESSAGES = [
     "contract",
     "artifacts",
     "rules-planned",
-    "mended",
+    "repaired",
     "question",
     "answered",
     "summary",

@@ -27,7 +27,7 @@ MAX_ARTIFACTS = 40
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A call that ended: the file it made, by reference, or the head of what it answered."""
+    """A call that ended: a reference to its file, or the beginning of its answer."""
 
     call: EarlierCall
     artifact: ArtifactRef | None = None
@@ -50,7 +50,7 @@ class Result:
 
 
 def goal_message(goal: Goal) -> StackMessage:
-    """What is wanted, in full."""
+    """The goal, in full."""
     text = goal.text.strip()
     recalled = Fact(
         f"goal:{text_ref(text).sha256[:12]}", f"- Earlier goal: {_cut(text, MAX_RECALLED_CHARS)}"
@@ -61,7 +61,7 @@ def goal_message(goal: Goal) -> StackMessage:
 def turn_message(
     view: TurnView, *, tells_load: bool, again: bool = False, wire: str = ""
 ) -> StackMessage:
-    """Where things stand and what is asked for; the newest message of every plan prompt."""
+    """The state of the run and the request; the newest message of every plan prompt."""
     state = [*_state(view)]
     if tells_load and view.roles:
         state.append(load_prompt("orchestrator/load").render(load=_load(view)))
@@ -72,7 +72,7 @@ def turn_message(
 
 
 def results_message(turn: int, results: Sequence[Result], run_id: str) -> StackMessage:
-    """What the calls of a turn made, or why they failed."""
+    """The results of a turn's calls, or their failures."""
     text = load_prompt("orchestrator/results").render(
         turn=str(turn), results="\n".join(result.line for result in results) or "none"
     )
@@ -80,7 +80,7 @@ def results_message(turn: int, results: Sequence[Result], run_id: str) -> StackM
 
 
 def rejected_message(problems: Sequence[Problem]) -> StackMessage:
-    """Why the plan before was refused."""
+    """The reasons why the previous plan was rejected."""
     text = load_prompt("orchestrator/rejected").render(
         problems="\n".join(f"- {problem.message}" for problem in problems)
     )
@@ -107,9 +107,9 @@ def rules_planned_message(turn: int, reason: str) -> StackMessage:
     return StackMessage("decision", text)
 
 
-def mended_message(turn: int, mends: Sequence[Problem]) -> StackMessage:
-    changes = "\n".join(f"- {mend.message}" for mend in mends)
-    text = load_prompt("orchestrator/mended").render(turn=str(turn), mends=changes)
+def mended_message(turn: int, repairs: Sequence[Problem]) -> StackMessage:
+    changes = "\n".join(f"- {repair.message}" for repair in repairs)
+    text = load_prompt("orchestrator/repaired").render(turn=str(turn), repairs=changes)
     return StackMessage("decision", text)
 
 
@@ -119,12 +119,12 @@ def no_answer_message() -> StackMessage:
 
 
 def wrong_message(problem: str) -> StackMessage:
-    """What was wrong with an answer that could not be read to its end."""
+    """The problem of an answer that could not be read completely."""
     return StackMessage("rejected", load_prompt("recovery/again").render(problem=problem))
 
 
 def question_messages(call: EarlierCall, answer: str) -> Iterable[StackMessage]:
-    """What a worker asks in its answer: lines that end in a question mark, the first few."""
+    """Questions in a worker's answer: the first few lines that end in a question mark."""
     lines = (line.strip(" -*#>\t") for line in answer.splitlines())
     asked = [line for line in lines if line.endswith("?") and len(line) > 1]
     prompt = load_prompt("orchestrator/question")
@@ -149,7 +149,7 @@ def summarise(facts: Sequence[str]) -> str:
 
 
 def call_line(call: EarlierCall) -> str:
-    """One call in one line: id, role, what it made or why it failed."""
+    """One call in one line: id, role, its file or its failure."""
     wrote = call.output_file
     made = f" made {wrote}" if wrote and call.status == "done" else ""
     wanted = f", {wrote}" if wrote and call.status != "done" else ""

@@ -1,4 +1,4 @@
-"""The messages of a try that follows a failed one: go on from what was written, or answer again.
+"""The messages of an attempt after a failed one: continue the written text, or answer again.
 
 A continuation ends with the assistant's own unfinished text, without the white space at its end:
 chat templates trim that, and the model writes it again. A model that is asked again sees its answer

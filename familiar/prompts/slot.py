@@ -26,7 +26,7 @@ MAX_GOAL_CHARS = 1_200
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What a call is asked for, and what its answer becomes."""
+    """The request of a call, and the document made from its answer."""
 
     text: str
     prompt: Prompt

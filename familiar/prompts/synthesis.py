@@ -1,5 +1,5 @@
-"""The messages of a synthesis: the goal, what was made, and the request to say so in a few
-sentences. A partial one says what is still missing too."""
+"""The messages of a synthesis: the goal, the results, and the request for a few
+sentences. A partial one also lists the missing files."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def brief_worker(
     contract_text: str | None,
     attempt: int,
 ) -> Brief:
-    """What the worker is told, and what becomes of its answer."""
+    """The prompt of the worker, and the use of its answer."""
     alias = config.aliases[call.alias]
     system = alias_prompt(call.alias, alias)
     slot = None

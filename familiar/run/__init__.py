@@ -2,5 +2,5 @@
 
 `state` is what a fold over the history gives, `machine` folds one event and answers with the
 commands that it makes due, `command` lists what can be commanded, `recovery` is the table that
-decides after a failed try.
+decides after a failed attempt.
 """

@@ -77,7 +77,7 @@ def near(state: RunState, limits: RunLimits) -> bool:
 
 
 def cost(usage: Usage, pool: str, limits: RunLimits) -> float:
-    """What a try has cost, in the currency of its pool's price; 0 where there is none."""
+    """What an attempt has cost, in the currency of its pool's price; 0 where there is none."""
     price = limits.prices.get(pool)
     if price is None:
         return 0.0

@@ -40,7 +40,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """Have the try carried out by its replica, or attach to it where it is already held; answer
+    """Have the attempt carried out by its replica, or attach to it where it is already held; answer
     with `call.succeeded` or `call.failed`."""
 
     call: str
@@ -103,7 +103,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Abort a try that nobody waits for any more. Needs no answer."""
+    """Abort an attempt that nobody waits for any more. Needs no answer."""
 
     call: str
     attempt: int

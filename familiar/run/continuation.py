@@ -1,12 +1,12 @@
 """Whether a call that was cut off can go on from what it wrote, and the arithmetic of its size.
 
-A call is cut off by its deadline while tokens flow, or by `max_tokens`. What one try can write is
-the measured rate times the time after the first token, and at most `max_tokens`. How long the
-answer will be is estimated from what the call was asked (`familiar.plan.estimate`). One that is
+A call is cut off by its deadline while tokens flow, or by `max_tokens`. The capacity of one attempt
+is the measured rate times the time after the first token, and at most `max_tokens`. The length of
+the answer is estimated from what the call was asked (`familiar.plan.estimate`). One that is
 longer already is taken to be half written, at most `max_tokens` where it is still below: when
 nothing else is known, that is off by the same factor to both sides. When the rest fits into the
-tries that are left, the call goes on; otherwise going on would only delay what the plan has to do:
-cut the call up.
+attempts that are left, the call goes on; otherwise the plan has to split the call, and a
+continuation would only delay that.
 
 The numbers come from the recorded failure, so a replayed history decides the same.
 """
@@ -25,8 +25,8 @@ from familiar.run.state import CallState
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Tokens and seconds of a call that was cut off. `written` is over all tries that were
-    continued, `new` of the last one, `capacity` what one try can write; None is not known."""
+    """Tokens and seconds of a call that was cut off. `written` is over all attempts that were
+    continued, `new` of the last one, `capacity` what one attempt can write; None is not known."""
 
     written: int
     new: int
@@ -63,8 +63,8 @@ class Size:
 
     def sentence(self) -> str:
         return (
-            f"{self.written} tokens are written, about {self.remainder} are missing, and a try "
-            f"can write {self.capacity}"
+            f"{self.written} tokens are written, about {self.remainder} are missing, and "
+            f"an attempt can write {self.capacity}"
         )
 
 
@@ -108,13 +108,13 @@ def hindrance(call: CallState, size: Size, *, tries_left: int) -> str:
     if failed is None or failed.raw is None or failed.raw.size == 0:
         return "nothing was written that it could go on from"
     if size.new <= 0:
-        return "the last try wrote nothing new"
+        return "the last attempt wrote nothing new"
     if not size.capacity:
         return "what it wrote is over a limit that going on cannot lift"
     if size.remainder > tries_left * size.capacity:
         return (
             f"about {size.remainder} of {size.expected} tokens are missing, and {tries_left} more "
-            f"tries of {size.capacity} tokens cannot write them"
+            f"attempts of {size.capacity} tokens cannot write them"
         )
     return ""
 

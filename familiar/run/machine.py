@@ -297,7 +297,7 @@ class RunMachine:
             self._lost(call)
 
     def _recover(self, call: CallState, action: ev.RecoveryAction) -> None:
-        """Try again: from what was written, with the problem said, or just again."""
+        """Start the next attempt: a continuation, with the problem, or unchanged."""
         state, failed = self.state, call.last_failure
         assert failed is not None
         if FAILURES[failed.failure.failure_class].counted:

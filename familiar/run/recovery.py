@@ -75,9 +75,9 @@ def choose_recovery(call: CallState, *, max_attempts: int) -> RecoveryChosen:
 def follow_up(
     call: CallState, failed: CallFailed, action: RecoveryAction
 ) -> tuple[FollowUp | None, int]:
-    """What the next try is told beside its task, and how many tokens of it are written already.
+    """What the next attempt is told beside its task, and how many tokens of it are written already.
 
-    A continuation that is tried again goes on from where it began, and a worker that was asked
+    A continuation that is repeated goes on from where it began, and a worker that was asked
     again and lost its replica hears the problem once more. A plan call is asked on top of its
     recorded prompt, which has said it already.
     """

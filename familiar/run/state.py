@@ -63,7 +63,7 @@ TERMINAL = frozenset({CallStatus.DONE, CallStatus.FAILED, CallStatus.SKIPPED})
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What the next try is told beside its task: the text that it `continues`, or the `problem`
+    """What the next attempt is told beside its task: the text that it `continues`, or the `problem`
     with the answer before. `text` is what the model wrote."""
 
     text: TextRef | None
@@ -73,8 +73,8 @@ class FollowUp:
 
 @dataclass(slots=True)
 class CallState:
-    """One call over all its tries. `blocked_on` counts the dependencies that are not done yet,
-    `written_tokens` the output of the tries that `follow_up` continues and of the last one, and
+    """One call over all its attempts. `blocked_on` counts the dependencies that are not done yet,
+    `written_tokens` the output of the attempts that `follow_up` continues and of the last one, and
     `advice` is what the next plan is told when the call has to be split. `story` has seq, type and
     attempt of its last events."""
 

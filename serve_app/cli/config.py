@@ -1,4 +1,4 @@
-"""`familiar config check`: is this configuration one, and what does it say?"""
+"""`familiar config check`: check a configuration file and summarise it."""
 
 from __future__ import annotations
 

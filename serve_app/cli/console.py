@@ -1,4 +1,4 @@
-"""A console whose texts cannot steer the terminal, whoever wrote them."""
+"""A console whose texts cannot steer the terminal, also when a model wrote them."""
 
 from __future__ import annotations
 

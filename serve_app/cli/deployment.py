@@ -1,4 +1,4 @@
-"""`familiar pools` and `familiar cancel`: what only a running deployment can answer or do."""
+"""`familiar pools` and `familiar cancel`: commands that need a running deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`familiar doctor`: what is missing on this machine, and what to do about it."""
+"""`familiar doctor`: missing requirements of this machine, each with a remedy."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def down(
 
     if config is None:
         raise InputError(
-            "The deployment is found by a configuration.",
+            "No configuration is given; it names the deployment.",
             field="--config",
             remedy="Example: familiar down --config mine.yaml",
         )

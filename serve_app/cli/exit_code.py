@@ -1,4 +1,4 @@
-"""What the exit status of `familiar` says to a script."""
+"""The exit codes of `familiar`, for scripts."""
 
 from __future__ import annotations
 

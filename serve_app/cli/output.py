@@ -95,7 +95,7 @@ def print_json(value: JsonValue, *, line: bool = False) -> None:
 
 
 def print_found(found: M, show: Callable[[M, Console], None], *, as_json: bool) -> None:
-    """What was asked for: the whole of it for a machine, or as `show` tells it to a person."""
+    """Print the result: the whole document for a program, or as `show` presents it to a person."""
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:

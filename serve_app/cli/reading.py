@@ -1,4 +1,4 @@
-"""`familiar ls`, `show`, `log` and `calls`: what happened, from a service or from the database."""
+"""`familiar ls`, `show`, `log` and `calls`: recorded runs, from a service or the database."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ used if it writes this configuration's database: another deployment may have the
 
 Three answers are kept apart. A service is there; no service is there, because nothing listens or
 the service writes another database; or it cannot be told: no key, a slow or odd answer. A command
-that only reads takes the database in the third case, which harms nobody. A command that would start
+that only reads takes the database in the third case, which is safe. A command that would start
 a deployment stops there, because two on one database fence each other off.
 """
 
@@ -86,7 +86,7 @@ def serving(config: Config, key: str | None) -> HttpService | None:
     try:
         if presence is Presence.UNKNOWN:
             raise ClusterError(
-                f"It cannot be told whether a familiar service runs at {service.url}: "
+                f"Cannot determine whether a familiar service runs at {service.url}: "
                 f"{presence.value}.",
                 remedy="Repeat the command, or set api.port if another program has the port.",
             )

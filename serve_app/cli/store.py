@@ -1,4 +1,4 @@
-"""`familiar store rebuild`: write what readers see anew from the events."""
+"""`familiar store rebuild`: rebuild the projections from the events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rebuild(
 
     if config is None:
         raise InputError(
-            "The database is found by a configuration.",
+            "No configuration is given; it names the database.",
             field="--config",
             remedy="Example: familiar store rebuild --config mine.yaml",
         )

@@ -1,7 +1,7 @@
 """A deployment through its orchestrator actor, for a process that is connected to the same Ray.
 
-What happened is read from the database, what is to come is asked of the actor. An orchestrator
-that is being restarted is waited for: its runs go on, and so do those who follow them. An
+Recorded runs are read from the database; new work is asked of the actor. While an orchestrator
+is restarted, the client waits: its runs go on, and their followers too. An
 orchestrator whose name is gone was taken down: a follower is told so within seconds.
 """
 
@@ -21,7 +21,7 @@ from familiar.errors import ClusterError, FamiliarError
 from familiar.service import Readiness, SubmitRun
 from serve_app.client.database import DatabaseHistory
 from serve_app.client.service import Message
-from serve_app.models.event import StreamProgress, TryProgress
+from serve_app.models.event import AttemptProgress, StreamProgress
 from serve_app.models.pool import Pool, PoolList
 from serve_app.models.run import CancelAccepted, RunAccepted
 
@@ -60,7 +60,7 @@ class ActorService(DatabaseHistory):
             if self._ask("wait_beyond", run_id, seq, WAIT_S) > seq:
                 return
             if running := self._ask("progress", run_id):
-                calls = [TryProgress.model_validate(call) for call in running]
+                calls = [AttemptProgress.model_validate(call) for call in running]
                 yield StreamProgress(calls=calls)
             self._gone_since = None
         except ClusterError:

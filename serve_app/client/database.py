@@ -1,4 +1,4 @@
-"""What happened, read from the database without any service: works when nothing runs.
+"""Recorded runs, read from the database without any service: works when nothing runs.
 
 With SQLite this is the node that holds the file, with PostgreSQL any. A stream looks at the
 database twice a second, and it has no token progress: only a deployment knows that.

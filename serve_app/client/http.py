@@ -45,7 +45,7 @@ M = TypeVar("M", bound=HttpModel)
 
 
 class Presence(Enum):
-    """What is known of the service at an address. Only `ABSENT` means that nothing is there."""
+    """Presence of a service at an address. Only `ABSENT` means that no program listens."""
 
     PRESENT = "a familiar service answers"
     ABSENT = "nothing listens"
@@ -180,11 +180,11 @@ class HttpService:
 
     def stream(self, run_id: str, after: int = 0) -> Iterator[Message]:
         seq = after
-        tries, away_since = 0, None
+        attempts, away_since = 0, None
         while True:
             try:
                 for message in self._connection(run_id, seq):
-                    tries, away_since = 0, None
+                    attempts, away_since = 0, None
                     if isinstance(message, Event):
                         if message.seq <= seq:
                             continue
@@ -201,8 +201,8 @@ class HttpService:
                         f"({_said(error)}); the run itself goes on where the service is.",
                         remedy=f"Follow it again later: familiar show {run_id} --follow",
                     ) from None
-            time.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
-            tries += 1
+            time.sleep(_PAUSES_S[min(attempts, len(_PAUSES_S) - 1)])
+            attempts += 1
 
     def _connection(self, run_id: str, after: int) -> Iterator[Message]:
         """One connection's messages. A stream that is over without `end` simply stops."""

@@ -1,8 +1,8 @@
 """The questions that a terminal or a job can ask about runs.
 
-`History` is what happened and needs a database only. `Service` is also what is to come and needs a
-deployment. All methods block; they raise the errors of `familiar.errors`, `NotFound` for what is
-not there and `ClusterError` when no service answers.
+`History` reads recorded runs and needs only a database. `Service` also starts and cancels
+runs and needs a deployment. All methods block; they raise the errors of `familiar.errors`,
+`NotFound` for an unknown id and `ClusterError` when no service answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class History(Protocol):
 
     @property
     def where(self) -> str:
-        """What answers, for a person: a URL, or a database."""
+        """Name of the source for a person: a URL or a database."""
 
     def runs(self, limit: int, cursor: str | None = None, status: str | None = None) -> RunPage: ...
 

@@ -1,5 +1,5 @@
-"""What is missing on this machine, and what to do about it, in plain words.
+"""Find missing requirements of this machine, each with a remedy.
 
-`machine.py` looks at what every deployment needs, `deployment.py` at what one configuration names.
+`machine.py` checks the needs of every deployment, `deployment.py` those of one configuration.
 Each check looks and changes nothing; none starts Ray or an engine, so all of them take seconds.
 """

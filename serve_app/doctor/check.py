@@ -14,7 +14,7 @@ State = Literal["ok", "note", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`remedy` says what to do, and is empty where nothing has to be done."""
+    """`remedy` is an instruction; empty where nothing has to be done."""
 
     name: str
     state: State

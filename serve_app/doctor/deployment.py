@@ -1,4 +1,4 @@
-"""What one configuration names, compared with what is here: engines, devices, store, port, keys."""
+"""Checks of one configuration on this machine: engines, devices, store, port, keys."""
 
 from __future__ import annotations
 

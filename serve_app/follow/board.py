@@ -1,4 +1,4 @@
-"""Where a run stands, folded from its stream: what the live view and the plain lines draw.
+"""The state of a run, folded from its stream, for the live view and the plain lines.
 
 Pure: messages in, state out. Token progress is telemetry and only decorates a running attempt.
 """

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serve_app.models.call import CallDetail, CallSummary, TrySummary
+from serve_app.models.call import AttemptSummary, CallDetail, CallSummary
 
 _ROOM_FOR_TIMES = 105
 _STYLES = {"succeeded": "green", "published": "green", "failed": "red", "skipped": "dim red"}
@@ -30,26 +30,26 @@ def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> 
         table.add_column(name, justify="right", no_wrap=True)
     for call in calls:
         status = Text(call.status, _STYLES.get(call.status, "cyan"))
-        if not call.tries:
+        if not call.attempts:
             table.add_row(call.call_id, call.alias or "", status)
-        for tried in call.tries:
-            last = tried is call.tries[-1]
+        for attempt in call.attempts:
+            last = attempt is call.attempts[-1]
             table.add_row(
-                call.call_id if tried.attempt == 1 else f"{call.call_id}/{tried.attempt}",
-                tried.alias or call.alias or "",
-                status if last else Text(tried.status, _STYLES.get(tried.status, "cyan")),
-                f"{tried.replica or ''} {'; '.join(tried.devices)}",
-                *(_since(at, zero) for at in (_moments(tried) if wide else ())),
-                str(tried.prompt_tokens or ""),
-                str(tried.cached_tokens or ""),
-                str(tried.output_tokens or ""),
-                _rate(tried),
+                call.call_id if attempt.attempt == 1 else f"{call.call_id}/{attempt.attempt}",
+                attempt.alias or call.alias or "",
+                status if last else Text(attempt.status, _STYLES.get(attempt.status, "cyan")),
+                f"{attempt.replica or ''} {'; '.join(attempt.devices)}",
+                *(_since(at, zero) for at in (_moments(attempt) if wide else ())),
+                str(attempt.prompt_tokens or ""),
+                str(attempt.cached_tokens or ""),
+                str(attempt.output_tokens or ""),
+                _rate(attempt),
             )
     console.print(table)
     for call in calls:
-        for tried in call.tries:
-            if said := _failure(tried):
-                name = f"{call.call_id}/{tried.attempt}"
+        for attempt in call.attempts:
+            if said := _failure(attempt):
+                name = f"{call.call_id}/{attempt.attempt}"
                 console.print(Text(f"{name} failed, {said}", "red"), soft_wrap=True)
         if call.skipped_because:
             why = ", ".join(call.skipped_because)
@@ -67,37 +67,37 @@ def print_call(call: CallDetail, console: Console) -> None:
         ("task", call.task or ""),
         ("skipped", ", ".join(call.skipped_because)),
     ]
-    for tried in call.tries:
+    for attempt in call.attempts:
         facts += [
             (
-                f"attempt {tried.attempt}",
-                f"{tried.status} on {tried.replica} {'; '.join(tried.devices)}",
+                f"attempt {attempt.attempt}",
+                f"{attempt.status} on {attempt.replica} {'; '.join(attempt.devices)}",
             ),
-            ("  queued", _moment(tried.queued_at)),
-            ("  started", _moment(tried.started_at)),
-            ("  1st token", _moment(tried.first_token_at)),
-            ("  ended", _moment(tried.ended_at)),
-            ("  tokens", f"{tried.prompt_tokens} in, {tried.output_tokens} out"),
-            ("  cached", str(tried.cached_tokens or "")),
-            ("  finish", tried.finish_reason or ""),
-            ("  repairs", ", ".join(tried.repairs)),
-            ("  failure", _failure(tried)),
-            ("  evidence", str(tried.failure_evidence or "")),
-            ("  partial", tried.partial or ""),
-            ("  prompt of", f"{tried.prompt_name}@{tried.prompt_version}"),
+            ("  queued", _moment(attempt.queued_at)),
+            ("  started", _moment(attempt.started_at)),
+            ("  1st token", _moment(attempt.first_token_at)),
+            ("  ended", _moment(attempt.ended_at)),
+            ("  tokens", f"{attempt.prompt_tokens} in, {attempt.output_tokens} out"),
+            ("  cached", str(attempt.cached_tokens or "")),
+            ("  finish", attempt.finish_reason or ""),
+            ("  repairs", ", ".join(attempt.repairs)),
+            ("  failure", _failure(attempt)),
+            ("  evidence", str(attempt.failure_evidence or "")),
+            ("  partial", attempt.partial or ""),
+            ("  prompt of", f"{attempt.prompt_name}@{attempt.prompt_version}"),
         ]
     for name, said in facts:
         if said:
             console.print(Text(f"  {name:<14}{said}"), soft_wrap=True)
-    for tried in call.tries:
+    for attempt in call.attempts:
         for name, text in (
-            ("prompt", _conversation(tried.prompt)),
-            ("grammar", tried.grammar),
-            ("raw", tried.raw),
-            ("content", tried.content if tried.content != tried.raw else None),
+            ("prompt", _conversation(attempt.prompt)),
+            ("grammar", attempt.grammar),
+            ("raw", attempt.raw),
+            ("content", attempt.content if attempt.content != attempt.raw else None),
         ):
             if text:
-                console.print(Text(f"\n--- {name} of attempt {tried.attempt}", "bold"))
+                console.print(Text(f"\n--- {name} of attempt {attempt.attempt}", "bold"))
                 console.print(Text(text), soft_wrap=True)
 
 
@@ -110,25 +110,25 @@ def _conversation(prompt: str | None) -> str | None:
         return prompt
 
 
-def _moments(tried: TrySummary) -> tuple[float | None, ...]:
-    return (tried.queued_at, tried.started_at, tried.first_token_at, tried.ended_at)
+def _moments(attempt: AttemptSummary) -> tuple[float | None, ...]:
+    return (attempt.queued_at, attempt.started_at, attempt.first_token_at, attempt.ended_at)
 
 
 def _since(at: float | None, zero: float) -> str:
     return "" if at is None else f"{max(at - zero, 0.0):.2f}"
 
 
-def _rate(tried: TrySummary) -> str:
-    if tried.first_token_at is None or tried.ended_at is None or not tried.output_tokens:
+def _rate(attempt: AttemptSummary) -> str:
+    if attempt.first_token_at is None or attempt.ended_at is None or not attempt.output_tokens:
         return ""
-    seconds = tried.ended_at - tried.first_token_at
-    return f"{tried.output_tokens / seconds:.1f}" if seconds > 0 else ""
+    seconds = attempt.ended_at - attempt.first_token_at
+    return f"{attempt.output_tokens / seconds:.1f}" if seconds > 0 else ""
 
 
-def _failure(tried: TrySummary) -> str:
-    if tried.failure_class is None:
+def _failure(attempt: AttemptSummary) -> str:
+    if attempt.failure_class is None:
         return ""
-    return f"{tried.failure_class}: {tried.failure_message or ''}"
+    return f"{attempt.failure_class}: {attempt.failure_message or ''}"
 
 
 def _moment(at: float | None) -> str:

@@ -20,7 +20,7 @@ _LESSER = 5
 
 
 def print_explanation(found: ExplanationDetail, console: Console) -> None:
-    """Cause, symptom, evidence, what was ruled out, what to change, other causes."""
+    """Cause, symptom, evidence, causes ruled out, changes to make, other causes."""
     first, *others = found.causes
     console.print(
         Text.assemble(

@@ -25,8 +25,8 @@ Show = Callable[[Message], None]
 
 
 def follow(history: History, run_id: str, console: Console, *, as_json: bool = False) -> StreamEnd:
-    """Show the run until it ends; returns how it did. Raises `ClusterError` when nobody answers
-    any more, and passes an interrupt on."""
+    """Show the run until it ends; returns its outcome. Raises `ClusterError` when no service
+    answers any more, and passes an interrupt on."""
     with _shown(run_id, console, as_json) as show:
         for message in history.stream(run_id):
             show(message)

@@ -21,7 +21,7 @@ def program() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """`options` begins with a space when there are any; `where` is what answered."""
+    """`options` begins with a space when there are any; `where` is the source of the answer."""
 
     where: str
     options: str = ""

@@ -1,7 +1,7 @@
 """The report of a run, for the end of following it and for `familiar show`.
 
 `gather` reads everything once; `print_report` draws it and `Report.as_json` gives it to machines.
-What matters comes first: the outcome, and for a run that failed the first cause and what to do.
+The outcome comes first, and for a failed run its first cause and the remedy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serve_app.follow.hints import Hints
 from serve_app.follow.remedy import remedy_of
 from serve_app.follow.timeline import LEGEND, Row, timeline
 from serve_app.models.artifact import ArtifactList
-from serve_app.models.call import CallList, CallSummary, TrySummary
+from serve_app.models.call import AttemptSummary, CallList, CallSummary
 from serve_app.models.plan import Plan
 from serve_app.models.run import RunDetail
 
@@ -33,25 +33,25 @@ class Share:
 
     alias: str
     replica: str
-    tries: int = 0
+    attempts: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     busy_s: float = 0.0
 
-    def plus(self, tried: TrySummary) -> Share:
+    def plus(self, attempt: AttemptSummary) -> Share:
         busy_s = 0.0
-        if tried.started_at is not None and tried.ended_at is not None:
-            busy_s = tried.ended_at - tried.started_at
+        if attempt.started_at is not None and attempt.ended_at is not None:
+            busy_s = attempt.ended_at - attempt.started_at
         return Share(
             self.alias,
             self.replica,
-            self.tries + 1,
-            self.failed + (tried.failure_class is not None),
-            self.prompt_tokens + tried.prompt_tokens,
-            self.output_tokens + tried.output_tokens,
-            self.cached_tokens + tried.cached_tokens,
+            self.attempts + 1,
+            self.failed + (attempt.failure_class is not None),
+            self.prompt_tokens + attempt.prompt_tokens,
+            self.output_tokens + attempt.output_tokens,
+            self.cached_tokens + attempt.cached_tokens,
             self.busy_s + busy_s,
         )
 
@@ -92,9 +92,9 @@ class Report:
         """Tokens by alias and replica."""
         shares: dict[tuple[str, str], Share] = {}
         for call in self.calls.calls:
-            for tried in call.tries:
-                key = (tried.alias or "", tried.replica or "")
-                shares[key] = shares.get(key, Share(*key)).plus(tried)
+            for attempt in call.attempts:
+                key = (attempt.alias or "", attempt.replica or "")
+                shares[key] = shares.get(key, Share(*key)).plus(attempt)
         return [shares[key] for key in sorted(shares)]
 
     def planners(self) -> list[str]:
@@ -111,9 +111,9 @@ class Report:
             ]
             who = "the model" if turn.planner == "model" else "the rules planner"
             why = f" ({turn.reason})" if turn.reason else ""
-            tries = f"; {len(rejected)} plan(s) of the model rejected" if rejected else ""
+            rejections = f"; {len(rejected)} plan(s) of the model rejected" if rejected else ""
             said.append(
-                f"turn {turn.turn}: {who}, {len(turn.worker_calls)} worker call(s){why}{tries}"
+                f"turn {turn.turn}: {who}, {len(turn.worker_calls)} worker call(s){why}{rejections}"
             )
         return said
 
@@ -167,7 +167,7 @@ def print_outcome(report: Report, console: Console) -> None:
         line.append(f": {run.reason}")
     console.print(line)
     for call in report.broken:
-        last = call.tries[-1] if call.tries else None
+        last = call.attempts[-1] if call.attempts else None
         why = (last.failure_message if last else None) or ""
         console.print(Text(f"  {call.call_id} failed, {call.failure_class}: {why}", "red"))
     if report.remedy:
@@ -244,7 +244,7 @@ def _print_shares(report: Report, console: Console) -> None:
         table.add_row(
             share.alias,
             share.replica,
-            str(share.tries),
+            str(share.attempts),
             str(share.failed or ""),
             str(share.prompt_tokens),
             str(share.cached_tokens),

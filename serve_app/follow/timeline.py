@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_app.models.call import CallSummary, TrySummary
+from serve_app.models.call import AttemptSummary, CallSummary
 
 LEGEND = "· queued  ░ started, no token yet  █ writing  ✗ failed"
 
@@ -53,22 +53,22 @@ class Row:
 
 def timeline(calls: Sequence[CallSummary], zero: float) -> list[Row]:
     """The attempts in the order in which they were queued; `zero` is when the axis begins."""
-    rows = [_row(call, tried, zero) for call in calls for tried in call.tries]
+    rows = [_row(call, attempt, zero) for call in calls for attempt in call.attempts]
     return sorted(rows, key=lambda row: (row.queued is None, row.queued or 0.0))
 
 
-def _row(call: CallSummary, tried: TrySummary, zero: float) -> Row:
+def _row(call: CallSummary, attempt: AttemptSummary, zero: float) -> Row:
     def since(at: float | None) -> float | None:
         return None if at is None else max(at - zero, 0.0)
 
     return Row(
-        name=call.call_id if tried.attempt == 1 else f"{call.call_id}/{tried.attempt}",
-        alias=tried.alias or "",
-        replica=tried.replica or "",
-        queued=since(tried.queued_at),
-        started=since(tried.started_at),
-        first_token=since(tried.first_token_at),
-        ended=since(tried.ended_at),
-        tokens=tried.output_tokens,
-        failure_class=tried.failure_class,
+        name=call.call_id if attempt.attempt == 1 else f"{call.call_id}/{attempt.attempt}",
+        alias=attempt.alias or "",
+        replica=attempt.replica or "",
+        queued=since(attempt.queued_at),
+        started=since(attempt.started_at),
+        first_token=since(attempt.first_token_at),
+        ended=since(attempt.ended_at),
+        tokens=attempt.output_tokens,
+        failure_class=attempt.failure_class,
     )

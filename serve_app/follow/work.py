@@ -1,4 +1,4 @@
-"""One goal from submission to report: what `familiar run`, the demo and the job have in common."""
+"""One goal from submission to report: the common part of `familiar run`, the demo and the job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CANCEL_PAUSE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What was accepted, and how it stands at the end."""
+    """The accepted run, and its state at the end."""
 
     accepted: RunAccepted
     report: Report

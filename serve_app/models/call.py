@@ -15,7 +15,7 @@ CallStatus = Literal[
 Count = Annotated[int, BeforeValidator(lambda value: value or 0)]
 
 
-class TrySummary(HttpModel):
+class AttemptSummary(HttpModel):
     """One attempt of a call: where it ran, its times, its tokens, how it ended."""
 
     attempt: int
@@ -30,7 +30,7 @@ class TrySummary(HttpModel):
     started_at: float | None = Field(description="when the replica began")
     first_token_at: float | None
     ended_at: float | None
-    longest_gap_s: float | None = Field(description="the longest silence between two tokens")
+    longest_gap_s: float | None = Field(description="longest time between two tokens")
     prompt_tokens: Count
     output_tokens: Count
     cached_tokens: Count
@@ -44,7 +44,7 @@ class TrySummary(HttpModel):
 
 
 class CallSummary(HttpModel):
-    """One call of a run. `tries` has its attempts in order, none before the first dispatch."""
+    """One call of a run. `attempts` has its attempts in order, none before the first dispatch."""
 
     call_id: str
     kind: Literal["plan", "worker", "synthesis"]
@@ -55,7 +55,7 @@ class CallSummary(HttpModel):
     depends_on: list[str]
     failure_class: str | None
     skipped_because: list[str]
-    tries: list[TrySummary]
+    attempts: list[AttemptSummary]
 
 
 class CallList(HttpModel):
@@ -63,15 +63,15 @@ class CallList(HttpModel):
     calls: list[CallSummary]
 
 
-class TryText(TrySummary):
+class AttemptText(AttemptSummary):
     """An attempt with its prompt and its answer. A text that is `null` was not recorded."""
 
     prompt_name: str | None
     prompt_version: str | None = Field(description="content hash of the prompt's template")
-    prompt: str | None = Field(description="what the model was sent: its messages, as JSON")
-    grammar: str | None = Field(description="the output grammar that decoding was held to")
-    raw: str | None = Field(description="every character that the model wrote")
-    content: str | None = Field(description="what was made of it")
+    prompt: str | None = Field(description="messages sent to the model, as JSON")
+    grammar: str | None = Field(description="output grammar enforced while decoding")
+    raw: str | None = Field(description="complete output of the model")
+    content: str | None = Field(description="file or text made from `raw`")
     partial: str | None = Field(description="SHA-256 of the text that a failed attempt left")
     failure_evidence: dict[str, JsonValue]
 
@@ -88,7 +88,7 @@ class CallDetail(HttpModel):
     output_file: str | None
     depends_on: list[str]
     needs: list[str]
-    task: str | None = Field(description="what the plan asked of the alias")
+    task: str | None = Field(description="task from the plan")
     failure_class: str | None
     skipped_because: list[str]
-    tries: list[TryText]
+    attempts: list[AttemptText]

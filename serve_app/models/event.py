@@ -50,7 +50,7 @@ class StreamEnd(HttpModel):
         )
 
 
-class TryProgress(HttpModel):
+class AttemptProgress(HttpModel):
     """Tokens so far of a running attempt, and tokens/s since its first token."""
 
     call: str
@@ -64,4 +64,4 @@ class TryProgress(HttpModel):
 class StreamProgress(HttpModel):
     """Telemetry between two events: every running attempt."""
 
-    calls: list[TryProgress]
+    calls: list[AttemptProgress]

@@ -21,7 +21,7 @@ class Evidence(HttpModel):
 
 
 class RuledOut(HttpModel):
-    """A cause that looked possible and was not it."""
+    """A possible cause that the events rule out."""
 
     cause: Cause
     how: str
@@ -29,19 +29,19 @@ class RuledOut(HttpModel):
 
 
 class RankedCause(HttpModel):
-    """One cause, with all that was found for it."""
+    """One cause, with its evidence."""
 
     cause: Cause
     says: str
     likelihood: float = Field(ge=0, le=1, description="how complete the evidence is")
-    decisive: bool = Field(description="whether the end of the run hangs on it")
-    lost_s: float = Field(description="seconds that went by because of it")
+    decisive: bool = Field(description="whether it decided the end of the run")
+    lost_s: float = Field(description="seconds lost by it")
     calls: list[str] = Field(description="the affected attempts, as call/attempt")
     evidence: list[Evidence]
     ruled_out: list[RuledOut]
-    change: list[str] = Field(description="what to change: keys of the configuration, the plan")
+    change: list[str] = Field(description="changes to make: keys of the configuration, the plan")
     contradicts: list[str] = Field(
-        description="where the recorded failure class says something else than the evidence"
+        description="the recorded failure class, where the evidence contradicts it"
     )
 
 
@@ -52,7 +52,7 @@ class ExplanationDetail(HttpModel):
     outcome: Literal["succeeded", "failed", "cancelled", "running"]
     symptom: str
     causes: list[RankedCause] = Field(min_length=1)
-    events: int = Field(description="how many events were read")
+    events: int = Field(description="number of events read")
     seconds: float
 
 
@@ -74,7 +74,7 @@ class Difference(HttpModel):
 
 
 class RunDifference(HttpModel):
-    """Two runs side by side. `same` names the sections in which nothing differs."""
+    """Two runs side by side. `same` names the sections without differences."""
 
     a: RunDigest
     b: RunDigest

@@ -1,4 +1,4 @@
-"""What was planned, turn by turn, and every decision with its reasons."""
+"""The plans, turn by turn, and every decision with its reasons."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class PlanNode(HttpModel):
     status: CallStatus
 
 
-class Mend(HttpModel):
-    """Something about the plan that was put right before it was accepted."""
+class Repair(HttpModel):
+    """A repair that was made to the plan before it was accepted."""
 
     code: str
     message: str
@@ -45,15 +45,15 @@ class Decision(HttpModel):
 
 
 class TurnPlan(HttpModel):
-    """One turn: who planned it (`rules` after the model could not), and its calls in order."""
+    """One turn: its planner (`rules` when the model had no valid plan) and its calls in order."""
 
     turn: int
     started_at: float | None
     planned_at: float | None
     planner: Literal["model", "rules"] | None
-    continues: bool | None = Field(description="whether another turn was wanted after these calls")
+    continues: bool | None = Field(description="whether the plan asks for another turn")
     reason: str | None
-    mends: list[Mend]
+    repairs: list[Repair]
     worker_calls: list[PlanNode]
 
 

@@ -46,7 +46,7 @@ class PoolList(HttpModel):
 
 
 class Deployment(HttpModel):
-    """Which deployment this is: a client compares it with its own configuration."""
+    """Identity of the deployment; a client compares it with its configuration."""
 
     deployment: str
     version: str
@@ -61,6 +61,6 @@ class Health(HttpModel):
 
 
 class Ready(HttpModel):
-    """Runs can be worked on."""
+    """The deployment accepts runs and works on them."""
 
     ready: Literal[True] = True

@@ -1,4 +1,4 @@
-"""A run: how to ask for one, what was accepted, where it stands."""
+"""A run: request, acceptance, state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunRequest(HttpModel):
     """A goal to work on. The files that it names are expected; `files` overrides them."""
 
     goal: str = Field(
-        description="what should be made, in words; up to api.max_goal_bytes",
+        description="goal in words; up to api.max_goal_bytes",
         examples=["Make `index.html` and `about.html` for a small bakery, with one style."],
     )
     files: list[str] | None = Field(
@@ -46,7 +46,7 @@ class RunRequest(HttpModel):
 
 
 def _no_surrogate(text: str) -> None:
-    """JSON can escape half a character, and no file, database or model can take it."""
+    """JSON can hold an unpaired surrogate; files, databases and models cannot."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -54,7 +54,7 @@ def _no_surrogate(text: str) -> None:
 
 
 class RunAccepted(HttpModel):
-    """The submission is committed. `created` is false when this key had been used before."""
+    """The submission is committed. `created` is false when the key was used before."""
 
     run_id: str
     session_id: str
@@ -78,7 +78,7 @@ class RunSummary(HttpModel):
     status: RunStatus
     submitted_at: float
     ended_at: float | None
-    reason: str | None = Field(description="why it ended as it did")
+    reason: str | None = Field(description="reason for the end")
     failure_class: str | None
 
 
@@ -109,7 +109,7 @@ class Synthesis(HttpModel):
 
 
 class RunDetail(RunSummary):
-    """Where a run stands. `calls` counts its calls by status."""
+    """State of a run. `calls` counts its calls by status."""
 
     goal: str
     files_wanted: list[str]

@@ -1,4 +1,4 @@
-"""The files that a run published, as they were published.
+"""The files of a run, as it published them.
 
 A file is given out of the store by the hash that its publication recorded: no path of a request
 ever reaches a file system, so there is nothing to escape from and no link to follow, and a file
@@ -52,10 +52,10 @@ def artifact_routes(backend: Backend) -> APIRouter:
         run_id: RunId,
         path: Annotated[
             str,
-            Path(description="as the list has it", max_length=500, examples=["index.html"]),
+            Path(description="path from the list", max_length=500, examples=["index.html"]),
         ],
         if_none_match: Annotated[
-            str | None, Header(description="the ETag that the client has", max_length=2000)
+            str | None, Header(description="ETag of the client's copy", max_length=2000)
         ] = None,
     ) -> Response:
         """The bytes of a file as this run last published it. `ETag` is their SHA-256."""

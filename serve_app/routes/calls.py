@@ -1,4 +1,4 @@
-"""What a run did: its plan, its calls with their texts, its log."""
+"""Details of a run: its plan, its calls with their texts, its log."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
 def call_routes(backend: Backend) -> APIRouter:
-    """Everything about the inside of a run."""
+    """Plan, calls, log and texts of a run."""
     router = APIRouter(tags=["runs"])
 
     @router.get(
         "/v1/runs/{run_id}/plan",
-        summary="Look at the plan",
+        summary="Get the plan",
         responses={**answers("The turns.", examples.PLAN), **problems(404, 422, 503)},
     )
     async def get_plan(run_id: RunId) -> Plan:
-        """Every turn with its DAG of worker calls, who planned it, and every decision with its
+        """Every turn with its planner and its DAG of worker calls, and every decision with its
         reasons."""
         return await backend.read(history.plan, run_id)
 
@@ -46,7 +46,7 @@ def call_routes(backend: Backend) -> APIRouter:
 
     @router.get(
         "/v1/runs/{run_id}/calls/{call_id}",
-        summary="Look at a call",
+        summary="Get a call",
         responses={**answers("The call.", examples.CALL_DETAIL), **problems(404, 422, 503)},
     )
     async def get_call(run_id: RunId, call_id: CallId) -> CallDetail:
@@ -63,7 +63,7 @@ def call_routes(backend: Backend) -> APIRouter:
         },
     )
     async def get_log(run_id: RunId) -> StreamingResponse:
-        """The run's lines of `orchestra.log`: one an event, oldest first, up to now."""
+        """The run's lines of `orchestra.log`: one per event, oldest first."""
         await backend.read(history.need_run, run_id)
         lines = _log_pages(backend, run_id)
         return StreamingResponse(lines, media_type="text/plain; charset=utf-8", headers=_NOSNIFF)
@@ -88,7 +88,7 @@ def call_routes(backend: Backend) -> APIRouter:
             ),
         ],
     ) -> PlainTextResponse:
-        """A goal, prompt, answer or document of this run, whole."""
+        """The complete text of a goal, prompt, answer or document of this run."""
         text = await backend.read(history.text, run_id, digits)
         return PlainTextResponse(text, headers=_NOSNIFF)
 

@@ -45,7 +45,7 @@ def event_routes(backend: Backend, pace: Pace = PACE) -> APIRouter:
                 alias="Last-Event-ID",
                 ge=0,
                 le=_BIGGEST,
-                description="what a browser sends when it comes back; overrides `after`",
+                description="sent by a browser that reconnects; overrides `after`",
                 examples=[14],
             ),
         ] = None,

@@ -1,4 +1,4 @@
-"""Why a run went as it did, and what differs between two."""
+"""Explanation of a run, and comparison of two runs."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def explanation_routes(backend: Backend) -> APIRouter:
         },
     )
     async def explain_run(run_id: RunId) -> ExplanationDetail:
-        """Symptom, causes with their chain of evidence, what was ruled out and how, what to change.
-        For a run that succeeded: what slowed it."""
+        """Symptom, causes with their chain of evidence, causes ruled out, changes to make. For a
+        run that succeeded: the causes of delay."""
         return await backend.read(history.explanation, run_id)
 
     @router.get(
         "/v1/runs/{run_id}/diff/{other}",
         summary="Compare two runs",
         responses={
-            **answers("What differs.", examples.RUN_DIFFERENCE),
+            **answers("The differences.", examples.RUN_DIFFERENCE),
             **problems(404, 422, 503),
         },
     )

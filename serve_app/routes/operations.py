@@ -26,7 +26,7 @@ READY_S = 0.8
 
 
 def operation_routes(config: Config, backend: Backend) -> APIRouter:
-    """What a person or a machine that runs the deployment asks."""
+    """Operations for a person or program that runs the deployment."""
     router = APIRouter(tags=["operations"])
     config_id = config_hash(config)
 
@@ -47,7 +47,7 @@ def operation_routes(config: Config, backend: Backend) -> APIRouter:
 
     @router.get(
         "/v1/pools",
-        summary="Look at the pools",
+        summary="Get the pools",
         responses={**answers("The pools.", examples.POOL_LIST), **problems(503)},
     )
     async def list_pools() -> PoolList:
@@ -65,8 +65,8 @@ def operation_routes(config: Config, backend: Backend) -> APIRouter:
         },
     )
     async def get_metrics(request: Request) -> Response:
-        """Totals out of the database, in the format that `Accept` asks for. They never go back when
-        a process is restarted, and every replica of the API answers the same."""
+        """Totals from the database, in the format that `Accept` asks for. They do not fall when a
+        process is restarted, and every API replica gives the same answer."""
         accept = request.headers.get("accept", "")
         data, media_type = await backend.read(render, accept)
         return Response(data, headers={"Content-Type": media_type})
@@ -77,12 +77,12 @@ def operation_routes(config: Config, backend: Backend) -> APIRouter:
         responses=answers("It is.", {"status": "ok"}),
     )
     async def get_health() -> Health:
-        """Asks nothing of anything else. Needs no key."""
+        """Checks this process only. Needs no key."""
         return Health()
 
     @router.get(
         "/readyz",
-        summary="Can runs be worked on?",
+        summary="Is the deployment ready?",
         response_model=Ready,
         responses={**answers("They can.", {"ready": True}), **problems(503)},
     )

@@ -1,4 +1,4 @@
-"""Submit, list, look at and cancel runs; go on in a session."""
+"""Submit, list, show and cancel runs; continue a session."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def run_routes(config: Config, backend: Backend) -> APIRouter:
         responses=_SUBMITTED,
     )
     async def submit_run(request: RunRequest, key: IdempotencyKey = None) -> Response:
-        """Begin a run in a new session. The answer comes only after the submission is committed:
-        from then on the run ends even if everything is restarted."""
+        """Begin a run in a new session. The answer comes after the submission is committed:
+        from then on the run ends, also after a restart of every process."""
         return await _submit(config, backend, request, key, session_id=None)
 
     @router.post(
         "/v1/sessions/{session_id}/runs",
         tags=["sessions"],
-        summary="Go on in a session",
+        summary="Continue a session",
         status_code=202,
         response_model=RunAccepted,
         responses={**_SUBMITTED, **problems(404)},
@@ -88,7 +88,7 @@ def run_routes(config: Config, backend: Backend) -> APIRouter:
     @router.get(
         "/v1/sessions/{session_id}",
         tags=["sessions"],
-        summary="Look at a session",
+        summary="Get a session",
         responses={**answers("The session.", examples.SESSION), **problems(404, 422, 503)},
     )
     async def get_session(session_id: SessionId) -> Session:
@@ -102,11 +102,11 @@ def run_routes(config: Config, backend: Backend) -> APIRouter:
         responses={**answers("A page of runs.", examples.RUN_PAGE), **problems(422, 503)},
     )
     async def list_runs(
-        limit: Annotated[int, Query(ge=1, le=200, description="runs a page")] = 50,
+        limit: Annotated[int, Query(ge=1, le=200, description="runs per page")] = 50,
         cursor: Annotated[
-            str | None, Query(max_length=200, description="`next` of the page before")
+            str | None, Query(max_length=200, description="`next` of the previous page")
         ] = None,
-        status: Annotated[RunStatus | None, Query(description="only runs like this")] = None,
+        status: Annotated[RunStatus | None, Query(description="only runs with this status")] = None,
     ) -> RunPage:
         """Newest first, page by page."""
         return await backend.read(history.run_page, limit=limit, cursor=cursor, status=status)
@@ -114,11 +114,11 @@ def run_routes(config: Config, backend: Backend) -> APIRouter:
     @router.get(
         "/v1/runs/{run_id}",
         tags=["runs"],
-        summary="Look at a run",
+        summary="Get a run",
         responses={**answers("The run.", examples.RUN_DETAIL), **problems(404, 422, 503)},
     )
     async def get_run(run_id: RunId) -> RunDetail:
-        """Where it stands: status, files, calls by status, tokens and every synthesis."""
+        """Status, files, calls by status, tokens and every synthesis."""
         return await backend.read(history.run_detail, run_id)
 
     @router.post(
@@ -132,8 +132,8 @@ def run_routes(config: Config, backend: Backend) -> APIRouter:
         },
     )
     async def cancel_run(run_id: RunId, request: CancelRequest | None = None) -> CancelAccepted:
-        """Stop what is in flight and end the run as `cancelled`. A run that has ended stays as it
-        is, so this is safe to send again."""
+        """Stop the calls in flight and end the run as `cancelled`. A run that has ended is not
+        changed, so the request can be repeated."""
         await backend.read(history.need_run, run_id)
         reason = request.reason if request else ""
         status = await backend.cancel(run_id, reason)

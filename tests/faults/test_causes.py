@@ -17,7 +17,7 @@ from familiar.explain import explain as diagnosis
 from familiar.explain.cause import Cause
 from familiar.explain.explain import explain
 from familiar.explain.explanation import Explanation, Finding
-from familiar.explain.rules.table import RUN_RULES, TRY_RULES, RunRule, TryRule
+from familiar.explain.rules.table import ATTEMPT_RULES, RUN_RULES, AttemptRule, RunRule
 from tests.actors.deployment import Deployment, deployed, wait_for
 from tests.cluster.second_node import second_node
 from tests.faults.deployments import FAR, NEAR, budgets_config, faults_config
@@ -102,13 +102,13 @@ def test_two_causes_that_change_places_are_noticed(
             return None
         return replace(finding, cause=exchange.get(finding.cause, finding.cause))
 
-    def of_try(rule: TryRule) -> TryRule:
+    def of_try(rule: AttemptRule) -> AttemptRule:
         return lambda story, tried: mistaken(rule(story, tried))
 
     def of_run(rule: RunRule) -> RunRule:
         return lambda story: filter(None, map(mistaken, rule(story)))
 
-    monkeypatch.setattr(diagnosis, "TRY_RULES", tuple(map(of_try, TRY_RULES)))
+    monkeypatch.setattr(diagnosis, "ATTEMPT_RULES", tuple(map(of_try, ATTEMPT_RULES)))
     monkeypatch.setattr(diagnosis, "RUN_RULES", tuple(map(of_run, RUN_RULES)))
     found = {name: explain(histories[name]).cause for name in pair}
     assert found != {name: EXPECTED[name] for name in pair}

@@ -86,9 +86,12 @@ def test_calls_have_their_times_and_their_failure(service: Served, source: tuple
     for said in ("queued", "started", "1st token", "ended", "backend_stalled", "core:0"):
         assert said in shown
     document = familiar("calls", run_id, "--json", *source).document
-    tries = {call["call_id"]: call["tries"] for call in document["calls"]}
-    assert [tried["failure_class"] for tried in tries["page-index"]] == ["backend_stalled", None]
-    assert tries["review"] == []
+    attempts = {call["call_id"]: call["attempts"] for call in document["calls"]}
+    assert [attempt["failure_class"] for attempt in attempts["page-index"]] == [
+        "backend_stalled",
+        None,
+    ]
+    assert attempts["review"] == []
 
 
 def test_explain_names_the_cause_first_with_its_events(

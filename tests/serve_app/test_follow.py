@@ -23,7 +23,7 @@ from serve_app.follow.lines import Lines
 from serve_app.follow.live import draw
 from serve_app.follow.remedy import remedy_of
 from serve_app.follow.timeline import Row
-from serve_app.models.event import StreamEnd, StreamProgress, TryProgress
+from serve_app.models.event import AttemptProgress, StreamEnd, StreamProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
 from tests.serve_app.served import Served
 
@@ -68,7 +68,7 @@ def test_a_board_is_the_fold_of_its_events() -> None:
 
 def test_a_try_that_runs_counts_its_progress_until_it_ends() -> None:
     board = board_after(*BODIES[:8])
-    seen = TryProgress(
+    seen = AttemptProgress(
         call="page-index", attempt=2, alias="naughty", replica="smol:1", tokens=57, tokens_per_s=19
     )
     board.apply(StreamProgress(calls=[seen]))
@@ -85,7 +85,7 @@ def test_the_picture_shows_states_dependencies_and_replicas() -> None:
     board.apply(
         StreamProgress(
             calls=[
-                TryProgress(
+                AttemptProgress(
                     call="page-index",
                     attempt=2,
                     alias="naughty",

@@ -1,4 +1,4 @@
-"""What came was read, and is not what was asked for; or something around the call broke.
+"""The answer was read but is unusable, or a part around the call broke.
 
 Here the class is close to the cause: whoever judged the answer saw it whole, and its words are the
 evidence. The text itself is only referred to.
@@ -10,7 +10,7 @@ from familiar.errors import FailureClass
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Finding
 from familiar.explain.rules.finding import LIKELY, SURE, found, saw
-from familiar.explain.story import Story, Try
+from familiar.explain.story import Attempt, Story
 
 _DIRECT = {
     FailureClass.WIRE_MALFORMED: Cause.WIRE_MALFORMED,
@@ -25,20 +25,21 @@ _DIRECT = {
 _ABOUT_ANSWERS = frozenset({Cause.WIRE_MALFORMED, Cause.OUTPUT_INVALID, Cause.EVALUATOR_REJECTED})
 
 
-def answered_wrongly(story: Story, tried: Try) -> Finding | None:
-    """The classes that say what was wrong with what came."""
-    failure = tried.failure
+def answered_wrongly(story: Story, attempt: Attempt) -> Finding | None:
+    """Failure classes that name the defect of the answer."""
+    failure = attempt.failure
     cause = None if failure is None else _DIRECT.get(failure.failure_class)
-    if cause is None or tried.ended is None:
+    if cause is None or attempt.ended is None:
         return None
-    raw = tried.ended.raw
+    raw = attempt.ended.raw
     evidence: tuple[Evidence, ...] = ()
     if raw is not None:
         evidence = (
             saw(
-                f"The answer has {raw.size} bytes, {tried.tokens} tokens (text {raw.sha256[:12]}).",
-                tried,
-                tokens=tried.tokens,
+                f"The answer has {raw.size} bytes, {attempt.tokens} tokens "
+                f"(text {raw.sha256[:12]}).",
+                attempt,
+                tokens=attempt.tokens,
             ),
         )
     against = (Cause.BACKEND_UNREACHABLE, Cause.BACKEND_SLOW, Cause.QUEUE_TIMEOUT)
@@ -46,7 +47,7 @@ def answered_wrongly(story: Story, tried: Try) -> Finding | None:
         cause,
         SURE if raw is not None or cause not in _ABOUT_ANSWERS else LIKELY,
         story,
-        tried,
+        attempt,
         *evidence,
         against=against if cause in _ABOUT_ANSWERS else (),
     )

@@ -7,39 +7,39 @@ what the health check and the node said right after the failure.
 from __future__ import annotations
 
 from familiar.errors import FailureClass
-from familiar.explain.alibi import probe_ok
 from familiar.explain.cause import Cause
+from familiar.explain.exonerate import probe_ok
 from familiar.explain.explanation import Evidence, Finding
 from familiar.explain.rules.finding import LIKELY, POSSIBLE, SURE, found, probed, saw
-from familiar.explain.story import Story, Try
+from familiar.explain.story import Attempt, Story
 
 OVERLOADED = frozenset({408, 425, 429, 503, 529})
 
 
-def node_lost(story: Story, tried: Try) -> Finding | None:
+def node_lost(story: Story, attempt: Attempt) -> Finding | None:
     """The machine below the replica does not answer, or Ray says that it is dead."""
-    if tried.text("node") != "gone":
+    if attempt.text("node") != "gone":
         return None
     return found(
         Cause.NODE_LOST,
         SURE,
         story,
-        tried,
+        attempt,
         saw(
-            f"Node {tried.text('node_id')[:12]} of {tried.replica} did not answer any more"
-            f"{_why(tried.text('node_reason'))}.",
-            tried,
+            f"Node {attempt.text('node_id')[:12]} of {attempt.replica} did not answer any more"
+            f"{_why(attempt.text('node_reason'))}.",
+            attempt,
         ),
-        *probed(tried),
+        *probed(attempt),
         against=(Cause.CALL_OVERSIZED, Cause.QUEUE_TIMEOUT),
     )
 
 
-def flapping(story: Story, tried: Try) -> Finding | None:
+def flapping(story: Story, attempt: Attempt) -> Finding | None:
     """At least two outages of one replica with a call served well between them."""
-    if not _lost(tried):
+    if not _lost(attempt):
         return None
-    outages, served = _outages(story, tried)
+    outages, served = _outages(story, attempt)
     if len(outages) < 2:
         return None
     events = tuple(sorted({*(out.ended_seq for out in outages), *(s.ended_seq for s in served)}))
@@ -47,136 +47,136 @@ def flapping(story: Story, tried: Try) -> Finding | None:
         Cause.BACKEND_FLAPPING,
         SURE,
         story,
-        tried,
+        attempt,
         Evidence(
-            f"{tried.replica} went away {len(outages)} times ("
+            f"{attempt.replica} went away {len(outages)} times ("
             f"{', '.join(out.name for out in outages)}) and served "
             f"{', '.join(s.name for s in served)} in between.",
             events,
             {"outages": len(outages), "served_between": len(served)},
         ),
-        *probed(tried),
+        *probed(attempt),
         against=(Cause.NODE_LOST, Cause.CALL_OVERSIZED, Cause.QUEUE_TIMEOUT),
     )
 
 
-def died(story: Story, tried: Try) -> Finding | None:
+def died(story: Story, attempt: Attempt) -> Finding | None:
     """It served before, or was answering this very call, and was gone afterwards."""
-    if not _lost(tried) or probe_ok(tried):
+    if not _lost(attempt) or probe_ok(attempt):
         return None
-    before = story.served_by(tried.replica, 0.0, tried.ended_at)
-    first = story.failures_on(tried.replica)[:1]
-    began = tried.tokens > 0 or any(out.tokens > 0 for out in first)
-    gone = tried.text("state") in {"dead", "starting", "backing_off", "unhealthy"}
-    answering = tried.evidence("process_died") is True
+    before = story.served_by(attempt.replica, 0.0, attempt.ended_at)
+    first = story.failures_on(attempt.replica)[:1]
+    began = attempt.tokens > 0 or any(out.tokens > 0 for out in first)
+    gone = attempt.text("state") in {"dead", "starting", "backing_off", "unhealthy"}
+    answering = attempt.evidence("process_died") is True
     if not (before or began or answering):
         return None
     said = []
     if before:
         said.append(f"served {', '.join(other.name for other in before)} before")
     if began:
-        most = max([tried.tokens, *(out.tokens for out in first)])
+        most = max([attempt.tokens, *(out.tokens for out in first)])
         said.append(f"broke off after {most} tokens")
     if not said:
         said.append("had taken the call")
     events = (*(other.ended_seq for other in before), *(o.ended_seq for o in first))
-    likelihood = SURE if probe_ok(tried) is False or answering or gone else LIKELY
+    likelihood = SURE if probe_ok(attempt) is False or answering or gone else LIKELY
     return found(
         Cause.BACKEND_DIED,
         likelihood,
         story,
-        tried,
-        Evidence(f"{tried.replica} {' and '.join(said)}.", tuple(sorted({*events})), {}),
-        *probed(tried),
+        attempt,
+        Evidence(f"{attempt.replica} {' and '.join(said)}.", tuple(sorted({*events})), {}),
+        *probed(attempt),
         against=(Cause.NODE_LOST, Cause.CALL_OVERSIZED, Cause.QUEUE_TIMEOUT),
     )
 
 
-def overloaded(story: Story, tried: Try) -> Finding | None:
+def overloaded(story: Story, attempt: Attempt) -> Finding | None:
     """The server's own status says that it has too much to do."""
-    status = tried.number("status")
+    status = attempt.number("status")
     if status is None or int(status) not in OVERLOADED:
         return None
     return found(
         Cause.BACKEND_OVERLOADED,
         SURE,
         story,
-        tried,
-        saw(f"The server answered {status:.0f}.", tried, status=int(status)),
-        *probed(tried),
+        attempt,
+        saw(f"The server answered {status:.0f}.", attempt, status=int(status)),
+        *probed(attempt),
         against=(Cause.NODE_LOST, Cause.BACKEND_UNREACHABLE),
     )
 
 
-def cut(story: Story, tried: Try) -> Finding | None:
+def cut(story: Story, attempt: Attempt) -> Finding | None:
     """The stream broke off, and the backend answered its health check afterwards."""
-    if not _lost(tried) or tried.tokens < 1 or not probe_ok(tried):
+    if not _lost(attempt) or attempt.tokens < 1 or not probe_ok(attempt):
         return None
     return found(
         Cause.STREAM_CUT,
         SURE,
         story,
-        tried,
-        saw(f"The stream broke off after {tried.tokens} tokens.", tried, tokens=tried.tokens),
-        *probed(tried),
+        attempt,
+        saw(f"The stream broke off after {attempt.tokens} tokens.", attempt, tokens=attempt.tokens),
+        *probed(attempt),
         against=(Cause.BACKEND_UNREACHABLE, Cause.CALL_OVERSIZED, Cause.NODE_LOST),
     )
 
 
-def unreachable(story: Story, tried: Try) -> Finding | None:
-    """Nothing came and nobody answered: the last word when nothing finer can be said."""
-    if tried.number("ready_slots") == 0:
-        waited = tried.number("waited_s") or 0.0
-        says = f"For {waited:.1f} s no replica of pool {tried.pool} was ready to take it."
-        return found(Cause.BACKEND_UNREACHABLE, SURE, story, tried, saw(says, tried))
-    if not _lost(tried):
+def unreachable(story: Story, attempt: Attempt) -> Finding | None:
+    """No token and no answer: the finding when no finer rule fits."""
+    if attempt.number("ready_slots") == 0:
+        waited = attempt.number("waited_s") or 0.0
+        says = f"For {waited:.1f} s no replica of pool {attempt.pool} was ready to take it."
+        return found(Cause.BACKEND_UNREACHABLE, SURE, story, attempt, saw(says, attempt))
+    if not _lost(attempt):
         return None
-    never = tried.evidence("started") is False
-    reason = tried.text("reason")
+    never = attempt.evidence("started") is False
+    reason = attempt.text("reason")
     says = (
-        f"No replica of pool {tried.pool} could be started{_why(reason)}."
+        f"No replica of pool {attempt.pool} could be started{_why(reason)}."
         if never
-        else f"Not one token came from {tried.replica}{_why(reason or tried.text('error'))}."
+        else f"Not one token came from {attempt.replica}{_why(reason or attempt.text('error'))}."
     )
-    if tried.tokens and not never:
-        says = f"{tried.replica} broke off after {tried.tokens} tokens."
-    likelihood = SURE if never else LIKELY if not probe_ok(tried) else POSSIBLE
-    served = story.served_by(tried.replica, 0.0, tried.ended_at)
+    if attempt.tokens and not never:
+        says = f"{attempt.replica} broke off after {attempt.tokens} tokens."
+    likelihood = SURE if never else LIKELY if not probe_ok(attempt) else POSSIBLE
+    served = story.served_by(attempt.replica, 0.0, attempt.ended_at)
     if served:
         likelihood = POSSIBLE
     return found(
         Cause.BACKEND_UNREACHABLE,
         likelihood,
         story,
-        tried,
-        saw(says, tried),
-        *probed(tried),
+        attempt,
+        saw(says, attempt),
+        *probed(attempt),
         against=(Cause.NODE_LOST, Cause.CALL_OVERSIZED, Cause.BACKEND_STALLED),
     )
 
 
-def _lost(tried: Try) -> bool:
+def _lost(attempt: Attempt) -> bool:
     """Whether it is recorded as gone, and did not simply run into its own deadline."""
-    failure = tried.failure
+    failure = attempt.failure
     return (
         failure is not None
         and failure.failure_class is FailureClass.BACKEND_UNREACHABLE
-        and tried.text("start_class") != FailureClass.BACKEND_REFUSED.value
-        and not tried.at_deadline
+        and attempt.text("start_class") != FailureClass.BACKEND_REFUSED.value
+        and not attempt.at_deadline
     )
 
 
-def _outages(story: Story, tried: Try) -> tuple[list[Try], list[Try]]:
+def _outages(story: Story, attempt: Attempt) -> tuple[list[Attempt], list[Attempt]]:
     """The first and the last outage of each life of the replica, and what it served between."""
-    outages: list[Try] = []
-    between: list[Try] = []
-    for failed in story.failures_on(tried.replica):
+    outages: list[Attempt] = []
+    between: list[Attempt] = []
+    for failed in story.failures_on(attempt.replica):
         if not _lost(failed) or probe_ok(failed):
             continue
         if not outages:
             outages.append(failed)
             continue
-        served = story.served_by(tried.replica, outages[-1].ended_at, failed.ended_at)
+        served = story.served_by(attempt.replica, outages[-1].ended_at, failed.ended_at)
         if served:
             outages.append(failed)
             between.append(served[-1])

@@ -1,7 +1,7 @@
-"""The run's own end: a budget, a cancellation, files that nobody made.
+"""The run's own end: a budget, a cancellation, files that were not made.
 
 A budget's limit and use stand in an event of their own; what it went into is counted here from the
-tries.
+attempts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BY_SETTING = {
 
 
 def budget(story: Story) -> Iterator[Finding]:
-    """The end that says that a budget is used up, and what it went into."""
+    """The end by a used-up budget, and the calls that used it."""
     end = story.end
     if end is None or end.failure_class is not FailureClass.BUDGET_EXHAUSTED:
         return
@@ -62,8 +62,8 @@ def _lost_in_last_turn(story: Story) -> bool:
     """Whether calls of the last turn were lost: then that is why another turn was wanted."""
     last = story.turns[-1] if story.turns else 0
     return any(
-        story.planned_turn.get(tried.call) == last and not story.recovered(tried)
-        for tried in story.failed_tries
+        story.planned_turn.get(attempt.call) == last and not story.recovered(attempt)
+        for attempt in story.failed_attempts
     )
 
 
@@ -81,7 +81,7 @@ def cancelled(story: Story) -> Iterator[Finding]:
 
 
 def unmet(story: Story) -> Iterator[Finding]:
-    """Files that were named and not made, and calls that were never tried."""
+    """Files that were named and not made, and calls that were never attempted."""
     end = story.end
     if end is None or end.outcome != "failed":
         return
@@ -113,11 +113,11 @@ def unmet(story: Story) -> Iterator[Finding]:
 
 def _used(story: Story) -> Evidence:
     output = prompt = 0
-    for tried in story.tries.values():
-        if tried.ended is not None:
-            output += tried.ended.usage.output_tokens
-            prompt += tried.ended.usage.prompt_tokens
-    dispatched = sum(1 for tried in story.tries.values() if tried.dispatched is not None)
+    for attempt in story.attempts.values():
+        if attempt.ended is not None:
+            output += attempt.ended.usage.output_tokens
+            prompt += attempt.ended.usage.prompt_tokens
+    dispatched = sum(1 for attempt in story.attempts.values() if attempt.dispatched is not None)
     figures: dict[str, Figure] = {
         "turns": len(story.turns),
         "model_calls": dispatched,
@@ -125,8 +125,8 @@ def _used(story: Story) -> Evidence:
         "output_tokens": output,
         "recoveries": sum(
             1
-            for tried in story.tries.values()
-            if tried.recovery is not None and tried.recovery.action != "give_up"
+            for attempt in story.attempts.values()
+            if attempt.recovery is not None and attempt.recovery.action != "give_up"
         ),
         "wall_s": round(story.seconds, 2),
     }
@@ -138,15 +138,15 @@ def _spenders(story: Story) -> tuple[Evidence, ...]:
     """Who used most output tokens, and how much of it was for nothing."""
     by_alias: Counter[str] = Counter()
     wasted = 0
-    for tried in story.tries.values():
-        if tried.ended is None:
+    for attempt in story.attempts.values():
+        if attempt.ended is None:
             continue
-        tokens = tried.ended.usage.output_tokens
-        by_alias[tried.alias or "?"] += tokens
-        if not isinstance(tried.ended, CallSucceeded):
+        tokens = attempt.ended.usage.output_tokens
+        by_alias[attempt.alias or "?"] += tokens
+        if not isinstance(attempt.ended, CallSucceeded):
             wasted += tokens
     if not by_alias:
         return ()
     shares = ", ".join(f"{alias} {tokens}" for alias, tokens in by_alias.most_common(4))
-    lost = f"; {wasted} of them in tries that failed" if wasted else ""
+    lost = f"; {wasted} of them in attempts that failed" if wasted else ""
     return (Evidence(f"Output tokens by alias: {shares}{lost}."),)

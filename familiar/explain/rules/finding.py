@@ -1,14 +1,14 @@
-"""How a rule about a failed try writes down what it found."""
+"""How a rule about a failed attempt records its finding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from familiar.errors import FailureClass
-from familiar.explain.alibi import ruled_out
 from familiar.explain.cause import Cause
+from familiar.explain.exonerate import ruled_out
 from familiar.explain.explanation import Evidence, Figure, Finding
-from familiar.explain.story import Story, Try
+from familiar.explain.story import Attempt, Story
 
 SURE, LIKELY, POSSIBLE = 0.9, 0.6, 0.3
 """Every figure is there and agrees; some are missing; nothing speaks against it."""
@@ -30,82 +30,84 @@ def found(
     cause: Cause,
     likelihood: float,
     story: Story,
-    tried: Try,
+    attempt: Attempt,
     *evidence: Evidence,
     against: Iterable[Cause] = (),
     change: Iterable[str] = (),
 ) -> Finding:
-    """A finding about `tried`. `against` are the causes whose alibis are looked for."""
-    recovered = story.recovered(tried)
+    """A finding about `attempt`. `against` are the causes to rule out."""
+    recovered = story.recovered(attempt)
     return Finding(
         cause=cause,
         likelihood=likelihood,
-        evidence=(_what_failed(tried), *evidence, *_recovery(tried)),
-        ruled_out=ruled_out(story, tried, against),
+        evidence=(_what_failed(attempt), *evidence, *_recovery(attempt)),
+        ruled_out=ruled_out(story, attempt, against),
         change=tuple(change),
-        call=tried.call,
-        attempt=tried.attempt,
-        alias=tried.alias,
-        pool=tried.pool,
-        replica=tried.replica,
-        lost_s=_lost(tried),
+        call=attempt.call,
+        attempt=attempt.attempt,
+        alias=attempt.alias,
+        pool=attempt.pool,
+        replica=attempt.replica,
+        lost_s=_lost(attempt),
         decisive=not recovered,
-        claimed=_contradicted(cause, tried),
+        claimed=_contradicted(cause, attempt),
     )
 
 
-def saw(says: str, tried: Try, **figures: Figure | None) -> Evidence:
-    """An observation in the try's terminal event."""
+def saw(says: str, attempt: Attempt, **figures: Figure | None) -> Evidence:
+    """An observation in the attempt's terminal event."""
     kept = {name: figure for name, figure in figures.items() if figure is not None}
-    return Evidence(says, (tried.ended_seq,), kept)
+    return Evidence(says, (attempt.ended_seq,), kept)
 
 
-def probed(tried: Try) -> tuple[Evidence, ...]:
-    """What the health check right after the failure said, and what the engine did meanwhile."""
-    state = tried.text("probe")
+def probed(attempt: Attempt) -> tuple[Evidence, ...]:
+    """Result of the health check right after the failure, and the engine's rate meanwhile."""
+    state = attempt.text("probe")
     if not state:
         return ()
-    why = tried.text("probe_reason")
+    why = attempt.text("probe_reason")
     said = {
-        "ok": f"{tried.replica} answered its health check right after the failure",
-        "failed": f"{tried.replica} said after the failure that it cannot serve",
-        "no answer": f"{tried.replica} gave no answer to a health check after the failure",
-        "process gone": f"The process of {tried.replica} was gone after the failure",
-    }.get(state, f"The health check of {tried.replica} after the failure: {state}")
-    return (saw(said + (f": {why}" if why else "") + ".", tried, seconds=tried.number("probe_s")),)
-
-
-def _what_failed(tried: Try) -> Evidence:
-    failure = tried.failure
-    assert failure is not None
-    where = f" on {tried.replica}" if tried.replica else ""
-    events = tuple(seq for seq in (tried.dispatched_seq, tried.ended_seq) if seq)
-    return Evidence(
-        f"{tried.name}{where} was recorded as {failure.failure_class}: {failure.message}", events
+        "ok": f"{attempt.replica} answered its health check right after the failure",
+        "failed": f"{attempt.replica} said after the failure that it cannot serve",
+        "no answer": f"{attempt.replica} gave no answer to a health check after the failure",
+        "process gone": f"The process of {attempt.replica} was gone after the failure",
+    }.get(state, f"The health check of {attempt.replica} after the failure: {state}")
+    return (
+        saw(said + (f": {why}" if why else "") + ".", attempt, seconds=attempt.number("probe_s")),
     )
 
 
-def _recovery(tried: Try) -> tuple[Evidence, ...]:
-    if tried.recovery is None:
+def _what_failed(attempt: Attempt) -> Evidence:
+    failure = attempt.failure
+    assert failure is not None
+    where = f" on {attempt.replica}" if attempt.replica else ""
+    events = tuple(seq for seq in (attempt.dispatched_seq, attempt.ended_seq) if seq)
+    return Evidence(
+        f"{attempt.name}{where} was recorded as {failure.failure_class}: {failure.message}", events
+    )
+
+
+def _recovery(attempt: Attempt) -> tuple[Evidence, ...]:
+    if attempt.recovery is None:
         return ()
-    reasons = "; ".join(tried.recovery.reasons)
+    reasons = "; ".join(attempt.recovery.reasons)
     known: dict[str, Figure] = {
         name: value
-        for name, value in tried.recovery.evidence.items()
+        for name, value in attempt.recovery.evidence.items()
         if isinstance(value, int | float | str)
     }
-    says = f"Recovery chose {tried.recovery.action}: {reasons}"
-    return (Evidence(says, (tried.recovery_seq,), known),)
+    says = f"Recovery chose {attempt.recovery.action}: {reasons}"
+    return (Evidence(says, (attempt.recovery_seq,), known),)
 
 
-def _lost(tried: Try) -> float:
-    if tried.dispatched is None:
-        return tried.number("waited_s") or 0.0
-    return max(tried.ended_at - tried.dispatched_at, 0.0)
+def _lost(attempt: Attempt) -> float:
+    if attempt.dispatched is None:
+        return attempt.number("waited_s") or 0.0
+    return max(attempt.ended_at - attempt.dispatched_at, 0.0)
 
 
-def _contradicted(cause: Cause, tried: Try) -> FailureClass | None:
-    failure = tried.failure
+def _contradicted(cause: Cause, attempt: Attempt) -> FailureClass | None:
+    failure = attempt.failure
     if failure is None or failure.failure_class.value == cause.value:
         return None
     if failure.failure_class in _FITTING.get(cause, frozenset()):

@@ -41,7 +41,7 @@ def rejected(story: Story) -> Iterator[Finding]:
             likelihood=SURE,
             evidence=(
                 Evidence(
-                    f"Plan {body.attempt} of turn {body.turn} was refused: "
+                    f"Plan {body.attempt} of turn {body.turn} was rejected: "
                     + " ".join(f"{p.code}: {p.message}" for p in body.problems[:4]),
                     (note.seq,),
                 ),
@@ -65,10 +65,10 @@ def repeated(story: Story) -> Iterator[Finding]:
         if first is note or not isinstance(first.body, PlanAccepted):
             continue
         failed = [
-            tried
+            attempt
             for call in first.body.calls
-            for tried in story.of_call.get(call.id, ())
-            if tried.failure is not None
+            for attempt in story.of_call.get(call.id, ())
+            if attempt.failure is not None
         ]
         if failed:
             yield Finding(
@@ -77,22 +77,22 @@ def repeated(story: Story) -> Iterator[Finding]:
                 evidence=(
                     Evidence(
                         f"Turn {note.body.turn} has the calls of turn {first.body.turn} again, "
-                        f"where {', '.join(tried.name for tried in failed[:5])} failed.",
-                        (first.seq, *(tried.ended_seq for tried in failed[:5]), note.seq),
+                        f"where {', '.join(attempt.name for attempt in failed[:5])} failed.",
+                        (first.seq, *(attempt.ended_seq for attempt in failed[:5]), note.seq),
                     ),
                 ),
-                decisive=not any(story.recovered(tried) for tried in failed),
+                decisive=not any(story.recovered(attempt) for attempt in failed),
             )
 
 
 def nested(story: Story) -> Iterator[Finding]:
-    """A planned call whose whole prompt is a plan document, or a mend that lifted one."""
+    """A planned call whose whole prompt is a plan document, or a repair that lifted one."""
     for note in story.plans:
         if not isinstance(note.body, PlanAccepted):
             continue
-        for mend in note.body.repairs:
-            if any(mark in mend.code for mark in _NESTED):
-                yield _nested(story, note, f"{mend.code}: {mend.message}", mend.call)
+        for repair in note.body.repairs:
+            if any(mark in repair.code for mark in _NESTED):
+                yield _nested(story, note, f"{repair.code}: {repair.message}", repair.call)
         for call in note.body.calls:
             if _is_plan(call.prompt):
                 yield _nested(
@@ -134,22 +134,22 @@ def _cause(problems: tuple[Problem, ...]) -> Cause:
 def _answered(story: Story, note: PlanNote) -> tuple[RuledOut, ...]:
     """The orchestrator's backend did its part: the answer came, whole."""
     assert isinstance(note.body, PlanRejected)
-    tried = story.tries.get((f"plan-{note.body.turn}", note.body.attempt))
-    if tried is None or not tried.succeeded:
+    attempt = story.attempts.get((f"plan-{note.body.turn}", note.body.attempt))
+    if attempt is None or not attempt.succeeded:
         return ()
-    rate = "" if tried.rate is None else f" at {tried.rate:.1f} tokens/s"
+    rate = "" if attempt.rate is None else f" at {attempt.rate:.1f} tokens/s"
     return (
         RuledOut(
             Cause.BACKEND_UNREACHABLE,
-            f"{tried.replica} answered {tried.name} with {tried.tokens} tokens{rate}.",
-            (tried.ended_seq,),
+            f"{attempt.replica} answered {attempt.name} with {attempt.tokens} tokens{rate}.",
+            (attempt.ended_seq,),
         ),
     )
 
 
 def _spent(story: Story, body: PlanRejected) -> float:
-    tried = story.tries.get((f"plan-{body.turn}", body.attempt))
-    return 0.0 if tried is None else max(tried.ended_at - tried.dispatched_at, 0.0)
+    attempt = story.attempts.get((f"plan-{body.turn}", body.attempt))
+    return 0.0 if attempt is None else max(attempt.ended_at - attempt.dispatched_at, 0.0)
 
 
 def _shape(calls: tuple[PlannedCall, ...]) -> str:

@@ -8,20 +8,20 @@ from familiar.errors import FailureClass
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Finding
 from familiar.explain.rules.finding import LIKELY, SURE, found, saw
-from familiar.explain.story import Story, Try
+from familiar.explain.story import Attempt, Story
 
 NOTABLE_SHARE = 0.2
 """Waiting for slots counts as what slowed a run from this share of its time on."""
 
 
-def queue_timeout(story: Story, tried: Try) -> Finding | None:
-    """The deadline of the queue struck: how long it waited, who was before it."""
-    if tried.failure is None or tried.failure.failure_class is not FailureClass.QUEUE_TIMEOUT:
+def queue_timeout(story: Story, attempt: Attempt) -> Finding | None:
+    """The queue deadline ended it: the time that it waited, and the calls before it."""
+    if attempt.failure is None or attempt.failure.failure_class is not FailureClass.QUEUE_TIMEOUT:
         return None
-    if tried.number("ready_slots") == 0:
+    if attempt.number("ready_slots") == 0:
         return None  # Nobody was there to be waited for: see `backend.unreachable`.
-    waited, queued = tried.number("waited_s"), tried.number("queued")
-    served = story.served_in(tried.pool, tried.ended_at - (waited or 0.0), tried.ended_at)
+    waited, queued = attempt.number("waited_s"), attempt.number("queued")
+    served = story.served_in(attempt.pool, attempt.ended_at - (waited or 0.0), attempt.ended_at)
     busy = (
         Evidence(
             f"The pool was at work meanwhile: it finished "
@@ -33,11 +33,11 @@ def queue_timeout(story: Story, tried: Try) -> Finding | None:
         Cause.QUEUE_TIMEOUT,
         SURE if served or (queued or 0) > 1 else LIKELY,
         story,
-        tried,
+        attempt,
         saw(
-            f"It waited {waited or 0:.1f} s for a slot of pool {tried.pool} and got none; "
+            f"It waited {waited or 0:.1f} s for a slot of pool {attempt.pool} and got none; "
             f"{queued or 0:.0f} calls were waiting.",
-            tried,
+            attempt,
             waited_s=waited,
             queued=queued,
         ),
@@ -48,12 +48,12 @@ def queue_timeout(story: Story, tried: Try) -> Finding | None:
 
 def queue_wait(story: Story) -> Iterator[Finding]:
     """What waiting for slots cost a run that got through, by pool."""
-    by_pool: dict[str, list[Try]] = {}
-    for tried in story.tries.values():
-        if tried.queue_s and tried.pool:
-            by_pool.setdefault(tried.pool, []).append(tried)
-    for pool, tries in by_pool.items():
-        worst = max(tries, key=lambda tried: tried.queue_s or 0.0)
+    by_pool: dict[str, list[Attempt]] = {}
+    for attempt in story.attempts.values():
+        if attempt.queue_s and attempt.pool:
+            by_pool.setdefault(attempt.pool, []).append(attempt)
+    for pool, attempts in by_pool.items():
+        worst = max(attempts, key=lambda attempt: attempt.queue_s or 0.0)
         longest = worst.queue_s or 0.0
         # A wait that is longer than the run was measured by clocks that disagree.
         if not max(0.5, NOTABLE_SHARE * story.seconds) <= longest <= story.seconds:
@@ -64,9 +64,9 @@ def queue_wait(story: Story) -> Iterator[Finding]:
             evidence=(
                 Evidence(
                     f"{worst.name} waited {longest:.1f} s of the run's {story.seconds:.1f} s for a "
-                    f"slot of pool {pool}; {len(tries)} tries waited there.",
+                    f"slot of pool {pool}; {len(attempts)} attempts waited there.",
                     (worst.dispatched_seq,),
-                    {"longest_wait_s": round(longest, 2), "tries": len(tries)},
+                    {"longest_wait_s": round(longest, 2), "attempts": len(attempts)},
                 ),
             ),
             call=worst.call,

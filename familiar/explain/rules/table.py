@@ -1,7 +1,7 @@
 """All rules, in one table.
 
-A rule about a try looks at one failed try with the whole story around it; of the findings for one
-try the likeliest counts as its diagnosis, the first in this table among equals. A rule about the
+A rule about an attempt looks at one failed attempt and the whole history around it. The likeliest
+finding about an attempt is its diagnosis; among equals, the first in this table. A rule about the
 run looks at plans and ends.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 
 from familiar.explain.explanation import Finding
 from familiar.explain.rules import answer, backend, ending, pace, planning, queueing, request
-from familiar.explain.story import Story, Try
+from familiar.explain.story import Attempt, Story
 
-TryRule = Callable[[Story, Try], Finding | None]
+AttemptRule = Callable[[Story, Attempt], Finding | None]
 RunRule = Callable[[Story], Iterable[Finding]]
 
-TRY_RULES: tuple[TryRule, ...] = (
+ATTEMPT_RULES: tuple[AttemptRule, ...] = (
     backend.node_lost,
     request.model_unknown,
     request.key_refused,

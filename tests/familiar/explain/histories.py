@@ -93,7 +93,7 @@ class History:
         rate: float = 50.0,
         waited_s: float = 0.01,
     ) -> int:
-        """A try that ends well after `tokens` at `rate`."""
+        """An attempt that ends well after `tokens` at `rate`."""
         self.send(call, attempt, kind=kind, alias=alias, replica=replica, waited_s=waited_s)
         start, span = self.now, (tokens - 1) / rate
         return self.add(
@@ -126,7 +126,7 @@ class History:
         message: str = "it failed",
         **evidence: JsonValue,
     ) -> int:
-        """A try that fails, with the recovery that was chosen; the seq of the failure."""
+        """An attempt that fails, with the recovery that was chosen; the seq of the failure."""
         self.send(call, attempt, replica=replica)
         start = self.now
         record = Failure(
@@ -166,7 +166,7 @@ class History:
         action: str = "give_up",
         **evidence: JsonValue,
     ) -> int:
-        """A try that its total deadline ended, after tokens came at `rate`."""
+        """An attempt that its total deadline ended, after tokens came at `rate`."""
         writing = limit_s - first_token_s - silent_s
         return self.bad(
             call,

@@ -50,6 +50,6 @@ def test_what_differs_is_named_with_both_values_and_a_ratio() -> None:
     assert rows["outcome", "outcome"] == Difference("outcome", "outcome", "failed", "succeeded")
     assert rows["outcome", "cause"].a == "call_oversized"
     assert rows["plan", "calls"] == Difference("plan", "calls", 1, 4, 4.0)
-    assert rows["routes", "pool:0"].a == "1 tries, 1 failed"
-    assert rows["tokens", "output in failed tries"].b == 0
+    assert rows["routes", "pool:0"].a == "1 attempts, 1 failed"
+    assert rows["tokens", "output in failed attempts"].b == 0
     assert ("prompts", "worker by naughty") not in rows

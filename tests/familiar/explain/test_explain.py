@@ -275,7 +275,7 @@ def test_every_cause_has_its_words_and_its_place() -> None:
 
 def test_the_readme_lists_every_cause() -> None:
     readme = Path(diagnosis.__file__).with_name("README.md").read_text(encoding="utf-8")
-    table = readme.split("## Causes")[1].split("## What is ruled out")[0]
+    table = readme.split("## Causes")[1].split("## Evidence against a cause")[0]
     assert set(re.findall(r"`([a-z_]+)`(?=[^|\n]*\|)", table)) >= {cause.value for cause in Cause}
 
 
@@ -284,10 +284,10 @@ def test_nothing_is_explained_from_no_events() -> None:
         explain([])
 
 
-def _long(tries: int) -> list[ev.Event]:
+def _long(attempts: int) -> list[ev.Event]:
     history = History()
-    history.plan(*(call(f"c{n}") for n in range(tries)))
-    for n in range(tries):
+    history.plan(*(call(f"c{n}") for n in range(attempts)))
+    for n in range(attempts):
         history.bad(f"c{n}", F.BACKEND_UNREACHABLE, tokens=5, probe="failed", action="retry")
         history.good(f"c{n}", 2)
     history.fail(F.BACKEND_UNREACHABLE)

@@ -1,4 +1,4 @@
-"""Bad plans are refused before they run, each with its code; valid ones pass unchanged."""
+"""Bad plans are rejected before they run, each with its code; valid ones pass unchanged."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class TestContract:
         body = judge_plan(text, view(), attempt=1)
         assert isinstance(body, PlanAccepted)
         assert body.calls[1].depends_on == ("shared",)
-        assert [mend.code for mend in body.repairs] == ["contract_dependency"]
+        assert [repair.code for repair in body.repairs] == ["contract_dependency"]
 
     def test_an_existing_contract_is_not_asked_for_again(self) -> None:
         seen = view(made=(CONTRACT_FILE,))

@@ -1,4 +1,4 @@
-"""Plans in every wire, read strictly, mended on the record, refused when they were cut off."""
+"""Plans in every wire, read strictly, repaired on the record, refused when they were cut off."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_json_answer_with_broken_quoting_is_mended_on_the_record() -> None:
     plain = judged(text)
     assert isinstance(plain, PlanAccepted)
     assert plain.calls[0].prompt == CALL["prompt"]
-    assert {mend.code for mend in plain.repairs} == {"wire_unescaped_quote"}
+    assert {repair.code for repair in plain.repairs} == {"wire_unescaped_quote"}
     assert isinstance(body, PlanAccepted | PlanRejected)
 
 

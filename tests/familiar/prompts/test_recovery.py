@@ -1,4 +1,4 @@
-"""The messages of a try that follows a failed one."""
+"""The messages of an attempt that follows a failed one."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ TIGHT: dict[ev.Budget, RunLimits] = {
 
 @dataclass
 class Simulation:
-    """One simulated run. `trouble` is the share of tries and plans that go wrong."""
+    """One simulated run. `trouble` is the share of attempts and plans that go wrong."""
 
     seed: int
     trouble: float = 0.2

@@ -208,7 +208,7 @@ class TestHistories:
 
 
 class TestRefusedPlans:
-    """What a run fails by when its plans are refused until no try is left."""
+    """What a run fails by when its plans are rejected until no attempt is left."""
 
     def end(self, *problems: str, given_up: FailureClass | None = None) -> ev.RunEnded:
         lim = limits(rules_planner=False, plan_tries=1)

@@ -27,7 +27,7 @@ FLOWING: Mapping[str, JsonValue] = {
     "tokens_per_s": 20.0,
     "max_tokens": 32_768,
 }
-"""6,000 tokens in one try."""
+"""6,000 tokens in one attempt."""
 
 
 def failed_call(
@@ -40,7 +40,7 @@ def failed_call(
     evidence: Mapping[str, JsonValue] = FLOWING,
     going_on: bool = False,
 ) -> CallState:
-    """A call whose tries failed with `failures`; the last wrote `tokens`, all of them `written`."""
+    """A call whose attempts failed with `failures`; the last wrote `tokens`, all `written`."""
     planned = ev.PlannedCall(id="page", alias="naughty", prompt="Write it.", output_file="a.html")
     call = CallState(planned, kind, 1, status=CallStatus.WAITING, attempt=len(failures))
     call.failures = list(failures)
@@ -80,7 +80,7 @@ class TestTable:
     @pytest.mark.parametrize("cause", REMEDIES)
     def test_a_class_is_answered_as_often_as_its_row_says(self, cause: F) -> None:
         row = REMEDIES[cause]
-        # 300 tokens of a possible 6,000 a try: small enough to go on as often as the row allows.
+        # 300 of a possible 6,000 tokens: small enough to go on as often as the row allows.
         actions = [
             choose(failed_call(*[cause] * n, tokens=300)).action for n in range(1, row.times + 2)
         ]
@@ -96,7 +96,7 @@ class TestTable:
         for cause in (F.BACKEND_UNREACHABLE, F.BACKEND_STALLED, F.BACKEND_SLOW):
             assert choose(failed_call(cause)).avoid_replica == "smol:0"
 
-    def test_the_tries_of_a_call_are_bounded_over_all_classes_but_a_lost_workbench(self) -> None:
+    def test_the_tries_of_a_call_are_bounded_over_all_classes_but_a_lost_process(self) -> None:
         mixed = (F.INTERNAL, F.WIRE_MALFORMED, F.BACKEND_STALLED)
         assert choose(failed_call(*mixed), attempts=4).action == "retry_elsewhere"
         given_up = choose(failed_call(*mixed), attempts=3)

@@ -25,7 +25,7 @@ async def test_the_plan_shows_its_dag_and_every_decision(http: httpx.AsyncClient
     plan = (await http.get(f"{run}/plan")).json()
     (turn,) = plan["turns"]
     assert (turn["planner"], turn["continues"]) == ("model", False)
-    assert [m["code"] for m in turn["mends"]] == ["dedupe"]
+    assert [m["code"] for m in turn["repairs"]] == ["dedupe"]
     nodes = {node["id"]: node for node in turn["worker_calls"]}
     assert nodes["page-index"]["status"] == "published"
     assert nodes["review"]["depends_on"] == ["page-index"]
@@ -43,17 +43,17 @@ async def test_calls_show_when_each_try_waited_ran_and_ended(
 ) -> None:
     calls = {c["call_id"]: c for c in (await http.get(f"{run}/calls")).json()["calls"]}
     assert set(calls) == {"plan-1", "page-index", "review"}
-    failed, made = calls["page-index"]["tries"]
+    failed, made = calls["page-index"]["attempts"]
     assert (failed["failure_class"], failed["output_tokens"]) == ("backend_stalled", 0)
     assert made["queued_at"] <= made["started_at"] < made["first_token_at"] < made["ended_at"]
     assert (made["replica"], made["repairs"]) == ("smol:1", ["fence"])
-    assert calls["review"]["tries"] == []
+    assert calls["review"]["attempts"] == []
     assert calls["review"]["skipped_because"] == ["page-index"]
 
 
 async def test_a_call_shows_every_text_of_every_try(http: httpx.AsyncClient, run: str) -> None:
     call = (await http.get(f"{run}/calls/page-index")).json()
-    failed, made = call["tries"]
+    failed, made = call["attempts"]
     assert call["task"] == "the front page"
     assert (failed["raw"], failed["content"]) == ("<!doc", None)
     assert failed["failure_evidence"] == {"gap_s": 60.0}

@@ -45,10 +45,10 @@ async def test_totals_add_up_over_runs(http: httpx.AsyncClient, backend: LocalBa
     assert found["familiar_runs_ended_total"]["succeeded",] == 2
     assert found["familiar_runs_ended_total"]["failed",] == 0
     assert found["familiar_runs_open"]["running",] == 1
-    tries = found["familiar_call_tries_total"]
-    assert tries["naughty", "succeeded"] == 2
-    assert tries["naughty", "backend_stalled"] == 2
-    assert tries["orchestrator", "succeeded"] == 2
+    attempts = found["familiar_call_attempts_total"]
+    assert attempts["naughty", "succeeded"] == 2
+    assert attempts["naughty", "backend_stalled"] == 2
+    assert attempts["orchestrator", "succeeded"] == 2
     assert found["familiar_tokens_total"]["naughty", "output"] == 440
     assert found["familiar_call_seconds_total"]["naughty", "backend_stalled"] == 120
 

@@ -157,7 +157,7 @@ def test_a_goal_becomes_a_file_and_every_step_can_be_read(served: Served) -> Non
         assert (Path(run["workspace"]) / "notes.md").read_text() == NOTES
         (turn,) = http.get(f"/v1/runs/{run_id}/plan").json()["turns"]
         assert [node["id"] for node in turn["worker_calls"]] == ["notes"]
-        (made,) = http.get(f"/v1/runs/{run_id}/calls/notes").json()["tries"]
+        (made,) = http.get(f"/v1/runs/{run_id}/calls/notes").json()["attempts"]
         assert made["content"] == NOTES
         assert made["queued_at"] <= made["started_at"] <= made["ended_at"]
         assert len(http.get(f"/v1/runs/{run_id}/log").text.splitlines()) == end["seq"]
