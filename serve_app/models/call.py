@@ -72,7 +72,7 @@ class AttemptText(AttemptSummary):
     grammar: str | None = Field(description="output grammar enforced while decoding")
     raw: str | None = Field(description="complete output of the model")
     content: str | None = Field(description="file or text made from `raw`")
-    partial: str | None = Field(description="SHA-256 of the text that a failed attempt left")
+    partial: str | None = Field(description="SHA-256 of the text of a failed attempt")
     failure_evidence: dict[str, JsonValue]
 
 

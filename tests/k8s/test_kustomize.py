@@ -18,7 +18,7 @@ from tests.k8s.test_pods import references
 
 README = (K8S / "README.md").read_text(encoding="utf-8")
 KUBECTL = shutil.which("kubectl")
-FOLDERS = ["common", "models", "service", "job", "one-gpu", "no-gpu"]
+FOLDERS = ["base", "models", "service", "job", "one-gpu", "no-gpu"]
 each_folder = pytest.mark.parametrize("folder", FOLDERS)
 each_service = pytest.mark.parametrize("folder", ["service", "one-gpu", "no-gpu"])
 
@@ -58,7 +58,7 @@ def test_service_and_job_are_rendered_as_they_are_written() -> None:
     assert JOB in render(K8S / "job")
 
 
-@pytest.mark.parametrize("folder", [name for name in FOLDERS if name != "common"])
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name != "base"])
 def test_another_registry_is_named_in_one_place(folder: str, copy: Path) -> None:
     file = copy / "image" / "kustomization.yaml"
     text = file.read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def test_the_readmes_change_of_the_configuration_reaches_config_map_and_applicat
 ) -> None:
     (command,) = re.findall(r"^sed -i .*$", README, re.MULTILINE)
     before = one(render(copy / "service"), "RayService")
-    file = copy / "common" / "cluster.yaml"
+    file = copy / "base" / "cluster.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("slots: 8", "slots: 6"))
     subprocess.run(["bash", "-c", command], cwd=copy.parent, check=True)
     documents = render(copy / "service")
@@ -127,8 +127,8 @@ def test_the_readme_names_folders_that_are_there() -> None:
 
 def test_the_readme_applies_everything_in_an_order_that_works() -> None:
     applied = re.findall(r"^kubectl apply -k k8s/(\S+)", README, re.MULTILINE)
-    assert applied.index("common") < applied.index("models") < applied.index("service")
-    assert applied.index("common") < applied.index("job")
+    assert applied.index("base") < applied.index("models") < applied.index("service")
+    assert applied.index("base") < applied.index("job")
 
 
 def test_the_readmes_commands_are_a_shells() -> None:

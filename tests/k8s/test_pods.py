@@ -169,10 +169,10 @@ class TestSecrets:
 class TestFilesBesideEachOther:
     def test_the_carried_configuration_is_the_repositorys_to_the_letter(self) -> None:
         file = REPOSITORY / "configs" / "cluster.yaml"
-        assert (K8S / "common" / "cluster.yaml").read_bytes() == file.read_bytes()
+        assert (K8S / "base" / "cluster.yaml").read_bytes() == file.read_bytes()
 
     def test_the_policies_select_the_pods_and_open_the_api(self) -> None:
-        inside, api = (d["spec"] for d in read("common/networkpolicy.yaml"))
+        inside, api = (d["spec"] for d in read("base/networkpolicy.yaml"))
         control = CLUSTERS["RayService"]["workerGroupSpecs"][0]
         labels = control["template"]["metadata"]["labels"] | control["labels"]
         assert inside["podSelector"]["matchLabels"].items() <= labels.items()

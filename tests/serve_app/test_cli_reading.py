@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from actors.store.store import Store
-from familiar.event import RunEnded
+from familiar.event import RunEnded, text_ref
 from tests.serve_app.api.bakery import ANSWER, BODIES, LAST_SEQ, PAGE, RAW
 from tests.serve_app.command import familiar
 from tests.serve_app.served import Served
@@ -127,7 +126,7 @@ def test_one_call_has_all_its_texts(service: Served, source: tuple[str, str]) ->
     shown = familiar("calls", run_id, "page-index", *source)
     assert RAW in shown.out
     assert PAGE in shown.out
-    assert hashlib.sha256(b"<h1>").hexdigest() in shown.out
+    assert text_ref("<h1>").sha256 in shown.out
     unknown = familiar("calls", run_id, "page-nowhere", *source)
     assert unknown.code == 2
     assert "page-nowhere" in unknown.err
