@@ -24,7 +24,7 @@ from familiar.config.schema import ClusterConfig
 pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = "k8s-test-key"
+KEY = "k8s-test-key-of-twenty"
 PLAN = {
     "continue": False,
     "worker_calls": [
