@@ -62,7 +62,7 @@ def test_a_clean_up_is_not_broken_by_the_next_signal() -> None:
     with catch_interrupts(told.append) as interrupts, interrupts.shielded():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
-    assert told == ["Ending already; once more to end at once."]
+    assert told == ["Ending already; repeat to end at once."]
     assert interrupts.received is None
 
 
@@ -79,7 +79,7 @@ def test_a_clean_up_that_hangs_ends_at_the_one_after() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "cleaning\n"
     process.send_signal(signal.SIGINT)
-    assert "once more" in process.stdout.readline()
+    assert "repeat" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     process.stdout.close()
