@@ -39,7 +39,7 @@ from tests.serve_app.scripted import free_port
 pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
 MARK = "trickle-this"
-SLOW_BYTES_PER_S = 500
+SLOW_BYTES_PER_S = 150
 EXPECTED = {
     "hurried": Cause.CALL_OVERSIZED,
     "proxied": Cause.BACKEND_SLOW,
@@ -100,9 +100,9 @@ def config(folder: Path, server: int, proxy: int) -> Config:
             "aliases": {
                 "orchestrator": {"pool": "brain"},
                 "brief": alias("real", 30),
-                "hurried": alias("real", 1500, deadline_s=3.0),
+                "hurried": alias("real", 1500, deadline_s=8.0),
                 "long": alias("real", 1500, deadline_s=120.0, stall_deadline_s=4.0),
-                "proxied": alias("proxied", 40, deadline_s=10.0, stall_deadline_s=8.0),
+                "proxied": alias("proxied", 40, deadline_s=25.0, stall_deadline_s=8.0),
                 "closed": alias("closed", 40),
                 "misnamed": alias("misnamed", 40),
             },
