@@ -1,7 +1,7 @@
 """Bring a deployment up on the Ray that this process is connected to, or take it down.
 
 `ensure_deployment` is idempotent: it finds the orchestrator by name, keeps it when its fingerprint
-is still right, and otherwise replaces it. Replicas and workbenches outlive the orchestrator; the
+is still right, and otherwise replaces it. Replicas and workspaces outlive the orchestrator; the
 new one adopts those whose own fingerprint did not change. All functions block: they are for entry
 points and threads.
 """

@@ -8,9 +8,7 @@ error on passes it through here first.
 
 from __future__ import annotations
 
-from ray.exceptions import RayActorError, RayError, RayTaskError
-
-from familiar.errors import EngineError, FailureClass, FamiliarError
+from ray.exceptions import RayTaskError
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -20,30 +18,3 @@ def cause_of(error: BaseException) -> BaseException:
             break
         error = error.cause
     return error
-
-
-def as_engine_error(error: Exception, replica: str) -> FamiliarError:
-    """The same, for the stream of a replica: always one of familiar's own errors."""
-    cause = cause_of(error)
-    if isinstance(cause, FamiliarError):
-        return cause
-    if isinstance(cause, RayActorError):
-        return EngineError(
-            f"Replica {replica} is gone: {_first_line(cause)}",
-            evidence={"replica": replica, "error": type(cause).__name__},
-        )
-    if isinstance(cause, RayError):
-        return EngineError(
-            f"The stream of replica {replica} broke: {_first_line(cause)}",
-            evidence={"replica": replica, "error": type(cause).__name__},
-        )
-    return EngineError(
-        f"Replica {replica} failed: {type(cause).__name__}: {_first_line(cause)}",
-        failure_class=FailureClass.INTERNAL,
-        evidence={"replica": replica, "error": type(cause).__name__},
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -9,7 +9,7 @@ outlive the process that made them, until `release`.
 GPUs and cores go the same way. A GPU is a group of its own, found by `gpu_search`; a replica with
 several runs in the first and holds the others. A core set is a group of as many CPUs, and which
 cores they are is kept by the group's name; the vLLM engine's process binds itself to them
-(`actors.engines.vllm_executor`). A replica that is only a URL has no group, just a node.
+(`actors.engines.vllm.executor`). A replica that is only a URL has no group, just a node.
 
 Every function blocks on Ray: asyncio code calls them with `asyncio.to_thread`. One caller for each
 deployment at a time; several deployments may do so at once.
