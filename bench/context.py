@@ -31,8 +31,7 @@ from familiar.config.schema import Config
 from familiar.context.artifact import ArtifactRef
 from familiar.engine import Message
 from familiar.errors import FailureClass
-from familiar.plan.load import PoolLoad
-from familiar.plan.view import EarlierCall
+from familiar.plan.view import EarlierCall, PoolLoad
 from familiar.prompts.planning import Result
 from familiar.prompts.worker import Source
 from familiar.run.state import CallState, RunState

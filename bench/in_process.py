@@ -24,14 +24,14 @@ from familiar.errors import FailureClass
 from familiar.goal import Goal, read_goal
 from familiar.limits import RunLimits
 from familiar.plan.judge import judge_plan
-from familiar.plan.load import NO_LOAD, PoolLoad
 from familiar.plan.read import PlanWire
 from familiar.plan.rules import decide_by_rules
-from familiar.plan.view import view_turn
+from familiar.plan.view import NO_LOAD, PoolLoad
 from familiar.run import command as cmd
 from familiar.run import synthesis
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState, RunState
+from familiar.run.turn_view import view_turn
 from familiar.wire import wire_suffix
 
 Answer = str | FailureClass

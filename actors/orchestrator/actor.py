@@ -45,9 +45,9 @@ from familiar.errors import FailureClass, FamiliarError, StaleEpoch, StoreError
 from familiar.event import Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
 from familiar.limits import RunLimits
-from familiar.plan.load import PoolLoad
-from familiar.plan.rates import CallRates
+from familiar.plan.view import PoolLoad
 from familiar.run.machine import RunMachine
+from familiar.run.rates import CallRates
 from familiar.run.upcast import limits_to_note, upcast
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun, namespace_of
 

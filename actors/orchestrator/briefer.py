@@ -22,10 +22,15 @@ from familiar.context.tokens import MESSAGE_TOKENS, estimate_tokens, window_of
 from familiar.engine import OutputGrammar
 from familiar.event import StackCompacted
 from familiar.goal import Goal
-from familiar.plan.load import NO_LOAD, PoolLoad
-from familiar.plan.pool_state import pool_state
 from familiar.plan.schema import plan_schema, schema_json
-from familiar.plan.view import CONTRACT_FILE, EarlierCall, TurnView, view_turn
+from familiar.plan.view import (
+    CONTRACT_FILE,
+    NO_LOAD,
+    EarlierCall,
+    PoolLoad,
+    TurnView,
+    pool_state,
+)
 from familiar.prompts import planning, recovery
 from familiar.prompts.orchestrator import build_orchestrator_system_prompt
 from familiar.prompts.synthesis import synthesis_messages
@@ -38,6 +43,7 @@ from familiar.run.state import (
     plan_call_id,
     synthesis_call_id,
 )
+from familiar.run.turn_view import view_turn
 from familiar.wire import wire_instruction, wire_suffix
 
 

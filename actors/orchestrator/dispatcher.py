@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from familiar.call import CallKey, JsonScalar
 from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass
-from familiar.plan.load import PoolLoad
+from familiar.plan.view import PoolLoad
 from familiar.scheduling import Assignment, Scheduler, Waiting
 from familiar.service import ReplicaView
 

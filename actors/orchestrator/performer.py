@@ -26,15 +26,16 @@ from familiar.call import CallKey, CallOrder, Publication
 from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass, FamiliarError, StaleEpoch
 from familiar.goal import Goal
+from familiar.plan.dag import dag
 from familiar.plan.judge import judge_plan
-from familiar.plan.rank import upward_ranks
 from familiar.plan.read import PlanWire
 from familiar.plan.rules import decide_by_rules
-from familiar.plan.view import TurnView, view_turn
+from familiar.plan.view import TurnView
 from familiar.run import command as cmd
 from familiar.run import synthesis
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallState
+from familiar.run.turn_view import view_turn
 from familiar.scheduling import Waiting
 from familiar.wire import wire_suffix
 
@@ -355,7 +356,7 @@ class Performer:
             return 1_000
         if call.id not in self._ranks:
             calls = self.machine.state.calls.values()
-            self._ranks = upward_ranks([c.planned for c in calls if c.kind == "worker"])
+            self._ranks = dag([c.planned for c in calls if c.kind == "worker"]).ranks()
         return self._ranks[call.id]
 
     def _home(self, call: CallState) -> str | None:

@@ -15,7 +15,7 @@ from actors.orchestrator.dispatcher import Dispatcher
 from actors.orchestrator.texts import Texts
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.event import Draft, Event
-from familiar.plan.load import PoolLoad
+from familiar.plan.view import PoolLoad
 
 
 class Services(Protocol):

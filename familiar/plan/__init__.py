@@ -1,4 +1,4 @@
-"""Plans: what the orchestrator may plan this turn (`view`), the JSON schema of exactly that
-(`schema`), how an answer is read (`read`), which plans must not run (`lint`), and who plans when
-the model cannot (`rules`).
+"""Plans: the view of a turn (`view`), the JSON schema of exactly its plans (`schema`), the reading
+of an answer (`read`), the plans that must not run (`lint`), and the planner that takes over when
+the model has no valid plan (`rules`).
 """

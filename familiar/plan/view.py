@@ -1,4 +1,4 @@
-"""What a turn's planner may know: the roles, the files still missing, the calls so far.
+"""The knowledge of a turn's planner: the roles, the files still missing, the calls so far.
 
 Prompt, schema, lint and rules planner are all built from this one value, so they cannot disagree
 about what a valid plan is.
@@ -7,16 +7,12 @@ about what a valid plan is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from familiar.config.schema import AliasConfig, Config
 from familiar.errors import FailureClass
 from familiar.event import PlannedCall
-from familiar.failure import FAILURES
 from familiar.goal import Goal
-from familiar.plan.load import NO_LOAD, PoolLoad
-from familiar.run.budget import notice
-from familiar.run.state import CallState, CallStatus, RunState, TurnState
 
 CONTRACT_FILE = "contract.html"
 """The reserved output_file of the call that writes the shared parts."""
@@ -45,6 +41,34 @@ class Role:
     def at_once(self) -> int:
         """Calls of this role that can run side by side."""
         return min(self.parallel, self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """The part of a deployment that an orchestrator is told once. Only the configuration decides
+    it, so the system prompt made from it stays the same, byte for byte. `wire` is how the
+    orchestrator writes its plans; `shares_parts` says that pages are made under a contract."""
+
+    roles: tuple[Role, ...]
+    shares_parts: bool
+    generator: str
+    reviewer: str | None
+    wire: str = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLoad:
+    """The part that moves, at one moment, by alias: it stands in the newest message of a plan call
+    only. `rates` are the tokens/s that one call usually gets; an alias whose pool has not been
+    measured yet is absent. `running` and `waiting` count calls of all runs."""
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    running: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_LOAD = PoolLoad()
+"""Nothing measured, nothing busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,47 +141,19 @@ class TurnView:
         return frozenset(call.id for call in self.earlier)
 
 
-def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_LOAD) -> TurnView:
-    """The view of the current turn of `state`."""
-    return TurnView(
-        turn=state.turn.number,
-        goal=goal,
-        roles=roles_of(config),
-        missing=state.missing,
-        made=tuple(sorted({*state.files, *state.inherited})),
-        earlier=tuple(_earlier(call) for call in state.calls.values() if call.kind == "worker"),
+def pool_state(config: Config) -> PoolState:
+    """The state of `config`'s pools as its orchestrator sees it."""
+    planning, roles = config.orchestrator, roles_of(config)
+    writers = [role.alias for role in roles if role.mode == "output_file"]
+    readers = [role.alias for role in roles if role.mode == "text" and role.alias != "translator"]
+    named = [role.alias for role in roles]
+    return PoolState(
+        roles=roles,
         shares_parts=config.contract.kind == "html-page",
-        generator=config.orchestrator.generator or _default_generator(config),
-        reviewer=config.orchestrator.reviewer,
-        max_calls=config.orchestrator.max_calls_per_turn,
-        load=load,
-        failed_plans=failed_plans(state),
-        refused=tuple(state.refused[-MAX_COMPARED:]),
-        doubted=frozenset(state.doubted),
-        notices=tuple(notice(reached) for reached in state.warned.values()),
+        generator=planning.generator or (writers or named or [planning.alias])[0],
+        reviewer=planning.reviewer if planning.reviewer in named else next(iter(readers), None),
+        wire=config.aliases[planning.alias].wire,
     )
-
-
-def failed_plans(state: RunState) -> tuple[FailedPlan, ...]:
-    """The last plans of `state` that gave up a call, or made nothing at all, oldest first."""
-    failed = [turn for turn in state.turns if turn.calls and turn.open_calls == 0 and turn.failed]
-    return tuple(_failed_plan(turn, state) for turn in failed[-MAX_COMPARED:])
-
-
-def _failed_plan(turn: TurnState, state: RunState) -> FailedPlan:
-    reasons: dict[str, str] = {}
-    to_blame: set[str] = set()
-    failure: FailureClass | None = None
-    for name in turn.failed:
-        call = state.calls[name]
-        if call.last_failure is None:
-            continue
-        record = call.last_failure.failure
-        failure = record.failure_class
-        reasons[name] = f"{record.failure_class}: {record.message}"
-        if FAILURES[record.failure_class].blame == "call":
-            to_blame.add(name)
-    return FailedPlan(turn.number, turn.calls, reasons, frozenset(to_blame), failure)
 
 
 def roles_of(config: Config) -> tuple[Role, ...]:
@@ -182,21 +178,3 @@ def _role(name: str, alias: AliasConfig, config: Config) -> Role:
         queue_deadline_s=alias.queue_deadline_s,
         slots=pool.slots * len(pool.replicas),
     )
-
-
-def _earlier(call: CallState) -> EarlierCall:
-    failed = call.last_failure if call.status is not CallStatus.DONE else None
-    return EarlierCall(
-        id=call.id,
-        alias=call.planned.alias,
-        status=call.status.value,
-        output_file=call.planned.output_file,
-        failure="" if failed is None else failed.failure.message,
-        advice=call.advice,
-    )
-
-
-def _default_generator(config: Config) -> str:
-    names = [n for n, a in config.aliases.items() if a.enabled and n != config.orchestrator.alias]
-    writers = [name for name in names if config.aliases[name].mode == "output_file"]
-    return (writers or names or [config.orchestrator.alias])[0]

@@ -8,8 +8,7 @@ without any of this, as the field study began; it stays selectable so that the t
 
 from __future__ import annotations
 
-from familiar.plan.pool_state import PoolState
-from familiar.plan.view import CONTRACT_FILE, Role
+from familiar.plan.view import CONTRACT_FILE, PoolState, Role
 from familiar.prompts.prompt import Composed, composed_version, load_prompt
 
 _MESSAGES = [

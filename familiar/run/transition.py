@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from familiar import event as ev
 from familiar.errors import InvalidTransition
+from familiar.plan.dag import dag
 from familiar.run.state import CallState, CallStatus, RunState, plan_call_id
 
 Fact = (
@@ -114,7 +115,10 @@ def _graph(state: RunState, body: ev.PlanAccepted) -> str:
         for name in call.depends_on:
             if name not in known:
                 return f"call {call.id} depends on {name}, which does not exist"
-    return ""
+            if name == call.id:
+                return f"call {call.id} depends on itself"
+    cycle = dag(body.calls).cycle
+    return f"its calls wait for each other: {', '.join(cycle)}" if cycle else ""
 
 
 def _calling(state: RunState, body: CallBody) -> str:

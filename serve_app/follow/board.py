@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from familiar import event as e
 from familiar.event import Event
+from familiar.plan.dag import dag
 from serve_app.client.service import Message
 from serve_app.models.event import StreamEnd, StreamProgress
 
@@ -18,14 +19,16 @@ WAITING = "waiting"
 
 @dataclass(slots=True)
 class CallState:
-    """One call. `state` is waiting, running, succeeded, published, failed, retrying or skipped.
-    Times are seconds since the Unix epoch."""
+    """One call. `state` is waiting, running, succeeded, published, failed, retrying or skipped;
+    `depth` counts the calls before it on the longest way from the beginning of its plan. Times are
+    seconds since the Unix epoch."""
 
     call: str
     kind: str
     alias: str = ""
     turn: int = 0
     depends_on: tuple[str, ...] = ()
+    depth: int = 0
     output_file: str | None = None
     state: str = WAITING
     attempt: int = 0
@@ -92,21 +95,6 @@ class Board:
             replicas[call.replica].append(call)
         return dict(sorted(replicas.items()))
 
-    def depth(self, call: CallState) -> int:
-        """How many calls stand before this one on the longest way from its plan's beginning."""
-        depths: dict[str, int] = {}
-
-        def of(name: str, seen: tuple[str, ...]) -> int:
-            known = self.calls.get(name)
-            if known is None or name in seen:
-                return -1
-            if name not in depths:
-                below = [of(other, (*seen, name)) for other in known.depends_on]
-                depths[name] = 1 + max(below, default=-1)
-            return depths[name]
-
-        return of(call.call, ())
-
     def _progress(self, message: StreamProgress) -> None:
         for seen in message.calls:
             call = self.calls.get(seen.call)
@@ -131,6 +119,7 @@ class Board:
             case e.PlanAccepted() as b:
                 turn = self._turn(b.turn)
                 turn.planner, turn.reason = b.planner, b.reason or turn.reason
+                depths = dag(b.calls).depths()
                 for planned in b.calls:
                     self.calls[planned.id] = CallState(
                         planned.id,
@@ -138,6 +127,7 @@ class Board:
                         planned.alias,
                         b.turn,
                         planned.depends_on,
+                        depths[planned.id],
                         planned.output_file,
                     )
             case e.CallDispatched() as b:

@@ -120,7 +120,7 @@ def _calls(board: Board, now: float, room: int) -> Table:
         mark, style = _MARKS[call.state]
         table.add_row(
             Text(mark, style),
-            Text("  " * board.depth(call) + call.call, style if call.state == RUNNING else ""),
+            Text("  " * call.depth + call.call, style if call.state == RUNNING else ""),
             call.alias,
             call.replica,
             _time(call, now),

@@ -133,10 +133,10 @@ def test_depth_is_the_longest_way_and_never_loops(order: list[int], data: st.Dat
     board = board_after(PlanAccepted(turn=1, planner="model", continue_=False, calls=calls))
     acyclic = all(m < n for n, before in edges.items() for m in before)
     for n, before in edges.items():
-        depth = board.depth(board.calls[f"c{n}"])
+        depth = board.calls[f"c{n}"].depth
         assert 0 <= depth < 6
         if acyclic:
-            depths = [board.depth(board.calls[f"c{m}"]) for m in before]
+            depths = [board.calls[f"c{m}"].depth for m in before]
             assert depth == 1 + max(depths, default=-1)
 
 

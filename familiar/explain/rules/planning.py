@@ -7,14 +7,14 @@ orchestrator did not learn; where a plan equals one whose calls failed, it repea
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 
-from familiar.event import PlanAccepted, PlannedCall, PlanRejected, Problem
+from familiar.event import PlanAccepted, PlanRejected, Problem
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Finding, RuledOut
 from familiar.explain.rules.finding import LIKELY, SURE
 from familiar.explain.story import PlanNote, Story
+from familiar.plan.fingerprint import fingerprint
 
 REPEATED = "plan_repeated"
 _NESTED = ("nested", "lifted", "wire_in_tool_call")
@@ -60,8 +60,7 @@ def repeated(story: Story) -> Iterator[Finding]:
     for note in story.plans:
         if not isinstance(note.body, PlanAccepted) or not note.body.calls:
             continue
-        shape = _shape(note.body.calls)
-        first = seen.setdefault(shape, note)
+        first = seen.setdefault(fingerprint(note.body.calls), note)
         if first is note or not isinstance(first.body, PlanAccepted):
             continue
         failed = [
@@ -150,25 +149,6 @@ def _answered(story: Story, note: PlanNote) -> tuple[RuledOut, ...]:
 def _spent(story: Story, body: PlanRejected) -> float:
     attempt = story.attempts.get((f"plan-{body.turn}", body.attempt))
     return 0.0 if attempt is None else max(attempt.ended_at - attempt.dispatched_at, 0.0)
-
-
-def _shape(calls: tuple[PlannedCall, ...]) -> str:
-    """Calls without their ids, which a model changes first."""
-    place = {call.id: str(number) for number, call in enumerate(calls)}
-    return json.dumps(
-        Counter(
-            json.dumps(
-                [
-                    call.alias,
-                    " ".join(call.prompt.split()),
-                    call.output_file,
-                    sorted(place.get(name, name) for name in call.depends_on),
-                ]
-            )
-            for call in calls
-        ),
-        sort_keys=True,
-    )
 
 
 def _is_plan(prompt: str) -> bool:

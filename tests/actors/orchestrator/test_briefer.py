@@ -20,7 +20,7 @@ from familiar.context.stack import read_stack, render_bytes
 from familiar.context.tokens import prompt_tokens
 from familiar.engine import Message
 from familiar.errors import FailureClass
-from familiar.plan.load import PoolLoad
+from familiar.plan.view import PoolLoad
 from familiar.run.state import CallState, FollowUp
 
 GOAL = "Make a site: `index.html`, `about.html` and `README.md`."

@@ -19,7 +19,7 @@ from familiar.engine import EngineStats
 from familiar.errors import FailureClass
 from familiar.goal import read_goal
 from familiar.limits import RunLimits
-from familiar.plan.load import PoolLoad
+from familiar.plan.view import PoolLoad
 from familiar.run.machine import RunMachine
 from familiar.service import ReplicaView
 from tests.actors.deployment import scripted_config

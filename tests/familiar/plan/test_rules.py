@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from familiar.errors import FailureClass
 from familiar.event import PlanAccepted, RunEnded
 from familiar.plan.asks import read_asks
+from familiar.plan.dag import dag
 from familiar.plan.judge import judge_plan
 from familiar.plan.lint import lint
-from familiar.plan.rank import upward_ranks
 from familiar.plan.read import ReadPlan
 from familiar.plan.rules import decide_by_rules, plan_by_rules
 from familiar.plan.schema import plan_schema
@@ -110,7 +110,7 @@ def test_a_plan_under_the_schema_reads_back() -> None:
 
 
 def test_the_longest_chain_goes_first() -> None:
-    ranks = upward_ranks(plan_by_rules(view(), "").calls)
+    ranks = dag(plan_by_rules(view(), "").calls).ranks()
     assert ranks["contract"] == 3
     assert ranks["index"] == 2
     assert ranks["review"] == 1

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from familiar.goal import Goal
-from familiar.plan.load import PoolLoad
-from familiar.plan.view import EarlierCall, FailedPlan, Role, TurnView
+from familiar.plan.view import EarlierCall, FailedPlan, PoolLoad, Role, TurnView
 
 FILES = ("index.html", "about.html", "README.md")
 

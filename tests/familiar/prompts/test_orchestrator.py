@@ -7,8 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from familiar.plan.pool_state import PoolState
-from familiar.plan.view import Role
+from familiar.plan.view import PoolState, Role
 from familiar.prompts import prompt
 from familiar.prompts.orchestrator import build_orchestrator_system_prompt
 from familiar.wire import PLAN_WIRES

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from familiar.context.artifact import ArtifactRef
 from familiar.event import Problem, text_ref
-from familiar.plan.load import PoolLoad
-from familiar.plan.view import EarlierCall
+from familiar.plan.view import EarlierCall, PoolLoad
 from familiar.prompts import planning
 from tests.familiar.plan.views import view
 

@@ -12,10 +12,10 @@ from familiar import event as ev
 from familiar.call import Failure
 from familiar.errors import FailureClass
 from familiar.limits import RunLimits
-from familiar.plan.view import failed_plans
 from familiar.run import command as cmd
 from familiar.run.machine import RunMachine
 from familiar.run.state import CallStatus, RunState
+from familiar.run.turn_view import failed_plans
 from tests.familiar.run.simulation import TIGHT, Simulation, limits
 
 

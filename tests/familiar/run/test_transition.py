@@ -168,6 +168,8 @@ class TestDecisions:
             (planned("a"), planned("a")),
             (planned("plan-1"),),
             (planned("a", "nobody"),),
+            (planned("a", "a"),),
+            (planned("a", "b"), planned("b", "a"), planned("c")),
         ):
             plan = ev.PlanAccepted(turn=1, planner="model", continue_=False, calls=calls)
             self.refuses(sim, plan)

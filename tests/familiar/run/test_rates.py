@@ -7,7 +7,7 @@ import pytest
 from familiar import event as ev
 from familiar.call import Failure, Timing, Usage
 from familiar.errors import FailureClass
-from familiar.plan.rates import SAMPLES, CallRates
+from familiar.run.rates import SAMPLES, CallRates
 from familiar.run.state import CallState
 
 POOLS = {"naughty": "big", "coder": "big", "grandpa": "small"}
