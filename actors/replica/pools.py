@@ -30,7 +30,7 @@ from cluster.reconcile import Reconciler
 from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass
-from familiar.failure import PROBED
+from familiar.failure import FAILURES
 from familiar.service import CallProgress, PoolView, ReplicaView, namespace_of
 
 PLACE_PAUSE_S = 2.0
@@ -103,7 +103,7 @@ class Pools:
     ) -> CallOutcome:
         """The outcome of a failed try with what can only be seen now (`actors.replica.probe`)."""
         supervisor, failure = self._supervisors.get(replica), outcome.failure
-        if supervisor is None or failure is None or failure.failure_class not in PROBED:
+        if supervisor is None or failure is None or not FAILURES[failure.failure_class].probed:
             return outcome
         pool = supervisor.pool
         seen: dict[str, JsonScalar] = {

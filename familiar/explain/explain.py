@@ -57,9 +57,7 @@ def diagnose(story: Story, attempt: Attempt) -> list[Finding]:
 def _by_class(story: Story, attempt: Attempt) -> Finding:
     """No rule knows this: all there is is the class that was recorded."""
     assert attempt.failure is not None
-    known = {cause.value for cause in Cause}
-    name = attempt.failure.failure_class.value
-    return found(Cause(name) if name in known else Cause.INTERNAL, POSSIBLE, story, attempt)
+    return found(Cause(attempt.failure.failure_class), POSSIBLE, story, attempt)
 
 
 def _symptom(story: Story, outcome: Outcome) -> str:

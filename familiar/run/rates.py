@@ -13,14 +13,13 @@ from collections import deque
 from collections.abc import Mapping
 
 from familiar import event as ev
-from familiar.errors import FailureClass
+from familiar.failure import FAILURES
 from familiar.run.state import CallState
 
 SAMPLES = 64
 MIN_TOKENS = 8
 """Below this the tokens of the first delta, whose time is not known, weigh too much."""
 MIN_SECONDS = 1e-3
-_FLOWED = frozenset({FailureClass.CALL_OVERSIZED, FailureClass.CALL_TRUNCATED})
 
 
 class CallRates:
@@ -35,7 +34,7 @@ class CallRates:
         body = event.body
         if not isinstance(body, ev.CallSucceeded | ev.CallFailed) or body.timing is None:
             return
-        if isinstance(body, ev.CallFailed) and body.failure.failure_class not in _FLOWED:
+        if isinstance(body, ev.CallFailed) and not FAILURES[body.failure.failure_class].flowed:
             return
         call, first = calls.get(body.call), body.timing.first_token_at
         pool = None if call is None else self._pools.get(call.planned.alias)

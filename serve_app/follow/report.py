@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from familiar.failure import FAILURES
 from serve_app.client.service import History
 from serve_app.follow.hints import Hints
 from serve_app.follow.remedy import remedy_of
@@ -78,9 +79,9 @@ class Report:
     @property
     def failure_class(self) -> str | None:
         """The class to act on: that of the first broken call, else the run's own."""
-        if self.run.failure_class in (None, "files_missing", "dependency_failed") and self.broken:
-            return self.broken[0].failure_class
-        return self.run.failure_class
+        own = self.run.failure_class
+        follows = own is None or any(own == name and row.follows for name, row in FAILURES.items())
+        return self.broken[0].failure_class if follows and self.broken else own
 
     @property
     def remedy(self) -> str:

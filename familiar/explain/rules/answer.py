@@ -1,36 +1,26 @@
 """The answer was read but is unusable, or a part around the call broke.
 
-Here the class is close to the cause: whoever judged the answer saw it whole, and its words are the
+Here the class is close to the cause: the judge of the answer saw it whole, and its words are the
 evidence. The text itself is only referred to.
 """
 
 from __future__ import annotations
 
-from familiar.errors import FailureClass
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Finding
 from familiar.explain.rules.finding import LIKELY, SURE, found, saw
 from familiar.explain.story import Attempt, Story
+from familiar.failure import FAILURES
 
-_DIRECT = {
-    FailureClass.WIRE_MALFORMED: Cause.WIRE_MALFORMED,
-    FailureClass.OUTPUT_INVALID: Cause.OUTPUT_INVALID,
-    FailureClass.TOOL_FAILED: Cause.TOOL_FAILED,
-    FailureClass.GUARD_BLOCKED: Cause.GUARD_BLOCKED,
-    FailureClass.WORKSPACE_FAILED: Cause.WORKSPACE_FAILED,
-    FailureClass.WORKBENCH_LOST: Cause.WORKBENCH_LOST,
-    FailureClass.EVALUATOR_REJECTED: Cause.EVALUATOR_REJECTED,
-    FailureClass.INTERNAL: Cause.INTERNAL,
-}
 _ABOUT_ANSWERS = frozenset({Cause.WIRE_MALFORMED, Cause.OUTPUT_INVALID, Cause.EVALUATOR_REJECTED})
 
 
 def answered_wrongly(story: Story, attempt: Attempt) -> Finding | None:
     """Failure classes that name the defect of the answer."""
     failure = attempt.failure
-    cause = None if failure is None else _DIRECT.get(failure.failure_class)
-    if cause is None or attempt.ended is None:
+    if failure is None or attempt.ended is None or not FAILURES[failure.failure_class].direct:
         return None
+    cause = Cause(failure.failure_class)
     raw = attempt.ended.raw
     evidence: tuple[Evidence, ...] = ()
     if raw is not None:

@@ -9,24 +9,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import get_args
 
 from familiar.errors import FailureClass
-from familiar.event import CallSucceeded
+from familiar.event import Budget, CallSucceeded
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Figure, Finding
 from familiar.explain.rules.finding import LIKELY, SURE
 from familiar.explain.story import Story
 
 _SETTING = re.compile(r"budgets\.([a-z_]{1,30})")
-_BY_SETTING = {
-    "turns": Cause.BUDGET_TURNS,
-    "model_calls": Cause.BUDGET_MODEL_CALLS,
-    "tokens": Cause.BUDGET_TOKENS,
-    "output_tokens": Cause.BUDGET_OUTPUT_TOKENS,
-    "wall_s": Cause.BUDGET_WALL,
-    "recoveries": Cause.BUDGET_RECOVERIES,
-    "money": Cause.BUDGET_MONEY,
-}
 
 
 def budget(story: Story) -> Iterator[Finding]:
@@ -39,7 +31,7 @@ def budget(story: Story) -> Iterator[Finding]:
     cause = Cause.BUDGET_OTHER
     if reached:
         seq, body = reached[-1]
-        cause = _BY_SETTING.get(body.budget, cause)
+        cause = Cause(f"budget_{body.budget}")
         evidence.append(
             Evidence(
                 f"budgets.{body.budget} allows {body.limit:g}, and {body.used:g} are used.",
@@ -48,7 +40,7 @@ def budget(story: Story) -> Iterator[Finding]:
             )
         )
     elif (named := _SETTING.search(end.reason)) is not None:
-        cause = _BY_SETTING.get(named[1], cause)
+        cause = Cause(f"budget_{named[1]}") if named[1] in get_args(Budget) else cause
     yield Finding(
         cause=cause,
         likelihood=SURE,

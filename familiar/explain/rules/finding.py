@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from familiar.errors import FailureClass
 from familiar.explain.cause import Cause
 from familiar.explain.exonerate import ruled_out
 from familiar.explain.explanation import Evidence, Figure, Finding
 from familiar.explain.story import Attempt, Story
+from familiar.failure import FAILURES
 
 SURE, LIKELY, POSSIBLE = 0.9, 0.6, 0.3
 """Every figure is there and agrees; some are missing; nothing speaks against it."""
-
-_FITTING: Mapping[Cause, frozenset[FailureClass]] = {
-    Cause.NODE_LOST: frozenset({FailureClass.BACKEND_UNREACHABLE, FailureClass.WORKBENCH_LOST}),
-    Cause.BACKEND_FLAPPING: frozenset({FailureClass.BACKEND_UNREACHABLE}),
-    Cause.BACKEND_DIED: frozenset({FailureClass.BACKEND_UNREACHABLE}),
-    Cause.BACKEND_OVERLOADED: frozenset({FailureClass.BACKEND_UNREACHABLE}),
-    Cause.STREAM_CUT: frozenset({FailureClass.BACKEND_UNREACHABLE}),
-    Cause.MODEL_UNKNOWN: frozenset({FailureClass.BACKEND_REFUSED}),
-    Cause.KEY_REFUSED: frozenset({FailureClass.BACKEND_REFUSED}),
-    Cause.WIRE_NESTED: frozenset({FailureClass.WIRE_MALFORMED, FailureClass.OUTPUT_INVALID}),
-}
-"""Classes that a finer cause agrees with; any other cause agrees with the class of its own name."""
 
 
 def found(
@@ -110,6 +99,4 @@ def _contradicted(cause: Cause, attempt: Attempt) -> FailureClass | None:
     failure = attempt.failure
     if failure is None or failure.failure_class.value == cause.value:
         return None
-    if failure.failure_class in _FITTING.get(cause, frozenset()):
-        return None
-    return failure.failure_class
+    return None if cause in FAILURES[failure.failure_class].finer else failure.failure_class

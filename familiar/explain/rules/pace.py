@@ -11,12 +11,12 @@ from familiar.explain.exonerate import USUAL_SHARE, probe_ok, was_flowing
 from familiar.explain.explanation import Finding
 from familiar.explain.rules.finding import LIKELY, POSSIBLE, SURE, found, probed, saw
 from familiar.explain.story import Attempt, Story
+from familiar.failure import FAILURES
 
 FAR_BELOW = 0.25
 """A share of the usual rate that no load explains; between it and USUAL_SHARE it may be load."""
 RATE_WINDOW_S = 5.0
 """What `engine_tokens_per_s` looks back over."""
-TIMED = frozenset({"backend_slow", "backend_stalled", "call_oversized", "backend_unreachable"})
 
 
 def stalled(story: Story, attempt: Attempt) -> Finding | None:
@@ -180,7 +180,7 @@ def _smaller(alias: str, fits: float) -> str:
 def _struck(attempt: Attempt) -> bool:
     """Whether it looks like a deadline, also where the class says otherwise."""
     failure = attempt.failure
-    return failure is not None and failure.failure_class.value in TIMED and attempt.at_deadline
+    return failure is not None and FAILURES[failure.failure_class].timed and attempt.at_deadline
 
 
 def _long_silence(silent: float, stall: float | None, attempt: Attempt) -> bool:
