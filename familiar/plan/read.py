@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from familiar.event import PlannedCall, Problem
 from familiar.wire import ParsedOutput, Repair, parse_output
-from familiar.wire.encodable import encodable_value
+from familiar.wire.jsontext import encodable_value
 
 MAX_PLAN_BYTES = 512 * 1024
 _MAX_REPAIRS = 8

@@ -1,4 +1,7 @@
-"""The wire: what models write, read strictly, mended carefully, never guessed at."""
+"""The wire: model output, read strictly, repaired carefully, never guessed at.
+
+`parse` is the entry, `dialects` has a row for every way to write calls, `plan_wire` the plan wires.
+"""
 
 from familiar.wire.dialects import DIALECT_IDS, PLAN_WIRES, RESERVED_TAG_NAMES
 from familiar.wire.parse import parse_output

@@ -10,7 +10,7 @@ import re
 from types import MappingProxyType
 
 from familiar.wire.dialects import DIALECTS, INVOKE_TAGS, Dialect
-from familiar.wire.found import Argument, Block, FoundCall, Window, Written
+from familiar.wire.found import Block, FoundCall, Window, typed_arguments
 from familiar.wire.jsontext import read_json
 from familiar.wire.result import Problem, Repair
 
@@ -98,9 +98,7 @@ def scan_invented(window: Window) -> list[Block]:
         message = f"The call to {name!r} uses no known markup and does not close. Write it again."
         block.problems.append(Problem("malformed_call", match.start(), message))
         return [block]
-    call = FoundCall(name, [], match.start(), ending.end(), needs_offer=True)
-    call.arguments = [
-        Argument(key, "", Written.VALUE, value=item) for key, item in found[0].items()
-    ]
+    arguments = typed_arguments(found[0]) or []
+    call = FoundCall(name, arguments, match.start(), ending.end(), needs_offer=True)
     call.repairs.append(Repair("invented_wrapper", match.start(), match.group(1)))
     return [Block(match.start(), ending.end(), [call])]

@@ -1,10 +1,10 @@
-"""From what the scanners found to calls that may run, and named problems for the rest.
+"""From the calls that scanners found to those that may run, and named problems for the rest.
 
 Rules, in order, for each call found:
 
 - cut off: the answer ended for length before the call was closed: never a call;
 - no name: the one offered tool whose schema takes exactly these arguments, else a problem;
-- mended: any repair stands only if the tool was offered and the arguments fit its schema (where the
+- repaired: a repair stands only if the tool was offered and the arguments fit its schema (where the
   caller offers no list of tools there is no schema to check);
 - not offered: dropped with a problem. If nothing offered was called at all, the calls are handed
   on with a violation, so that the tool runner can answer them; an empty offer has no calls.
@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from familiar.wire.coerce import coerce, property_schema
-from familiar.wire.found import Block, FoundCall
+from familiar.wire.found import Answer, Block, FoundCall
 from familiar.wire.jsontext import loads
 from familiar.wire.offered import OfferedTools
-from familiar.wire.result import Json, Limits, Problem, Repair, WireCall
+from familiar.wire.result import Json, Problem, Repair, WireCall
 from familiar.wire.schema import violations
 
 _WRAPPING_KEYS = ("arguments", "parameters", "input")
@@ -30,7 +30,7 @@ _WRAPPING_KEYS = ("arguments", "parameters", "input")
 
 @dataclass(slots=True)
 class Bound:
-    """Calls in order, with everything that was mended or refused."""
+    """Calls in order, with each repair and each rejection."""
 
     calls: list[WireCall] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
@@ -38,12 +38,11 @@ class Bound:
     unoffered: list[WireCall] = field(default_factory=list)
 
 
-def bind(
-    blocks: list[Block], tools: OfferedTools, finish_reason: str | None, limits: Limits
-) -> Bound:
+def bind(blocks: list[Block], answer: Answer) -> Bound:
     """Judge every call in `blocks`."""
     bound = Bound()
-    cut = finish_reason == "length"
+    tools, limits = answer.tools, answer.limits
+    cut = answer.finish_reason == "length"
     for block in blocks:
         for problem in block.problems:
             bound.problems.append(_cut_off(problem.offset) if cut and block.keep_text else problem)
@@ -69,11 +68,7 @@ def _cut_off(offset: int) -> Problem:
 
 
 def _bind_call(
-    bound: Bound,
-    found: FoundCall,
-    block_repairs: list[Repair],
-    tools: OfferedTools,
-    cut: bool,
+    bound: Bound, found: FoundCall, block_repairs: list[Repair], tools: OfferedTools, cut: bool
 ) -> None:
     if cut and not found.closed:
         bound.problems.append(_cut_off(found.start))
@@ -97,7 +92,7 @@ def _bind_call(
     identity = found.id or f"call_{len(bound.calls) + len(bound.unoffered)}"
     offered = not tools.known or tools.offers(name)
     if tools.known and (repairs or found.needs_offer) and (missed or not offered):
-        bound.problems.append(_refused_repair(name, found.start, repairs, missed))
+        bound.problems.append(_rejected_repair(name, found.start, repairs, missed))
         return
     bound.repairs.extend(repairs)
     if offered:
@@ -107,16 +102,16 @@ def _bind_call(
         bound.unoffered.append(WireCall(name, arguments, identity, found.start, found.end, note))
 
 
-def _refused_repair(
+def _rejected_repair(
     name: str, offset: int, repairs: list[Repair], missed: tuple[str, ...]
 ) -> Problem:
-    mended = ", ".join(repair.name for repair in repairs) or "no markup of its own"
+    named = ", ".join(repair.name for repair in repairs) or "no markup of its own"
     reason = "; ".join(missed) or "it is not an offered tool"
     message = (
-        f"The call to {name!r} was not written correctly ({mended}), and mended it could not run: "
+        f"The call to {name!r} was not written correctly ({named}), and repaired it could not run: "
         f"{reason}. Write the call again."
     )
-    return Problem("repair_refused", offset, message)
+    return Problem("repair_rejected", offset, message)
 
 
 def _settle_unoffered(bound: Bound, tools: OfferedTools) -> None:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from familiar.wire.found import Argument, Block, FoundCall, Window, Written
+from familiar.wire.found import Block, FoundCall, Window, typed_arguments
 from familiar.wire.jsontext import read_json, repair_json, skip_space
 from familiar.wire.result import Problem
-from familiar.wire.syntax import ChannelSyntax
-from familiar.wire.tokens import TooManyTags
 
 _RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<>]{1,256})")
 _GLUED = re.compile(r"\s{0,16}(?:assistant)?analysis(?=[A-Z\u00c0-\uffff]|[a-z]{3,64} )")
@@ -31,50 +29,54 @@ class Messages:
     blocks: list[Block] = field(default_factory=list)
 
 
-def scan_channels(window: Window, syntax: ChannelSyntax, *, in_reasoning: bool) -> Messages:
-    """Split `window` into messages and read those that have a recipient."""
-    lost = _without_marks(window, syntax)
-    if lost is not None:
-        return lost
-    marks = re.compile(
-        "|".join(re.escape(mark) for mark in (syntax.start, syntax.message, *syntax.ends))
-    )
-    found = Messages()
-    header_start: int | None = window.start
-    body_start = window.start
-    header = ""
-    count = 0
-    if not _begins_with_header(window, syntax):
-        header, header_start = ("<|channel|>analysis" if in_reasoning else ""), None
-    for match in marks.finditer(window.text, window.start, window.end):
-        count += 1
-        if count > window.limits.max_tags:
-            raise TooManyTags
-        mark = match.group()
-        if mark == syntax.message and header_start is not None:
-            header = window.text[header_start : match.start()]
-            header_start, body_start = None, match.end()
-            continue
+@dataclass(frozen=True, slots=True)
+class ChannelSyntax:
+    """Messages with a header (channel, recipient) and a body; a recipient makes it a call."""
+
+    start: str
+    channel: str
+    message: str
+    ends: tuple[str, ...]
+    call_end: str
+    recipient_prefix: str
+
+    def scan(self, window: Window) -> list[Block]:
+        """The messages that have a recipient."""
+        return self.messages(window, in_reasoning=False).blocks
+
+    def messages(self, window: Window, *, in_reasoning: bool) -> Messages:
+        """Split `window` into messages and read those that have a recipient."""
+        lost = _without_marks(window, self)
+        if lost is not None:
+            return lost
+        marks = re.compile(
+            "|".join(re.escape(mark) for mark in (self.start, self.message, *self.ends))
+        )
+        found = Messages()
+        header_start: int | None = window.start
+        body_start = window.start
+        header = ""
+        if not _begins_with_header(window, self):
+            header, header_start = ("<|channel|>analysis" if in_reasoning else ""), None
+        for match in window.matches(marks):
+            if match.group() == self.message and header_start is not None:
+                header = window.text[header_start : match.start()]
+                header_start, body_start = None, match.end()
+                continue
+            if header_start is None:
+                _message(window, self, found, header, body_start, match)
+            header = ""
+            header_start = body_start = match.end()
         if header_start is None:
-            _message(window, syntax, found, header, body_start, match)
-        header, body_start = "", match.end()
-        header_start = match.end()
-    if header_start is None:
-        _message(window, syntax, found, header, body_start, None)
-    elif window.text[header_start : window.end].strip():
-        tail = window.text[header_start : window.end]
-        if syntax.channel in tail or header_start == window.start:
-            message = "The answer stops inside a message header. Write the message again."
-            found.blocks.append(
-                Block(
-                    header_start,
-                    window.end,
-                    problems=[Problem("unterminated_call", header_start, message)],
-                )
-            )
-        else:
-            found.content.append(tail)
-    return found
+            _message(window, self, found, header, body_start, None)
+        elif (tail := window.text[header_start : window.end]).strip():
+            if self.channel in tail or header_start == window.start:
+                message = "The answer stops inside a message header. Write the message again."
+                problem = Problem("unterminated_call", header_start, message)
+                found.blocks.append(Block(header_start, window.end, problems=[problem]))
+            else:
+                found.content.append(tail)
+        return found
 
 
 def _without_marks(window: Window, syntax: ChannelSyntax) -> Messages | None:
@@ -159,23 +161,17 @@ def _call(window: Window, block: Block, name: str, start: int, end: int) -> Foun
         return call
     value = read_json(window.text, body)
     if value is None or window.text[value[1] : end].strip():
-        mended = None
-        if end - body <= window.limits.max_document_bytes:
-            mended = repair_json(window.text, body, end)
-        if mended is None or window.text[mended[1] : end].strip():
-            message = (
-                f"The arguments of the call to {name!r} are not one JSON object. Write it again."
-            )
-            block.problems.append(Problem("malformed_json", body, message))
-            return None
-        value = (mended[0], mended[1])
-        call.repairs.extend({repair.name: repair for repair in mended[2]}.values())
-        call.needs_offer = True
-    if not isinstance(value[0], dict):
-        message = f"The arguments of the call to {name!r} are not a JSON object. Write it again."
+        repaired = repair_json(window.text, body, end, window.limits)
+        value = repaired[:2] if repaired is not None else None
+        if value is not None and window.text[value[1] : end].strip():
+            value = None
+        if repaired is not None:
+            call.repairs.extend(repaired[2])
+            call.needs_offer = True
+    arguments = typed_arguments(value[0]) if value is not None else None
+    if arguments is None:
+        message = f"The arguments of the call to {name!r} are not one JSON object. Write it again."
         block.problems.append(Problem("malformed_json", body, message))
         return None
-    call.arguments = [
-        Argument(key, "", Written.VALUE, value=item) for key, item in value[0].items()
-    ]
+    call.arguments = arguments
     return call

@@ -1,8 +1,13 @@
 """Every dialect that familiar reads, one row each: reasoning marks, call markup, spacing.
 
-The ids are those of the recorded cases. Adding a model means adding a row here, and a case file
-under `tests/familiar/wire/cases/`. Plan wires have no row: their tags depend on (run, turn), see
-`plan_wire`.
+A dialect is a row of values; there are eight kinds of call markup, and each kind is a `Syntax` with
+its scanner in a module of its own. Models differ in the names of their tags and in small freedoms,
+not in kind. So a new model is a new row here and a case file under `tests/familiar/wire/cases/`; a
+new kind of markup is a module with a `Syntax` besides. The ids are those of the recorded cases.
+Plan wires have no row: their tags depend on (run, turn), see `plan_wire`.
+
+In patterns every repetition is bounded or stops at the next angle bracket, so that matching never
+runs back over the text.
 """
 
 from __future__ import annotations
@@ -10,17 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from familiar.wire.syntax import (
-    BraceSyntax,
-    ChannelSyntax,
-    ElementSyntax,
-    HeadSyntax,
-    JsonSyntax,
-    PairSyntax,
-    PythonSyntax,
-    Syntax,
-    TagSyntax,
-)
+from familiar.wire.braces import BraceSyntax
+from familiar.wire.channels import ChannelSyntax
+from familiar.wire.elements import ElementSyntax
+from familiar.wire.found import Block, Syntax, TooManyTags, Window
+from familiar.wire.jsoncalls import HeadSyntax, JsonSyntax
+from familiar.wire.pairs import PairSyntax
+from familiar.wire.pythoncalls import PythonSyntax
+from familiar.wire.tags import TagSyntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,29 @@ class Dialect:
     nested_think: bool = True
     trim_before_call: tuple[str, ...] = ("\n\n",)
     dropped: tuple[str, ...] = ()
+
+    def scan(self, window: Window) -> list[Block]:
+        """Blocks of all of the dialect's syntaxes, in order, without overlap.
+
+        Where two syntaxes claim the same text, the one that found calls wins, then the earlier one.
+        """
+        kept: list[Block] = []
+        for syntax in self.syntaxes:
+            found = syntax.scan(window)
+            kept = _merged(kept, found) if kept and found else kept or found
+        if sum(len(block.problems) for block in kept) > window.limits.max_broken:
+            raise TooManyTags
+        return kept
+
+
+def _merged(earlier: list[Block], later: list[Block]) -> list[Block]:
+    merged: list[Block] = []
+    for block in sorted([*earlier, *later], key=lambda block: (block.start, -block.end)):
+        if not merged or merged[-1].end <= block.start:
+            merged.append(block)
+        elif block.calls and not merged[-1].calls:
+            merged[-1] = block
+    return merged
 
 
 _NAME = r"([^<>\n]{1,256})"
@@ -110,9 +135,7 @@ GLM_PAIRS = PairSyntax(
     value_open=r"<arg_value>",
     value_close=r"</arg_value>",
 )
-MINIMAX_ELEMENTS = ElementSyntax(
-    marker="]<]minimax[>[", wrapper="tool_call", call="invoke", item="item"
-)
+MINIMAX_ELEMENTS = ElementSyntax(marker="]<]minimax[>[", wrapper="tool_call", call="invoke")
 HERMES_JSON = JsonSyntax(open=r"<tool_call>", close=r"</tool_call>")
 GRANITE_LIST = JsonSyntax(open=r"<\|tool_call\|>", close=r"</tool_call>", array_only=True)
 MISTRAL_LIST = JsonSyntax(open=r"\[TOOL_CALLS\]", close=r"\[/TOOL_CALLS\]", array_only=True)
@@ -144,7 +167,6 @@ GEMMA_BRACES = BraceSyntax(open=r"<\|tool_call>", close="<tool_call|>", quote='<
 HARMONY = ChannelSyntax(
     start="<|start|>",
     channel="<|channel|>",
-    constrain="<|constrain|>",
     message="<|message|>",
     ends=("<|end|>", "<|call|>", "<|return|>"),
     call_end="<|call|>",

@@ -1,19 +1,25 @@
-"""What the scanners hand to the binding step: blocks of markup with calls not judged yet.
+"""The interface between scanners and the binding step: blocks of markup, calls not judged yet.
 
 A scanner knows one grammar and no tools. It reports every stretch of text that belongs to the
-call markup (a block), the calls inside, how each argument was written, and what it had to
-overlook on the way. Whether a tool was offered, whether the arguments fit, and whether a mended
-call may run is not its business; `bind` decides that.
+call markup (a block), the calls inside, how each argument was written, and its repairs. Whether a
+tool was offered, whether the arguments fit, and whether a repaired call may run is not its
+business; `bind` decides that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
+from familiar.wire.offered import OfferedTools
 from familiar.wire.result import Json, Limits, Problem, Repair
+
+
+class TooManyTags(Exception):
+    """More structural tags than the limits allow; `parse` names it as a problem."""
 
 
 class Written(StrEnum):
@@ -38,6 +44,13 @@ class Argument:
     tree: Element | None = None
 
 
+def typed_arguments(value: Json) -> list[Argument] | None:
+    """The members of an object whose grammar types its values; none for any other value."""
+    if not isinstance(value, dict):
+        return None
+    return [Argument(key, "", Written.VALUE, value=item) for key, item in value.items()]
+
+
 @dataclass(slots=True)
 class Element:
     """A node of a nested-element argument; `raw` is the exact text between its tags."""
@@ -57,7 +70,6 @@ class FoundCall:
     end: int
     closed: bool = True
     id: str = ""
-    whole: Mapping[str, Json] | None = None
     repairs: list[Repair] = field(default_factory=list)
     needs_offer: bool = False  # only a call to an offered tool, and only if its arguments fit
 
@@ -91,6 +103,39 @@ class Window:
         """Whether `key` is a declared argument of `tool`; true where no tools were offered."""
         return self.offered is None or key in self.properties.get(tool, frozenset())
 
+    def matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        """All matches of `pattern`. Raises `TooManyTags` behind as many as the limits allow."""
+        for count, match in enumerate(pattern.finditer(self.text, self.start, self.end)):
+            if count >= self.limits.max_tags:
+                raise TooManyTags
+            yield match
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One model answer and all that its reading depends on; the fields are those of
+    `parse_output`."""
+
+    text: str
+    dialect: str
+    tools: OfferedTools
+    finish_reason: str | None
+    in_reasoning: bool
+    suffix: str | None
+    limits: Limits
+
+    def window(self, start: int = 0, end: int | None = None) -> Window:
+        """The part of the text between two offsets, for a scanner."""
+        stop = len(self.text) if end is None else end
+        return Window(self.text, start, stop, self.limits, self.tools.names, self.tools.properties)
+
+
+class Syntax(Protocol):
+    """One way to write calls, as data of a dialect's row; each scanner module has one."""
+
+    def scan(self, window: Window) -> list[Block]:
+        """All blocks of call markup in `window`."""
+
 
 class Ahead:
     """The next match of a pattern, asked for at ever later offsets: one pass over the text."""
@@ -121,3 +166,24 @@ def is_gap(text: str, start: int, end: int) -> bool:
         return text[start:end].isspace()
     between = text[start:end].strip()
     return not between or not between.replace("\\n", "").strip()
+
+
+def scan_each(
+    window: Window, opener: Ahead, read: Callable[[re.Match[str]], Block | None]
+) -> list[Block]:
+    """What `read` makes of each match of `opener` that no earlier block holds.
+
+    Raises `TooManyTags` for too many matches, or too many calls that cannot be read.
+    """
+    blocks: list[Block] = []
+    position, seen, broken = window.start, 0, 0
+    while (match := opener.at(position)) is not None:
+        seen += 1
+        position = match.end()
+        if block := read(match):
+            blocks.append(block)
+            broken += bool(block.problems)
+            position = max(block.end, position)
+        if seen > window.limits.max_tags or broken > window.limits.max_broken:
+            raise TooManyTags
+    return blocks

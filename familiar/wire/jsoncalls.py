@@ -10,13 +10,20 @@ tool.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
-from familiar.wire.found import Ahead, Argument, Block, FoundCall, Window, Written
+from familiar.wire.found import (
+    Ahead,
+    Block,
+    FoundCall,
+    TooManyTags,
+    Window,
+    scan_each,
+    typed_arguments,
+)
 from familiar.wire.jsontext import attempt_json, ending_at, read_json, repair_json, skip_space
 from familiar.wire.result import Json, Problem, Repair
-from familiar.wire.syntax import HeadSyntax, JsonSyntax
-from familiar.wire.tokens import TooManyTags
 
 _OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 # A failed read costs a count of the lines before it (for a message nobody sees), so reads are few.
@@ -27,12 +34,6 @@ _LEAD_IN = re.compile(r"<\|python_tag\|>")
 @lru_cache(maxsize=64)
 def _pattern(source: str) -> re.Pattern[str]:
     return re.compile(source)
-
-
-def _arguments(value: Json) -> list[Argument] | None:
-    if not isinstance(value, dict):
-        return None
-    return [Argument(key, "", Written.VALUE, value=item) for key, item in value.items()]
 
 
 def as_call(
@@ -48,7 +49,7 @@ def as_call(
     if isinstance(given, str):
         decoded = read_json(given, skip_space(given, 0))
         given = decoded[0] if decoded is not None else given
-    arguments = _arguments(given)
+    arguments = typed_arguments(given)
     if arguments is None:
         return None
     identity = value.get("id")
@@ -57,44 +58,78 @@ def as_call(
     )
 
 
-def scan_json(window: Window, syntax: JsonSyntax) -> list[Block]:
-    """Blocks whose body is a whole call, or a list of them, in JSON."""
-    if syntax.bare:
-        return _scan_bare(window, syntax)
-    opener = Ahead(_pattern(syntax.open), window.text, window.end)
-    closer = Ahead(_pattern(syntax.close), window.text, window.end)
-    blocks: list[Block] = []
-    position = window.start
-    seen = broken = 0
-    while (match := opener.at(position)) is not None:
-        seen += 1
-        if seen > window.limits.max_tags:
-            raise TooManyTags
-        body = skip_space(window.text, match.end())
-        character = window.text[body : body + 1] if body < window.end else ""
-        if character not in ("{", "[") or (syntax.array_only and character == "{"):
-            blocks.extend(_no_json(window, syntax, match, body))
-            position = max(match.end(), blocks[-1].end if blocks else 0)
-            continue
-        block = _wrapped(window, syntax, closer, opener, match, body)
-        blocks.append(block)
-        broken += bool(block.problems)
-        if broken > window.limits.max_broken:
-            raise TooManyTags
-        position = max(block.end, match.end())
-    return blocks
+@dataclass(frozen=True, slots=True)
+class JsonSyntax:
+    """`<open> {"name": …, "arguments": {…}} </close>`: the whole call is one JSON value.
+
+    With `bare`, the object may stand anywhere in the text without markup.
+    """
+
+    open: str = ""
+    close: str = ""
+    argument_keys: tuple[str, ...] = ("arguments", "parameters")
+    array_only: bool = False
+    bare: bool = False
+    separator: str = ""
+
+    def scan(self, window: Window) -> list[Block]:
+        """Blocks whose body is a whole call, or a list of them, in JSON."""
+        if self.bare:
+            return _scan_bare(window, self)
+        opener = Ahead(_pattern(self.open), window.text, window.end)
+        closer = Ahead(_pattern(self.close), window.text, window.end)
+
+        def read(match: re.Match[str]) -> Block | None:
+            body = skip_space(window.text, match.end())
+            character = window.text[body : body + 1] if body < window.end else ""
+            if character == "[" or (character == "{" and not self.array_only):
+                return _wrapped(window, self, closer, opener, match, body)
+            return _no_json(window, self, match, body)
+
+        return scan_each(window, opener, read)
 
 
-def _no_json(window: Window, syntax: JsonSyntax, match: re.Match[str], body: int) -> list[Block]:
+@dataclass(frozen=True, slots=True)
+class HeadSyntax:
+    """`<open> HEAD <separator> {json} <close>`: only the arguments are JSON.
+
+    `open` carries the head in group 1. `sections` are markers around the calls that mean nothing
+    on their own. With `numbered`, the head is `functions.NAME:INDEX`.
+    """
+
+    open: str
+    close: str
+    sections: tuple[str, ...] = ()
+    numbered: bool = False
+
+    def scan(self, window: Window) -> list[Block]:
+        """Calls whose head stands before a separator and whose arguments are a JSON object."""
+        opener = Ahead(_pattern(self.open), window.text, window.end)
+        closer = Ahead(_pattern(self.close), window.text, window.end)
+        edge = window.start
+
+        def read(head: re.Match[str]) -> Block:
+            nonlocal edge
+            following = opener.at(head.end())
+            limit = following.start() if following is not None else window.end
+            block = _headed(window, self, closer, head, limit)
+            _widen(window, self, block, edge)
+            edge = block.end
+            return block
+
+        return scan_each(window, opener, read) or _unfinished_head(window, self)
+
+
+def _no_json(window: Window, syntax: JsonSyntax, match: re.Match[str], body: int) -> Block | None:
     """An opener without a JSON body: an empty block, a foreign body, or a word in prose."""
     closer = _pattern(syntax.close).match(window.text, body, window.end)
     if closer is not None:
-        return [Block(match.start(), closer.end())]
+        return Block(match.start(), closer.end())
     if body < window.end and window.text[body] not in "{[":
-        return []
+        return None
     message = "The call does not hold JSON of the form this dialect asks for. Write it again."
     problem = Problem("malformed_call", match.start(), message)
-    return [Block(match.start(), match.end(), problems=[problem], keep_text=True)]
+    return Block(match.start(), match.end(), problems=[problem], keep_text=True)
 
 
 def _wrapped(
@@ -110,10 +145,9 @@ def _wrapped(
     repairs: list[Repair] = []
     if found is None or found[1] > window.end:
         stop, after, closed = _region(window, closer, opener, body)
-        if stop - body <= window.limits.max_document_bytes:
-            repaired = repair_json(window.text, body, stop)
-            if repaired is not None:
-                found, repairs = (repaired[0], repaired[1]), repaired[2]
+        repaired = repair_json(window.text, body, stop, window.limits)
+        if repaired is not None:
+            found, repairs = repaired[:2], repaired[2]
         if found is None or found[1] > window.end:
             block.problems.append(_malformed(match.start(), closed))
             block.end = after
@@ -132,7 +166,7 @@ def _wrapped(
     for call in calls:
         if call is not None:
             call.closed = ending is not None or isinstance(value, list)
-            call.repairs.extend(_once(repairs))
+            call.repairs.extend(repairs)
             call.needs_offer = bool(repairs)
             block.calls.append(call)
     if ending is None and "tool_call>" in syntax.close and not isinstance(value, list):
@@ -148,14 +182,6 @@ def _region(window: Window, closer: Ahead, opener: Ahead, body: int) -> tuple[in
         return ending.start(), ending.end(), True
     stop = following.start() if following is not None else window.end
     return stop, stop, False
-
-
-def _once(repairs: list[Repair]) -> list[Repair]:
-    """One repair of each name: a text with forty raw line breaks has one defect."""
-    first: dict[str, Repair] = {}
-    for repair in repairs:
-        first.setdefault(repair.name, repair)
-    return list(first.values())
 
 
 def _malformed(offset: int, closed: bool) -> Problem:
@@ -225,14 +251,12 @@ def _foreign_call(window: Window, broken: list[Block]) -> int:
 
 
 def _repaired_whole(window: Window, syntax: JsonSyntax, head: int) -> FoundCall | None:
-    if window.end - head > window.limits.max_document_bytes:
-        return None
-    repaired = repair_json(window.text, head, window.end)
+    repaired = repair_json(window.text, head, window.end, window.limits)
     if repaired is None:
         return None
     call = as_call(repaired[0], head, repaired[1], syntax.argument_keys)
     if call is not None:
-        call.repairs.extend(_once(repaired[2]))
+        call.repairs.extend(repaired[2])
         call.needs_offer = True
     return call
 
@@ -251,33 +275,6 @@ def _unmarked(window: Window, syntax: JsonSyntax, call: FoundCall) -> Block:
     ):
         end = mark.end()
     return Block(start, end, [call], unmarked=start == call.start)
-
-
-def scan_heads(window: Window, syntax: HeadSyntax) -> list[Block]:
-    """Calls whose head stands before a separator and whose arguments are a JSON object."""
-    text = window.text
-    closer = Ahead(_pattern(syntax.close), text, window.end)
-    heads: list[re.Match[str]] = []
-    for match in _pattern(syntax.open).finditer(text, window.start, window.end):
-        if len(heads) >= window.limits.max_tags:
-            raise TooManyTags
-        heads.append(match)
-    blocks: list[Block] = []
-    position, broken = window.start, 0
-    for index, head in enumerate(heads):
-        if head.start() < position:
-            continue
-        limit = heads[index + 1].start() if index + 1 < len(heads) else window.end
-        block = _headed(window, syntax, closer, head, limit)
-        _widen(window, syntax, block, position)
-        blocks.append(block)
-        broken += bool(block.problems)
-        if broken > window.limits.max_broken:
-            raise TooManyTags
-        position = block.end
-    if not blocks:
-        blocks.extend(_unfinished_head(window, syntax))
-    return blocks
 
 
 def _unfinished_head(window: Window, syntax: HeadSyntax) -> list[Block]:
@@ -308,10 +305,9 @@ def _headed(
             ending = None
         stop = ending.start() if ending else limit
         found = None
-        if stop - body <= window.limits.max_document_bytes:
-            repaired = repair_json(text, body, stop)
-            if repaired is not None and isinstance(repaired[0], dict):
-                found, repairs = (repaired[0], repaired[1]), repaired[2]
+        repaired = repair_json(text, body, stop, window.limits)
+        if repaired is not None and isinstance(repaired[0], dict):
+            found, repairs = repaired[:2], repaired[2]
         if found is None:
             block.problems.append(_malformed(head.start(), ending is not None))
             block.end = ending.end() if ending else limit
@@ -324,10 +320,10 @@ def _headed(
         repairs = [*repairs, Repair("stray_brackets", end)]
     written = head.group(1).strip()
     name = _kimi_name(window, written) if syntax.numbered else written
-    arguments = _arguments(value) or []
+    arguments = typed_arguments(value) or []
     call = FoundCall(name, arguments, head.start(), block.end, closed=ending is not None)
     call.id = written if syntax.numbered else (head.groups()[1:] or ("",))[0] or ""
-    call.repairs.extend(_once(repairs))
+    call.repairs.extend(repairs)
     call.needs_offer = bool(repairs)
     plain = f"functions.{name}:"
     if syntax.numbered and not written.startswith(plain):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 
-from familiar.wire.result import Json, Repair
+from familiar.wire.result import Json, Limits, Repair
 
 
 def _no_constant(name: str) -> None:
@@ -85,8 +85,15 @@ def ending_at(
     return found, found is not None and stray is not None
 
 
-def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair]] | None:
-    """The value at `start` of `text[:end]` with its quoting repaired, its end, and the repairs."""
+def repair_json(
+    text: str, start: int, end: int, limits: Limits
+) -> tuple[Json, int, list[Repair]] | None:
+    """The value at `start` of `text[:end]` with its quoting repaired, its end, and the repairs.
+
+    Of each repair the first is named: a text with forty raw line breaks has one defect.
+    """
+    if end - start > limits.max_document_bytes:
+        return None
     repairs: list[Repair] = []
     pieces: list[str] = []
     stack: list[str] = []
@@ -119,7 +126,8 @@ def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair
         value = _LOOSE.decode("".join(pieces))
     except (ValueError, RecursionError):
         return None
-    return value, position, repairs
+    first = {repair.name: repair for repair in reversed(repairs)}
+    return value, position, sorted(first.values(), key=lambda repair: repair.offset)
 
 
 def _repair_string(
@@ -207,3 +215,29 @@ def _ends_string(
         ahead = _NEXT_ITEM if stack and stack[-1] == "[" else _NEXT_KEY
         return ahead.match(text, following + 1, end) is not None
     return character in "}]"
+
+
+def encodable(text: str) -> str:
+    """`text` as it can be written as UTF-8; itself where it is Unicode text.
+
+    A JSON string may hold half of a surrogate pair (`"\\ud83c"`): no database, file or reply can
+    take it. Two halves that belong together are joined, a lone half becomes U+FFFD.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def encodable_value(value: Json) -> Json:
+    """`value` with every string and key encodable. Raises RecursionError for absurd depth."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [encodable_value(item) for item in value]
+    if isinstance(value, dict):
+        return {encodable(key): encodable_value(item) for key, item in value.items()}
+    return value

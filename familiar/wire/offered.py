@@ -8,6 +8,7 @@ means that none was offered, so no call is one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from familiar.wire.schema import Schema, resolve
 
@@ -29,12 +30,12 @@ class OfferedTools:
                 parameters if isinstance(parameters, Mapping) else {}
             )
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str] | None:
         """Offered names, or none where the offer is not known."""
         return frozenset(self._parameters) if self.known else None
 
-    @property
+    @cached_property
     def properties(self) -> dict[str, frozenset[str]]:
         """For each tool the names of its declared arguments."""
         found: dict[str, frozenset[str]] = {}

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from familiar.errors import WireError
 from familiar.wire.dialects import AUTO_NAMES, DIALECT_IDS, PLAN_WIRES
-from familiar.wire.encodable import encodable, encodable_value
+from familiar.wire.found import Answer, TooManyTags
+from familiar.wire.jsontext import encodable, encodable_value
 from familiar.wire.native import parse_native
 from familiar.wire.offered import OfferedTools, Tools
 from familiar.wire.plan_answer import parse_plan
 from familiar.wire.result import DEFAULT_LIMITS, Limits, ParsedOutput, Problem, Repair
-from familiar.wire.tokens import TooManyTags
 
 
 def parse_output(
@@ -40,28 +40,22 @@ def parse_output(
     if dialect not in DIALECT_IDS and dialect not in AUTO_NAMES:
         known = ", ".join(DIALECT_IDS)
         raise WireError(f"There is no wire dialect {dialect!r}.", remedy=f"Use one of: {known}.")
-    offered = OfferedTools(tools)
     kept = within_cap(text, limits.max_bytes)
     if kept < len(text):
         message = f"The answer is longer than {limits.max_bytes} bytes and was not read for calls."
         problem = Problem("output_too_large", kept, message)
         return ParsedOutput(text[:kept], dialect, content=text[:kept], problems=(problem,))
+    offered = OfferedTools(tools)
+    answer = Answer(text, dialect, offered, finish_reason, in_reasoning, suffix, limits)
     try:
-        if dialect in PLAN_WIRES:
-            parsed = parse_plan(text, dialect, offered, finish_reason, in_reasoning, suffix, limits)
-        else:
-            parsed = parse_native(text, dialect, offered, finish_reason, in_reasoning, limits)
+        parsed = parse_plan(answer) if dialect in PLAN_WIRES else parse_native(answer)
         return _encodable(parsed)
     except RecursionError:
-        message = "The answer nests values too deeply and was kept as text."
-        return ParsedOutput(
-            text, dialect, content=encodable(text), problems=(Problem("too_deep", 0, message),)
-        )
+        name, reason = "too_deep", "nests values too deeply"
     except TooManyTags:
-        message = "The answer holds too many structural tags to be a call and was kept as text."
-        return ParsedOutput(
-            text, dialect, content=encodable(text), problems=(Problem("too_many_tags", 0, message),)
-        )
+        name, reason = "too_many_tags", "holds too many structural tags to be a call"
+    problem = Problem(name, 0, f"The answer {reason} and was kept as text.")
+    return ParsedOutput(text, dialect, content=encodable(text), problems=(problem,))
 
 
 def _encodable(parsed: ParsedOutput) -> ParsedOutput:

@@ -6,35 +6,29 @@ of a tool call is lifted out, unless that call could run.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from familiar.wire.auto import detect
 from familiar.wire.content import without_frame
 from familiar.wire.dialects import Dialect
+from familiar.wire.found import Answer
 from familiar.wire.native import PLAIN, parse_native
-from familiar.wire.offered import OfferedTools
 from familiar.wire.plan_read import QuotedInPlan, has_other_plan, read_plan
-from familiar.wire.reasoning import Split, split_reasoning
-from familiar.wire.result import Limits, ParsedOutput, Problem, Repair
+from familiar.wire.reasoning import split_reasoning
+from familiar.wire.result import ParsedOutput, Problem, Repair
 
 
-def parse_plan(
-    text: str,
-    dialect_id: str,
-    offered: OfferedTools,
-    finish_reason: str | None,
-    in_reasoning: bool,
-    suffix: str | None,
-    limits: Limits,
-) -> ParsedOutput:
+def parse_plan(answer: Answer) -> ParsedOutput:
     """The plan of an answer in a plan wire, or the problems that kept it from being one."""
-    raw, text = text, without_frame(text)
-    row = Dialect(dialect_id, (), ())
-
-    quoting = QuotedInPlan(text, dialect_id, suffix)
-    split = split_reasoning(text, row, in_reasoning=in_reasoning, quoted=quoting.end)
+    raw, text, wire = answer.text, without_frame(answer.text), answer.dialect
+    quoting = QuotedInPlan(text, wire, answer.suffix)
+    split = split_reasoning(
+        text, Dialect(wire, (), ()), in_reasoning=answer.in_reasoning, quoted=quoting.end
+    )
     if split.unclosed is not None:
         # A plan wire is complete or not; in reasoning that never closed it counts only as the end.
         split.start = split.unclosed
-    reading = read_plan(text, split.start, len(text), dialect_id, suffix, limits)
+    reading = read_plan(text, split.start, len(text), wire, answer.suffix, answer.limits)
     repairs, problems = [*split.repairs, *reading.repairs], list(reading.problems)
     plan = reading.plan
     if plan is not None and split.unclosed is not None:
@@ -44,7 +38,7 @@ def parse_plan(
             problems.append(Problem("plan_in_reasoning", reading.start, message))
         else:
             repairs.append(Repair("implicit_reasoning_end", reading.start))
-    if plan is None and finish_reason == "length":
+    if plan is None and answer.finish_reason == "length":
         message = (
             "The plan was cut off by the length limit. Send a shorter plan, fewer calls a turn."
         )
@@ -57,40 +51,21 @@ def parse_plan(
     outside = text[split.start : reading.start] + text[reading.end :] if plan is not None else ""
     carrier = detect(outside) if outside.strip() else None
     if plan is not None and carrier is not None and carrier is not PLAIN:
-        native = parse_native(text, carrier.id, offered, finish_reason, in_reasoning, limits)
-        if native.calls and offered.names and not native.calls[0].violations:
+        native = parse_native(replace(answer, text=text, dialect=carrier.id))
+        if native.calls and answer.tools.names and not native.calls[0].violations:
             message = (
                 "The plan stands inside the argument of a tool call. Send it as the answer itself."
             )
             problem = Problem("plan_in_tool_call", reading.start, message)
-            return ParsedOutput(
-                raw,
-                dialect_id,
-                native.calls,
-                native.content,
-                native.reasoning,
-                None,
-                (),
-                (problem,),
-            )
+            return replace(native, raw=raw, dialect=wire, repairs=(), problems=(problem,))
         repairs.append(Repair("lifted_plan", reading.start, carrier.id))
         outside = ""
-    reasoning = _plan_reasoning(text, split, reading.start if plan is not None else len(text))
-    content = outside.strip() if plan is not None else text[split.start :]
     return ParsedOutput(
         raw,
-        dialect_id,
-        (),
-        content,
-        reasoning,
-        plan,
-        tuple(repairs),
-        tuple(problems[: limits.max_problems]),
+        wire,
+        content=outside.strip() if plan is not None else text[split.start :],
+        reasoning=split.text(text, reading.start if plan is not None else len(text)),
+        plan=plan,
+        repairs=tuple(repairs),
+        problems=tuple(problems[: answer.limits.max_problems]),
     )
-
-
-def _plan_reasoning(text: str, split: Split, stop: int) -> str | None:
-    pieces = list(split.reasoning)
-    if split.unclosed is not None:
-        pieces.append(text[split.unclosed : stop])
-    return "".join(pieces).strip() or None

@@ -38,6 +38,50 @@ PLAN_TAGS = MappingProxyType(
 )
 
 
+_EXAMPLES = MappingProxyType(
+    {
+        "json": """\
+<familiar-SUFFIX>
+{"continue": true, "worker_calls": [
+{"id": "n1", "alias": "coder", "depends_on": [],
+"output_file": "index.html", "prompt": "…"}
+]}
+</familiar-SUFFIX>
+""",
+        "toml": """\
+<familiar-SUFFIX>
+continue = true
+
+[[worker_calls]]
+id = "n1"
+alias = "coder"
+depends_on = []
+output_file = "index.html"
+prompt = '''
+…
+'''
+</familiar-SUFFIX>
+""",
+        "xml": """\
+<familiar-SUFFIX>
+<thought-SUFFIX>…</thought-SUFFIX>
+<continue-SUFFIX>true</continue-SUFFIX>
+<call-SUFFIX id="n1" alias="coder" depends_on="" output_file="index.html">
+…
+</call-SUFFIX>
+</familiar-SUFFIX>
+""",
+        "html": """\
+<familiar-plan-SUFFIX data-continue="true">
+<worker-call-SUFFIX data-id="n1" data-alias="coder" data-depends-on="">
+…
+</worker-call-SUFFIX>
+</familiar-plan-SUFFIX>
+""",
+    }
+)
+
+
 def wire_suffix(run_id: str, turn: int) -> str:
     """The tag suffix of one turn: the first hex digits of SHA-256 over run and turn."""
     digest = hashlib.sha256(f"{run_id}\n{turn}".encode()).hexdigest()
@@ -60,7 +104,7 @@ def wire_tags(wire: str, suffix: str) -> tuple[str, ...]:
 
 
 def wire_instruction(wire: str, suffix: str) -> str:
-    """What to tell a model about `wire` in the newest message: the form, with this turn's tags."""
+    """The sentences about `wire` for the newest message: the form, with this turn's tags."""
     names = wire_tags(wire, suffix)
     root = names[0]
     lines = [
@@ -68,64 +112,8 @@ def wire_instruction(wire: str, suffix: str) -> str:
         "Use these tags exactly, with their suffix; never wrap the plan in a tool call.",
         "Write text as it is: no entities, no escapes beyond the format's own.",
         "",
-        *_EXAMPLES[wire](suffix),
-        "",
+        _EXAMPLES[wire].replace("SUFFIX", suffix),
         "`continue` is false when the run needs no further turn.",
         "`depends_on` names calls of this plan that must end first. `output_file` is optional.",
     ]
     return "\n".join(lines)
-
-
-def _json_example(suffix: str) -> list[str]:
-    return [
-        f"<familiar-{suffix}>",
-        '{"continue": true, "worker_calls": [',
-        '{"id": "n1", "alias": "coder", "depends_on": [],',
-        '"output_file": "index.html", "prompt": "…"}',
-        "]}",
-        f"</familiar-{suffix}>",
-    ]
-
-
-def _toml_example(suffix: str) -> list[str]:
-    return [
-        f"<familiar-{suffix}>",
-        "continue = true",
-        "",
-        "[[worker_calls]]",
-        'id = "n1"',
-        'alias = "coder"',
-        "depends_on = []",
-        'output_file = "index.html"',
-        "prompt = '''",
-        "…",
-        "'''",
-        f"</familiar-{suffix}>",
-    ]
-
-
-def _xml_example(suffix: str) -> list[str]:
-    return [
-        f"<familiar-{suffix}>",
-        f"<thought-{suffix}>…</thought-{suffix}>",
-        f"<continue-{suffix}>true</continue-{suffix}>",
-        f'<call-{suffix} id="n1" alias="coder" depends_on="" output_file="index.html">',
-        "…",
-        f"</call-{suffix}>",
-        f"</familiar-{suffix}>",
-    ]
-
-
-def _html_example(suffix: str) -> list[str]:
-    return [
-        f'<familiar-plan-{suffix} data-continue="true">',
-        f'<worker-call-{suffix} data-id="n1" data-alias="coder" data-depends-on="">',
-        "…",
-        f"</worker-call-{suffix}>",
-        f"</familiar-plan-{suffix}>",
-    ]
-
-
-_EXAMPLES = MappingProxyType(
-    {"json": _json_example, "toml": _toml_example, "xml": _xml_example, "html": _html_example}
-)

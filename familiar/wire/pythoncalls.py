@@ -7,11 +7,10 @@ evaluated, names stay names, and depth is capped. `true`, `false` and `null` cou
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from familiar.wire.found import Ahead, Argument, Block, FoundCall, Window, Written
+from familiar.wire.found import Ahead, Argument, Block, FoundCall, TooManyTags, Window, Written
 from familiar.wire.result import Json, Problem
-from familiar.wire.syntax import PythonSyntax
-from familiar.wire.tokens import TooManyTags
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _NAME = re.compile(r"[A-Za-z_][\w.\-]{0,255}")
@@ -52,6 +51,8 @@ class Unreadable(Exception):
 class LiteralReader:
     """Python and JSON literals in `text[:end]`, without evaluating anything."""
 
+    trailing_comma = True
+
     def __init__(self, text: str, end: int, max_depth: int) -> None:
         self.text = text
         self.end = end
@@ -72,14 +73,19 @@ class LiteralReader:
             raise Unreadable(position)
         position = self.space(position)
         character = self.peek(position)
-        if character in ("'", '"'):
-            return self._string(position)
         if character == "[":
             return self._items(position + 1, "]", depth)
-        if character == "(":
-            return self._items(position + 1, ")", depth)
         if character == "{":
             return self._mapping(position + 1, depth)
+        return self.scalar(position, depth)
+
+    def scalar(self, position: int, depth: int) -> tuple[Json, int]:
+        """A value that is no list and no mapping (a tuple is read as a list)."""
+        character = self.peek(position)
+        if character in ("'", '"'):
+            return self._string(position)
+        if character == "(":
+            return self._items(position + 1, ")", depth)
         number = _NUMBER.match(self.text, position, self.end)
         if number:
             written = number.group()
@@ -92,6 +98,20 @@ class LiteralReader:
         if word and word.group() in _WORDS:
             return _WORDS[word.group()], word.end()
         raise Unreadable(position)
+
+    def key(self, position: int, depth: int) -> tuple[str, int]:
+        """The key at `position` and the offset behind its colon."""
+        key, position = self.value(position, depth)
+        if isinstance(key, list | dict):
+            raise Unreadable(position)
+        return str(key), self.colon(position)
+
+    def colon(self, position: int) -> int:
+        """The offset behind the colon of a key."""
+        position = self.space(position)
+        if self.peek(position) != ":":
+            raise Unreadable(position)
+        return position + 1
 
     def _string(self, position: int) -> tuple[str, int]:
         quote = self.text[position]
@@ -126,88 +146,120 @@ class LiteralReader:
 
     def _items(self, position: int, close: str, depth: int) -> tuple[Json, int]:
         found: list[Json] = []
-        while self.peek(position := self.space(position)) != close:
+        ended, position = self._begun(position, close)
+        while not ended:
             item, position = self.value(position, depth + 1)
             found.append(item)
-            position = self._comma(position, close)
-        return found, position + 1
+            ended, position = self._next(position, close)
+        return found, position
 
     def _mapping(self, position: int, depth: int) -> tuple[Json, int]:
         found: dict[str, Json] = {}
-        while self.peek(position := self.space(position)) != "}":
-            key, position = self.value(position, depth + 1)
-            position = self.space(position)
-            if isinstance(key, list | dict) or self.peek(position) != ":":
-                raise Unreadable(position)
-            found[str(key)], position = self.value(position + 1, depth + 1)
-            position = self._comma(position, "}")
-        return found, position + 1
+        ended, position = self._begun(position, "}")
+        while not ended:
+            key, position = self.key(position, depth + 1)
+            found[key], position = self.value(position, depth + 1)
+            ended, position = self._next(position, "}")
+        return found, position
 
-    def _comma(self, position: int, close: str) -> int:
+    def _begun(self, position: int, close: str) -> tuple[bool, int]:
         position = self.space(position)
-        if self.peek(position) == ",":
-            return position + 1
-        if self.peek(position) != close:
+        return (True, position + 1) if self.peek(position) == close else (False, position)
+
+    def _next(self, position: int, close: str) -> tuple[bool, int]:
+        """Whether the list ends here, and the offset of its next item or behind its end."""
+        position = self.space(position)
+        more = self.peek(position) == ","
+        position = self.space(position + 1) if more else position
+        if self.peek(position) == close and (self.trailing_comma or not more):
+            return True, position + 1
+        if not more:
             raise Unreadable(position)
-        return position
+        return False, position
 
 
-def scan_python(window: Window, syntax: PythonSyntax) -> list[Block]:
-    """Blocks of Python-like calls: between the syntax's tags, or a list that starts a line."""
-    opening = re.compile(re.escape(syntax.open)) if syntax.open else _LATER_LIST
-    opener = Ahead(opening, window.text, window.end)
-    first = None if syntax.open else _FIRST_LIST.match(window.text, window.start, window.end)
-    reader = LiteralReader(window.text, window.end, window.limits.max_depth)
-    blocks: list[Block] = []
-    position, seen, budget = window.start, 0, 4 * (window.end - window.start) + 4096
-    while (match := first or opener.at(position)) is not None:
-        first = None
-        seen += 1
-        block = Block(match.start(), match.end())
-        try:
-            _read_block(window, syntax, reader, block, match.end())
-        except Unreadable as broken:
-            budget -= broken.offset - match.start()
-            if seen > window.limits.max_tags or budget < 0:
-                raise TooManyTags from broken
-            _refuse(window, syntax, block, match, broken)
-        if block.calls or block.problems:
-            blocks.append(block)
-        position = max(block.end, match.end())
-    return blocks
+@dataclass(frozen=True, slots=True)
+class PythonSyntax:
+    """`[name(key=literal, …), …]`, or one call a line between `open` and `close`."""
 
+    open: str = ""
+    close: str = ""
 
-def _read_block(
-    window: Window, syntax: PythonSyntax, reader: LiteralReader, block: Block, position: int
-) -> None:
-    listed = not syntax.open
-    position = reader.space(position)
-    if syntax.open and reader.peek(position) == "[":
-        listed = True
-        position += 1
-    while True:
+    def scan(self, window: Window) -> list[Block]:
+        """Blocks of calls: between the syntax's tags, or a list that starts a line."""
+        opening = re.compile(re.escape(self.open)) if self.open else _LATER_LIST
+        opener = Ahead(opening, window.text, window.end)
+        first = None if self.open else _FIRST_LIST.match(window.text, window.start, window.end)
+        reader = LiteralReader(window.text, window.end, window.limits.max_depth)
+        blocks: list[Block] = []
+        position, seen, budget = window.start, 0, 4 * (window.end - window.start) + 4096
+        while (match := first or opener.at(position)) is not None:
+            first = None
+            seen += 1
+            block = Block(match.start(), match.end())
+            try:
+                self._read(window, reader, block, match.end())
+            except Unreadable as broken:
+                budget -= broken.offset - match.start()
+                if seen > window.limits.max_tags or budget < 0:
+                    raise TooManyTags from broken
+                self._reject(window, block, match, broken)
+            if block.calls or block.problems:
+                blocks.append(block)
+            position = max(block.end, match.end())
+        return blocks
+
+    def _read(self, window: Window, reader: LiteralReader, block: Block, position: int) -> None:
+        listed = not self.open
         position = reader.space(position)
-        if listed and reader.peek(position) == "]" and block.calls:
+        if self.open and reader.peek(position) == "[":
+            listed = True
             position += 1
-            break
-        if not listed and block.calls and not _NAME.match(window.text, position, window.end):
-            break
-        call, position = _call(window, reader, position)
-        block.calls.append(call)
-        position = reader.space(position)
-        if reader.peek(position) in (",", ";"):
-            position += 1
-        elif listed and reader.peek(position) != "]":
-            raise Unreadable(position)
-    block.end = position
-    if syntax.close:
-        position = reader.space(position)
-        closed = window.text.startswith(syntax.close, position) and position < window.end
-        if closed:
-            block.end = position + len(syntax.close)
-        elif position < window.end:
-            raise Unreadable(position)
-        block.calls[-1].closed = closed or listed
+        while True:
+            position = reader.space(position)
+            if listed and reader.peek(position) == "]" and block.calls:
+                position += 1
+                break
+            if not listed and block.calls and not _NAME.match(window.text, position, window.end):
+                break
+            call, position = _call(window, reader, position)
+            block.calls.append(call)
+            position = reader.space(position)
+            if reader.peek(position) in (",", ";"):
+                position += 1
+            elif listed and reader.peek(position) != "]":
+                raise Unreadable(position)
+        block.end = position
+        if self.close:
+            position = reader.space(position)
+            closed = window.text.startswith(self.close, position) and position < window.end
+            if closed:
+                block.end = position + len(self.close)
+            elif position < window.end:
+                raise Unreadable(position)
+            block.calls[-1].closed = closed or listed
+
+    def _reject(
+        self, window: Window, block: Block, match: re.Match[str], broken: Unreadable
+    ) -> None:
+        """Name the problem where the text surely meant calls; a lone bracket is only a bracket."""
+        block.calls.clear()
+        starts = not window.text[window.start : match.start()].strip()
+        if not self.open and not starts:
+            block.end = match.end()
+            return
+        block.end = window.end
+        block.keep_text = True
+        if self.close:
+            close = window.text.find(self.close, match.end(), window.end)
+            if close >= 0:
+                block.end = close + len(self.close)
+                block.keep_text = False
+        message = (
+            "The call list cannot be read as calls with literal keyword arguments. Write it again."
+        )
+        name = "unterminated_call" if broken.offset >= window.end else "malformed_call"
+        block.problems.append(Problem(name, match.start(), message))
 
 
 def _call(window: Window, reader: LiteralReader, position: int) -> tuple[FoundCall, int]:
@@ -230,27 +282,3 @@ def _call(window: Window, reader: LiteralReader, position: int) -> tuple[FoundCa
             raise Unreadable(position)
     call.end = position + 1
     return call, position + 1
-
-
-def _refuse(
-    window: Window, syntax: PythonSyntax, block: Block, match: re.Match[str], broken: Unreadable
-) -> None:
-    """Name the problem where the text surely meant calls; elsewhere a bracket is only a bracket."""
-    block.calls.clear()
-    starts = not window.text[window.start : match.start()].strip()
-    if not syntax.open and not starts:
-        block.end = match.end()
-        return
-    block.end = window.end
-    block.keep_text = True
-    if syntax.close:
-        close = window.text.find(syntax.close, match.end(), window.end)
-        if close >= 0:
-            block.end = close + len(syntax.close)
-            block.keep_text = False
-    cut = broken.offset >= window.end
-    message = (
-        "The call list cannot be read as calls with literal keyword arguments. Write it again."
-    )
-    name = "unterminated_call" if cut else "malformed_call"
-    block.problems.append(Problem(name, match.start(), message))

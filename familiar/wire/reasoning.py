@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from familiar.wire.dialects import Dialect
-from familiar.wire.found import Ahead
+from familiar.wire.found import Ahead, TooManyTags
 from familiar.wire.result import Repair
-from familiar.wire.tokens import TooManyTags
 
 Quoted = Callable[[int], int]
 """The end of the document that quotes the mark at an offset; a negative number where none does."""
@@ -55,6 +54,13 @@ class Split:
     unclosed: int | None = None
     closed: bool = False
     repairs: list[Repair] = field(default_factory=list)
+
+    def text(self, answer: str, stop: int) -> str | None:
+        """All reasoning; one that never ended goes up to `stop`."""
+        pieces = list(self.reasoning)
+        if self.unclosed is not None:
+            pieces.append(answer[self.unclosed : stop])
+        return "".join(pieces).strip() or None
 
 
 def not_quoted(offset: int) -> int:

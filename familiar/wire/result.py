@@ -1,7 +1,7 @@
-"""What reading one model answer yields: what was found, what was mended, what was refused.
+"""The reading of one model answer: calls, repairs, problems, and the text that remains.
 
 A model answer is never simply "parsed" or "broken". It may hold calls that are complete, markup
-that had to be mended, and a rest that nobody should act on. `ParsedOutput` keeps the three apart
+that had to be repaired, and a rest that nobody should act on. `ParsedOutput` keeps the three apart
 and keeps the raw text, so that a person can always check the reading. Everything here is frozen
 and holds plain JSON-like data; nothing here parses or decides.
 """
@@ -41,7 +41,7 @@ class WireCall:
     """One tool call as the model meant it.
 
     `violations` lists where the arguments miss the offered tool's schema. A call that needed a
-    repair never has any: such a repair is refused instead. `start` and `end` are offsets in `raw`.
+    repair never has any: such a repair is rejected instead. `start` and `end` are offsets in `raw`.
     """
 
     name: str
@@ -54,7 +54,7 @@ class WireCall:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One mend of tags or quoting (never of a value), named, at an offset of `raw`."""
+    """One repair of tags or quoting (never of a value), named, at an offset of `raw`."""
 
     name: str
     offset: int

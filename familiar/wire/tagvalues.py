@@ -1,40 +1,27 @@
 """One argument between tags: where its value ends, what it is called, how it was written.
 
-The value's end is the hard part, since a value may contain the tags that frame it; `tags` says
+The value's end is the hard part, since a value may contain the tags that frame it; `tagreader` says
 which readings there are. Here each is one rule over a `TagTable`, which knows what lies ahead.
 """
 
 from __future__ import annotations
 
-import re
-
-from familiar.wire.attributes import read_attributes
 from familiar.wire.found import Argument, FoundCall, Written, is_gap
-from familiar.wire.result import Problem, Repair
-from familiar.wire.syntax import TagSyntax
-from familiar.wire.tokens import Kind, TagTable
-
-_TORN = re.compile(r"<[^<>\n]{0,48}\s?\Z")
+from familiar.wire.result import Repair
+from familiar.wire.tagreader import AHEAD, Broken, TableReader
+from familiar.wire.tokens import Kind, TagTable, read_attributes
 
 
-class Broken(Exception):
-    """The markup at this tag cannot be read; carries the problem's name and sentence."""
+class ArgumentReader(TableReader):
+    """Reads the arguments of calls in one `TagTable`, under one of the two readings.
 
-    def __init__(self, name: str, offset: int, message: str) -> None:
-        super().__init__(message)
-        self.problem = Problem(name, offset, message)
+    `attributes`: names stand in attributes; `framed`: a value stands on lines of its own.
+    """
 
-
-class ArgumentReader:
-    """Reads the arguments of calls in one `TagTable`, under one of the two readings."""
-
-    def __init__(self, table: TagTable, syntax: TagSyntax, *, balanced: bool) -> None:
-        self.table = table
-        self.syntax = syntax
-        self.text = table.text
-        self.end = table.window.end
-        self.window = table.window
-        self.balanced = balanced
+    def __init__(self, table: TagTable, balanced: bool, *, attributes: bool, framed: bool) -> None:
+        super().__init__(table, balanced)
+        self.attributes = attributes
+        self.framed = framed
 
     def shorthand(self, call: FoundCall, index: int) -> bool:
         """An argument written as a self-closing tag with its value in an attribute."""
@@ -48,23 +35,20 @@ class ArgumentReader:
         call.needs_offer = True
         return True
 
-    def read(self, call: FoundCall, index: int) -> tuple[int, int]:
-        while self._doubled(index):
+    def argument(self, call: FoundCall, index: int) -> tuple[int, int]:
+        """Read the argument that tag `index` opens: the offset behind it, and the next tag."""
+        while self.doubled(index):
             call.repairs.append(Repair("doubled_open_tag", self.table.tags[index].start))
             call.needs_offer = True
             index += 1
         tag = self.table.tags[index]
         key, written = self._key(call, index)
-        if self._shorthand_param(call, index):
+        if self.attributes and self.shorthand(call, index):
             return tag.end, index + 1
-        close = self._value_close(call, index)
+        close = self.value_close(call, index)
         if close is not None:
-            last = close if self.balanced else self._last_of_value(call, index, close)
-            stop, cursor, after = (
-                self.table.tags[last].start,
-                close + 1,
-                self.table.tags[close].end,
-            )
+            stop = self.table.tags[self.last_of_value(call, index, close)].start
+            cursor, after = close + 1, self.table.tags[close].end
         else:
             nested = self._nested(call, index, key)
             if nested is not None:
@@ -73,9 +57,7 @@ class ArgumentReader:
             after = stop
             call.repairs.append(Repair("missing_value_close", stop, key))
             call.needs_offer = True
-            if _TORN.search(self.text[max(tag.end, stop - 64) : stop]):
-                message = f"An argument of the call to {call.name!r} ends in half a tag."
-                raise Broken("ambiguous_close", stop, message)
+            self.check_torn(call, tag.end, stop)
             # The break before the next tag belongs to the closer that is missing.
             blank = self.text[tag.end : stop].endswith("\n\n")
             if blank or (self.text[stop - 1] == "\n" and not self._is_framed(tag.end, stop)):
@@ -85,32 +67,9 @@ class ArgumentReader:
             call.arguments[-1].written = Written.FRAMED
         return after, cursor
 
-    def _last_of_value(self, call: FoundCall, index: int, close: int) -> int:
-        """The closer that ends the value; says what was doubled, refuses what is unclear."""
-        last = self.table.last_of_value(index, close)
-        if last is None:
-            offset = self.table.tags[index].start
-            message = f"An argument of the call to {call.name!r} has a closing tag too many."
-            raise Broken("ambiguous_close", offset, message)
-        if last != close:
-            call.repairs.append(Repair("doubled_close_tag", self.table.tags[last].end))
-            call.needs_offer = True
-        return last
-
-    def _doubled(self, index: int) -> bool:
-        """Whether the same opener follows at once and only one of the two is ever closed."""
-        if self.table.kind(index + 1) is not Kind.PARAM_OPEN or not self.table.gap_after(index):
-            return False
-        close = self.table.next_close[index + 1]
-        same = self.table.tags[index].text == self.table.tags[index + 1].text
-        return same and close is not None and self.table.unbalanced(index + 1, close)
-
-    def _shorthand_param(self, call: FoundCall, index: int) -> bool:
-        return self.syntax.attributes and self.shorthand(call, index)
-
     def _key(self, call: FoundCall, index: int) -> tuple[str, Written]:
         tag = self.table.tags[index]
-        if not self.syntax.attributes:
+        if not self.attributes:
             return tag.carried.strip(), Written.VERBATIM
         attributes = read_attributes(tag.carried)
         if any(mark in tag.carried for mark in "“”‘’"):
@@ -122,21 +81,10 @@ class ArgumentReader:
         declared = {"true": Written.STRING, "false": Written.JSON}
         return attributes["name"], declared.get(attributes.get("string", ""), Written.INFER)
 
-    def _value_close(self, call: FoundCall, index: int) -> int | None:
-        if self.balanced:
-            close = self.table.partner.get(index)
-            return close if close is not None and self.table.boundary[close] else None
-        close = self.table.next_close[index + 1]
-        if close is None or not self.table.unbalanced(index + 1, close):
-            return close
-        # An opener inside the value took this closer. Was the value's own closer forgotten?
-        forgotten = self._sibling(call, index, close)
-        return close if forgotten is None else None
-
-    def _sibling(self, call: FoundCall, index: int, limit: int) -> int | None:
+    def sibling(self, call: FoundCall, index: int, limit: int) -> int | None:
         """The first tag before `limit` that a value without closer would end at."""
         taken = {argument.key for argument in call.arguments}
-        for position in range(index + 1, min(limit, index + 64)):
+        for position in range(index + 1, min(limit, index + AHEAD)):
             tag = self.table.tags[position]
             if tag.kind is Kind.CALL_CLOSE and self.table.closing_chain(position):
                 return position
@@ -144,17 +92,15 @@ class ArgumentReader:
                 key, _ = self._key(FoundCall(call.name, [], 0, 0), position)
                 if key not in taken and self.window.is_property(call.name, key):
                     return position
-                if self.syntax.attributes and is_gap(
-                    self.text, self.table.tags[index].end, tag.start
-                ):
+                if self.attributes and is_gap(self.text, self.table.tags[index].end, tag.start):
                     return position
         return None
 
     def _missing_close(self, call: FoundCall, index: int) -> tuple[int, int]:
         limit = self.table.next_close[index + 1]
-        stop = self._sibling(call, index, len(self.table) if limit is None else limit)
+        stop = self.sibling(call, index, len(self.table) if limit is None else limit)
         if stop is None:
-            for position in range(index + 1, min(len(self.table), index + 64)):
+            for position in range(index + 1, min(len(self.table), index + AHEAD)):
                 if self.table.kind(position) in (Kind.CALL_CLOSE, Kind.WRAP_CLOSE):
                     stop = position if self.table.closing_chain(position) else None
                     if stop is not None:
@@ -177,7 +123,7 @@ class ArgumentReader:
             return None
         inner = FoundCall(call.name, [], call.start, call.end)
         position = self.table.tags[index].end
-        while self.table.kind(cursor) is Kind.PARAM_OPEN and self._gap(position, cursor):
+        while self.table.kind(cursor) is Kind.PARAM_OPEN and self.gap(position, cursor):
             name, _ = self._key(inner, cursor)
             if self.window.offered is not None and self.window.is_property(call.name, name):
                 return None
@@ -196,19 +142,15 @@ class ArgumentReader:
         return position, cursor
 
     def _is_framed(self, start: int, stop: int) -> bool:
-        return self.syntax.framed and self.text[start : start + 1] == "\n"
+        return self.framed and self.text[start : start + 1] == "\n"
 
     def _value(self, start: int, stop: int, written: Written) -> str:
         """The text between two tags, without the line breaks that frame it in framed dialects."""
-        if self.syntax.framed and self.text[start : start + 1] == "\n":
+        if self.framed and self.text[start : start + 1] == "\n":
             start += 1
             if stop > start and self.text[stop - 1] == "\n":
                 stop -= 1
         return self.text[start:stop]
-
-    def _gap(self, position: int, cursor: int) -> bool:
-        stop = self.table.tags[cursor].start if cursor < len(self.table) else self.end
-        return is_gap(self.text, position, stop)
 
 
 def at_line_start(text: str, position: int) -> bool:

@@ -16,9 +16,16 @@ from functools import lru_cache
 
 from familiar.wire.found import Window, is_gap
 
+# Each alternative starts with a different character, so a failed match never backs up.
+_ATTRIBUTE = re.compile(
+    r"([A-Za-z_:][\w:.-]{0,63})\s{0,4}=\s{0,4}"
+    r"(?:\"([^\"]{0,1024})\"|'([^']{0,1024})'|[“”]([^“”]{0,1024})[“”]|[‘’]([^‘’]{0,1024})[‘’]"
+    r"|([^\s\"'“”‘’<>/]{1,256}))"
+)
+
 
 class Kind(IntEnum):
-    """What a structural tag is for."""
+    """The purpose of a structural tag."""
 
     WRAP_OPEN = 0
     WRAP_CLOSE = 1
@@ -46,10 +53,6 @@ class Tag:
         return f"Tag({self.kind.name}, {self.start}:{self.end})"
 
 
-class TooManyTags(Exception):
-    """More structural tags than the limits allow; the caller names it as a problem."""
-
-
 @lru_cache(maxsize=64)
 def _compiled(patterns: tuple[tuple[Kind, str], ...]) -> tuple[re.Pattern[str], tuple[Kind, ...]]:
     """One pattern for all tags; which one matched is read from the outer group's index.
@@ -74,11 +77,8 @@ class TagTable:
         self.window = window
         self.text = window.text
         self.tags: list[Tag] = []
-        for match in pattern.finditer(window.text, window.start, window.end):
-            if len(self.tags) >= window.limits.max_tags:
-                raise TooManyTags
-            outer = match.lastindex or 0
-            self.tags.append(Tag(kinds[outer], match))
+        for match in window.matches(pattern):
+            self.tags.append(Tag(kinds[match.lastindex or 0], match))
         self.boundary = self._boundaries()
         self.next_close = self._next_index(lambda i: self._is_close(i) and self.boundary[i])
         self.next_wrap_open = self._next_index(lambda i: self.tags[i].kind is Kind.WRAP_OPEN)
@@ -184,3 +184,16 @@ class TagTable:
         for tag in self.tags:
             counts.append(counts[-1] + (tag.kind is kind))
         return counts
+
+
+def read_attributes(text: str) -> dict[str, str]:
+    """`name="value"` pairs of a tag; the first of a repeated name counts.
+
+    Quotes may be straight, single, typographic or absent: typographic quotes are normalised here
+    and nowhere else, in tags, never in values.
+    """
+    found: dict[str, str] = {}
+    for match in _ATTRIBUTE.finditer(text):
+        value = next((group for group in match.groups()[1:] if group is not None), "")
+        found.setdefault(match.group(1), value)
+    return found

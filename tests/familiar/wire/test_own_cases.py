@@ -1,4 +1,4 @@
-"""Cases of our own making for every dialect: what is read, mended by name, refused by name."""
+"""Cases of our own making for every dialect: read, repaired by name, or rejected by name."""
 
 from __future__ import annotations
 

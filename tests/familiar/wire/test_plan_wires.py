@@ -167,7 +167,7 @@ def test_a_bare_json_object_is_a_plan() -> None:
         assert parsed.plan == {"continue": False, "worker_calls": []}
 
 
-def test_a_forgotten_closer_before_the_next_call_is_mended() -> None:
+def test_a_forgotten_closer_before_the_next_call_is_repaired() -> None:
     text = write("xml", CALLS).replace(f"</call-{SUFFIX}>\n", "", 1)
     parsed = parse_output(text, dialect="xml", suffix=SUFFIX)
     assert parsed.plan == {"continue": True, "worker_calls": CALLS}
