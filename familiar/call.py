@@ -108,8 +108,9 @@ class Failure:
 class CallOutcome:
     """The end of an attempt.
 
-    `raw` is every character that the model wrote, the continued text included; `text` is the
-    document made from it for `output_file`, and the same as `raw` for `text`. `usage` is of this
+    `raw` is every character of the answer, the continued text included; `text` is the document made
+    from it for `output_file`, and `raw` without reasoning for `text`. `reasoning` is what the model
+    thought, whether it came apart from the answer or marked inside `raw`. `usage` is of this
     attempt alone. For a failed attempt `raw` is the partial answer. `partial_incomplete` says that
     more may have been written: the replica died, and `raw` is the text that was polled last.
     """
@@ -119,6 +120,7 @@ class CallOutcome:
     usage: Usage
     raw: str = ""
     text: str = ""
+    reasoning: str = ""
     finish_reason: FinishReason | None = None
     repairs: tuple[str, ...] = ()
     failure: Failure | None = None

@@ -203,7 +203,8 @@ class CallAdopted(_Body):
 
 class CallSucceeded(_Body):
     """`raw` is the model's output over all continued attempts, and `text` the document made from
-    it. `usage` and `timing` are of this attempt alone, here and in `CallFailed`."""
+    it. `usage` and `timing` are of this attempt alone, here and in `CallFailed`. `reasoning` is the
+    text that the model thought; it stands in no file and no answer."""
 
     type: Literal["call.succeeded"] = "call.succeeded"
     call: str
@@ -215,6 +216,7 @@ class CallSucceeded(_Body):
     usage: Usage
     finish_reason: str | None = None
     repairs: tuple[str, ...] = ()
+    reasoning: TextRef | None = None
 
 
 class CallFailed(_Body):
@@ -231,6 +233,7 @@ class CallFailed(_Body):
     raw: TextRef | None = None
     partial: Annotated[TextRef | None, BeforeValidator(_no_path)] = None
     partial_incomplete: bool = False
+    reasoning: TextRef | None = None
 
 
 class CallSkipped(_Body):

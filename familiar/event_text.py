@@ -105,6 +105,7 @@ def describe(event: e.Event, submitted_at: float | None = None) -> Description:
                 f"tokens={b.usage.prompt_tokens}+{b.usage.output_tokens}",
                 f"raw={_ref(b.raw)}",
                 f"text={_ref(b.text)}",
+                f"reasoning={_ref(b.reasoning)}" if b.reasoning is not None else "",
                 f"finish={b.finish_reason}",
                 _list("repairs", b.repairs, ", "),
             )
@@ -118,6 +119,7 @@ def describe(event: e.Event, submitted_at: float | None = None) -> Description:
                 f"why={quote(failure.message)}",
                 f"raw={_ref(b.raw)}" if b.raw is not None else "",
                 f"partial={_ref(b.partial)}" if b.partial is not None else "",
+                f"reasoning={_ref(b.reasoning)}" if b.reasoning is not None else "",
             )
         case e.CallSkipped() as b:
             because = ", ".join(b.because)

@@ -152,6 +152,7 @@ def _attempt_text(reader: Reader, row: AttemptRow) -> AttemptText:
             "raw": _text(reader, row.raw_sha256),
             "content": _text(reader, row.text_sha256),
             "partial": row.partial,
+            "reasoning": _text(reader, row.reasoning),
             "failure_evidence": row.failure_evidence,
         }
     )

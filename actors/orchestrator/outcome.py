@@ -34,6 +34,9 @@ def terminal_event(
     """`call.succeeded` or `call.failed`; the texts are by SHA-256."""
     raw = ev.text_ref(outcome.raw)
     texts = {raw.sha256: outcome.raw}
+    reasoning = ev.text_ref(outcome.reasoning) if outcome.reasoning else None
+    if reasoning is not None:
+        texts[reasoning.sha256] = outcome.reasoning
     if outcome.failure is not None:
         left = raw if outcome.raw else None
         failed = ev.CallFailed(
@@ -46,6 +49,7 @@ def terminal_event(
             raw=left,
             partial=left,
             partial_incomplete=outcome.partial_incomplete,
+            reasoning=reasoning,
         )
         return failed, texts
     text = raw if outcome.text is outcome.raw else ev.text_ref(outcome.text)
@@ -60,5 +64,6 @@ def terminal_event(
         usage=outcome.usage,
         finish_reason=outcome.finish_reason,
         repairs=outcome.repairs,
+        reasoning=reasoning,
     )
     return succeeded, texts

@@ -17,6 +17,10 @@ from the start, and only new tokens count.
 
 A stream that ends without a finish reason was cut: `backend_unreachable`. `length` is a truncated
 file (`call_truncated`), unless a grammar let the document be closed by repair; a text may be cut.
+
+Reasoning is life: it feeds the deadlines, counts against the byte cap and is kept apart from the
+answer. Engines give it as such where they can tell; where they leave its marks in the text, it is
+split off at the end, in one place for all of them. An answer of reasoning alone is a failure.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from dataclasses import dataclass, field
 
 from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
 from familiar.documents import FinishedDocument, finish
-from familiar.documents.reasoning import without_reasoning
+from familiar.documents.reasoning import reasoning_in, without_reasoning
 from familiar.engine import Delta, FinishReason
 from familiar.errors import CallError, EngineError, FailureClass, WireError
 
@@ -50,6 +54,7 @@ class Progress:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     pieces: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
     waiting: str = ""
 
     def text(self) -> str:
@@ -121,6 +126,7 @@ async def carry_out(
         usage=Usage(progress.prompt_tokens, progress.tokens, progress.cached_tokens),
         raw=progress.text(),
         text=document.text if failure is None else "",
+        reasoning=carrier.reasoning(),
         finish_reason=carrier.finish_reason,
         repairs=document.repairs,
         failure=failure,
@@ -152,9 +158,10 @@ class _Carrier:
             watch.stop()
         self._judge_end()
         raw = self.progress.text()
+        self._judge_thought(raw)
         if order.mode == "text":
             # A plan is read whole by the judge, reasoning included.
-            return FinishedDocument(raw) if order.kind == "plan" else _without_reasoning(raw)
+            return FinishedDocument(raw) if order.kind == "plan" else self._without_reasoning(raw)
         file = order.output_file or ""
         if len(raw) > _BIG_TEXT:
             return await asyncio.to_thread(finish, raw, order.document, file)
@@ -167,7 +174,7 @@ class _Carrier:
         async for delta in deltas:
             now, text = monotonic(), delta.text
             progress.waiting = delta.waiting
-            if delta.tokens or text:
+            if delta.tokens or text or delta.reasoning:
                 progress.tokens += delta.tokens
                 if progress.last_token is None:
                     progress.first_token = now
@@ -177,15 +184,18 @@ class _Carrier:
             if delta.prompt_tokens:
                 progress.prompt_tokens = delta.prompt_tokens
                 progress.cached_tokens = delta.cached_tokens
-            if text:
-                size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+            if delta.reasoning:
+                progress.reasoning.append(delta.reasoning)
+            if text or delta.reasoning:
+                size += _bytes(text) + _bytes(delta.reasoning)
                 if size > max_bytes:
                     raise CallError(
                         f"{self.order.key} wrote more than {max_bytes} bytes.",
                         failure_class=FailureClass.CALL_OVERSIZED,
                         evidence={"bytes": size, "max_bytes": max_bytes},
                     )
-                pieces.append(text)
+                if text:
+                    pieces.append(text)
             if delta.finish_reason is not None:
                 self.finish_reason = delta.finish_reason
                 return
@@ -209,14 +219,44 @@ class _Carrier:
             and self.order.mode == "output_file"
             and self.order.request.grammar is None
         ):
-            raise CallError(
-                f"{key} was cut off at {self.progress.tokens} tokens, before its end.",
-                failure_class=FailureClass.CALL_TRUNCATED,
-                evidence={
-                    "max_tokens": self.order.request.sampling.max_tokens,
-                    "deadline_s": self.order.deadlines.total_s,
-                },
-            )
+            raise self._truncated()
+
+    def _truncated(self) -> CallError:
+        return CallError(
+            f"{self.order.key} was cut off at {self.progress.tokens} tokens, before its end.",
+            failure_class=FailureClass.CALL_TRUNCATED,
+            evidence={
+                "max_tokens": self.order.request.sampling.max_tokens,
+                "deadline_s": self.order.deadlines.total_s,
+            },
+        )
+
+    def _judge_thought(self, raw: str) -> None:
+        """Raises when the model only thought, and wrote nothing."""
+        if raw.strip() or not self.progress.reasoning:
+            return
+        cut = self.finish_reason == "length"
+        raise CallError(
+            f"{self.order.key} is reasoning without an answer"
+            f"{f', cut off at {self.progress.tokens} tokens' if cut else ''}.",
+            failure_class=FailureClass.CALL_TRUNCATED if cut else FailureClass.OUTPUT_INVALID,
+            evidence={"max_tokens": self.order.request.sampling.max_tokens},
+            remedy="Bound or switch off the reasoning by the pool's `thinking`, or raise the "
+            "alias's sampling.max_tokens.",
+        )
+
+    def _without_reasoning(self, raw: str) -> FinishedDocument:
+        try:
+            text, repairs = without_reasoning(raw)
+        except WireError:
+            if self.finish_reason == "length":
+                raise self._truncated() from None
+            raise
+        return FinishedDocument(text, repairs)
+
+    def reasoning(self) -> str:
+        """What the model thought: apart from the answer, or marked at its beginning."""
+        return "".join(self.progress.reasoning) or reasoning_in(self.progress.text())
 
     def _deadline_error(self) -> CallError:
         """What the deadline that struck says about this call and its backend."""
@@ -275,9 +315,8 @@ class _Carrier:
         }
 
 
-def _without_reasoning(raw: str) -> FinishedDocument:
-    text, repairs = without_reasoning(raw)
-    return FinishedDocument(raw if not repairs else text, repairs)
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 class _Watch:

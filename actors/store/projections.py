@@ -91,6 +91,7 @@ def _attempt(event: e.Event, body: e.CallSucceeded | e.CallFailed, **values: Val
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,
         **_ref("raw", body.raw),
+        reasoning=body.reasoning.sha256 if body.reasoning else None,
         **values,
     )
 

@@ -96,6 +96,7 @@ class AttemptRow:
     partial: str | None
     adopted_by: str | None
     continues_sha256: str | None
+    reasoning: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from actors.store.failure import foreign, store_error
 from actors.store.tables import METADATA, STORE
 from familiar.errors import StoreError
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; what `METADATA` describes."""
 
 _VERSION_TABLE = (

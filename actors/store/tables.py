@@ -193,6 +193,7 @@ MODEL_CALLS = Table(
     Column("partial", Text()),
     Column("adopted_by", String()),
     *_text_ref("continues"),
+    Column("reasoning", Text()),
     sqlite_with_rowid=False,
 )
 

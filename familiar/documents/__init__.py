@@ -5,7 +5,7 @@ and `html` holds the contract, the slot and the grammars of pages.
 """
 
 from familiar.documents.kind import FinishedDocument
-from familiar.documents.reasoning import without_reasoning
+from familiar.documents.reasoning import reasoning_in, without_reasoning
 from familiar.documents.registry import finish
 
-__all__ = ["FinishedDocument", "finish", "without_reasoning"]
+__all__ = ["FinishedDocument", "finish", "reasoning_in", "without_reasoning"]

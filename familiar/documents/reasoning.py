@@ -30,6 +30,27 @@ def without_reasoning(text: str) -> tuple[str, tuple[str, ...]]:
 
     Raises `WireError` when the reasoning never ends or stands within the answer.
     """
+    answer = _answer(text)
+    return (text, ()) if answer is None else (answer.lstrip("\r\n"), (_NOTE,))
+
+
+def reasoning_in(text: str) -> str:
+    """The reasoning in front of an answer, without its marks; empty where there is none. Reasoning
+    that never ends is all of the text. Linear."""
+    try:
+        answer = _answer(text)
+    except WireError:
+        opened = _OPEN.match(text.lstrip())
+        return _without_marks(text) if opened else ""
+    return "" if answer is None else _without_marks(text[: len(text) - len(answer)])
+
+
+def _without_marks(text: str) -> str:
+    return _CLOSE.sub("", _OPEN.sub("", text)).strip()
+
+
+def _answer(text: str) -> str | None:
+    """The text behind the reasoning; None where no reasoning was found."""
     rest, removed = text, False
     while (opened := _OPEN.match(rest.lstrip())) is not None:
         begun = len(rest) - len(rest.lstrip()) + opened.end()
@@ -48,7 +69,7 @@ def without_reasoning(text: str) -> tuple[str, tuple[str, ...]]:
     for opened in _OPEN.finditer(rest):
         if not _within(opened.start(), fences):
             raise WireError("Reasoning stands within the answer.")
-    return (rest.lstrip("\r\n"), (_NOTE,)) if removed else (text, ())
+    return rest if removed else None
 
 
 def _within(at: int, spans: list[tuple[int, int]]) -> bool:

@@ -93,6 +93,7 @@ def print_call(call: CallDetail, console: Console) -> None:
         for name, text in (
             ("prompt", _conversation(attempt.prompt)),
             ("grammar", attempt.grammar),
+            ("reasoning", attempt.reasoning),
             ("raw", attempt.raw),
             ("content", attempt.content if attempt.content != attempt.raw else None),
         ):

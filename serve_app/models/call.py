@@ -73,6 +73,7 @@ class AttemptText(AttemptSummary):
     raw: str | None = Field(description="complete output of the model")
     content: str | None = Field(description="file or text made from `raw`")
     partial: str | None = Field(description="SHA-256 of the text of a failed attempt")
+    reasoning: str | None = Field(description="text of the model's reasoning, which is no answer")
     failure_evidence: dict[str, JsonValue]
 
 

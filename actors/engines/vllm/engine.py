@@ -5,10 +5,14 @@ counts. Every environment variable that vLLM reads is set once, in `start`, from
 arguments, because a replica's process belongs to one engine.
 
 On CPU hosts five choices are made unless `engine_args` says otherwise. The worker shares the
-engine-core process (`vllm_executor`): one import of vLLM less, a third of the start-up. Without
+engine-core process (`executor`): one import of vLLM less, a third of the start-up. Without
 bfloat16 instructions weights are float32: slower for a single stream, twice as fast for several.
-Execution is eager, so that nothing is compiled at start, with compiled norms (`vllm_norm`). The KV
+Execution is eager, so that nothing is compiled at start, with compiled norms (`norm`). The KV
 cache has a fixed size, 1 GiB.
+
+The text keeps the marks of reasoning that the model wrote; they are split off where the attempt
+ends, in the same way for every engine. vLLM's own reasoning parsers are not used for that: each
+fits one model, and a server at a URL leaves marks in its text, too.
 
 It never retries and never shortens a prompt: a prompt that does not fit is an error with numbers.
 An answer is cut at the end of the context, with finish reason `length`.
@@ -57,6 +61,7 @@ FINISH: dict[str, FinishReason] = {
 STOP_S = 5.0
 CPU_KV_CACHE_BYTES = 1 << 30
 """vLLM would take most of the host's memory, and run the model once to see how much it can."""
+THINK_MARKS = ("<think>", "</think>")
 CPU_BLOCK_TOKENS = 32
 """Prompts share whole blocks; vLLM's 128 on CPUs is longer than most of what they share."""
 
@@ -243,6 +248,14 @@ class VllmEngine:
             # Named, because `auto` changes the backend with the schema, and the others pad JSON.
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         }
+        if self._thinking is not None and self._thinking.budget_tokens is not None:
+            from vllm.config.reasoning import ReasoningConfig
+
+            # vLLM counts reasoning between these marks; a model with others names its parser.
+            if not {"reasoning_config", "reasoning_parser"} & self._engine_args.keys():
+                arguments["reasoning_config"] = ReasoningConfig(
+                    reasoning_start_str=THINK_MARKS[0], reasoning_end_str=THINK_MARKS[1]
+                )
         if int(str(self._engine_args.get("tensor_parallel_size", 1))) == 1:
             arguments["distributed_executor_backend"] = EXECUTOR
         if current_platform.is_cpu():

@@ -8,11 +8,24 @@ from dataclasses import replace
 
 import pytest
 
+from actors.orchestrator.outcome import terminal_event
 from actors.replica.attempt import Progress, carry_out
-from familiar.call import CallOrder, DocumentSpec
-from familiar.engine import Delta, Message
+from familiar.call import CallOrder, CallOutcome, Deadlines, DocumentSpec
+from familiar.engine import Delta, FinishReason, Message
 from familiar.errors import FailureClass
 from tests.actors.one_attempt import carry, order
+
+
+async def outcome_of(wanted: CallOrder, *deltas: Delta, pause_s: float = 0.0) -> CallOutcome:
+    """The outcome of an attempt whose engine sends just these deltas."""
+
+    async def stream() -> AsyncIterator[Delta]:
+        for delta in deltas:
+            await asyncio.sleep(pause_s)
+            yield delta
+
+    return await carry_out(wanted, stream())
+
 
 # -- success -------------------------------------------------------------------------------------
 
@@ -71,6 +84,88 @@ async def test_a_slot_cut_by_length_is_repaired_when_a_grammar_held_it() -> None
     outcome = await carry(script, wanted)
     assert (outcome.failure, outcome.finish_reason) == (None, "length")
     assert outcome.text.endswith("</p></section>\n</main>\n")
+
+
+# -- reasoning -----------------------------------------------------------------------------------
+
+END = Delta(finish_reason="stop")
+MARKED = ("<think>\nFirst I th", "ink.\n</think>\n\nThe answer.")
+
+
+async def test_reasoning_deltas_are_kept_apart_from_the_answer() -> None:
+    thought = [Delta(reasoning="First ", tokens=1), Delta(reasoning="I think.", tokens=1)]
+    outcome = await outcome_of(order(file=True), *thought, Delta("The answer.", 1), END)
+    assert outcome.failure is None
+    assert (outcome.raw, outcome.text) == ("The answer.", "The answer.")
+    assert outcome.reasoning == "First I think."
+    assert outcome.usage.output_tokens == 3
+    body, texts = terminal_event(outcome, "worker")
+    assert body.reasoning is not None
+    assert texts[body.reasoning.sha256] == "First I think."
+
+
+@pytest.mark.parametrize("file", [True, False])
+async def test_reasoning_that_is_marked_in_the_text_is_split_off(file: bool) -> None:
+    wanted = order(file=file, document=DocumentSpec("document"))
+    outcome = await outcome_of(wanted, *(Delta(piece, 1) for piece in MARKED), END)
+    assert outcome.failure is None
+    assert outcome.raw == "".join(MARKED)
+    assert outcome.text.strip() == "The answer."
+    assert outcome.reasoning == "First I think."
+
+
+@pytest.mark.parametrize(
+    ("raw", "reasoning"),
+    [
+        ("Only the closing mark.</think>Yes.", "Only the closing mark."),
+        ("[THINK]Once.[/THINK]Yes.", "Once."),
+        ("<think></think>\n\nYes.", ""),
+        ("Write `<think>` in front.", ""),
+        ("Yes.", ""),
+    ],
+)
+async def test_a_plan_is_judged_whole_and_its_reasoning_recorded(raw: str, reasoning: str) -> None:
+    wanted = replace(order(), kind="plan")
+    outcome = await outcome_of(wanted, Delta(raw, 1), END)
+    assert (outcome.raw, outcome.text, outcome.reasoning) == (raw, raw, reasoning)
+
+
+async def test_reasoning_feeds_the_deadlines() -> None:
+    limits = Deadlines(first_token_s=1, stall_s=1, total_s=60)
+    thought = [Delta(reasoning="hm ") for _ in range(20)]
+    outcome = await outcome_of(
+        order(deadlines=limits), *thought, Delta("Yes.", 1), END, pause_s=0.05
+    )
+    assert outcome.failure is None
+    assert outcome.text == "Yes."
+
+
+@pytest.mark.parametrize(
+    ("deltas", "finish", "failure"),
+    [
+        ([Delta(reasoning="Hm.", tokens=9)], "length", FailureClass.CALL_TRUNCATED),
+        ([Delta(reasoning="Hm.", tokens=9)], "stop", FailureClass.OUTPUT_INVALID),
+        ([Delta("<think>Hm.", 9)], "length", FailureClass.CALL_TRUNCATED),
+        ([Delta("<think>Hm.", 9)], "stop", FailureClass.OUTPUT_INVALID),
+    ],
+)
+async def test_reasoning_alone_is_no_answer_and_is_kept(
+    deltas: list[Delta], finish: FinishReason, failure: FailureClass
+) -> None:
+    outcome = await outcome_of(order(), *deltas, Delta(finish_reason=finish))
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == failure
+    assert outcome.text == ""
+    assert outcome.reasoning == "Hm."
+
+
+async def test_reasoning_counts_against_the_byte_limit() -> None:
+    outcome = await outcome_of(order(max_bytes=100), Delta(reasoning="x" * 101, tokens=1), END)
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.CALL_OVERSIZED
+
+
+# -- continuation ----------------------------------------------------------------------------------
 
 
 def going_on(wanted: CallOrder, written: str) -> CallOrder:

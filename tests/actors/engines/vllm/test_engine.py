@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from actors.engines.vllm.engine import VllmEngine, _cores_of
 from actors.engines.weights import prepare
+from familiar.config.schema import ThinkingConfig
+from familiar.documents import reasoning_in
 from familiar.documents.html.contract import Contract, parse_contract
 from familiar.documents.html.grammar import contract_grammar, page_grammar
 from familiar.documents.html.slot import check_slot
@@ -23,20 +25,42 @@ from familiar.errors import EngineError, FailureClass
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
 CONTEXT = 1024
+BUDGET = 8
 SYSTEM = Message("system", "You write the text of web sites. " + "Be short and friendly. " * 20)
 ENGINE_ARGS = {"kv_cache_memory_bytes": 256 << 20, "max_num_seqs": 4}
 
 
+TEMPLATE = """
+{%- if enable_thinking is defined and messages[0]['role'] == 'system' -%}
+<|im_start|>system\nthinking={{ enable_thinking }} tone={{ tone }} {# -#}
+effort={{ reasoning_effort }}<|im_end|>\n
+{%- endif -%}
+{%- for message in messages -%}
+<|im_start|>{{ message['role'] }}\n{{ message['content'] }}
+{%- if not (continue_final_message and loop.last) %}<|im_end|>\n{% endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant\n{% if enable_thinking %}<think>{% endif %}
+{%- endif -%}
+"""
+"""The model's own template, with switches for reasoning as Qwen's and gpt-oss's have them."""
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def engine() -> AsyncIterator[VllmEngine]:
-    await asyncio.to_thread(prepare)
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmEngine]:
+    weights = await asyncio.to_thread(prepare)
+    folder = tmp_path_factory.mktemp("weights")
+    for file in weights.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
     core = min(os.sched_getaffinity(0))
     made = VllmEngine(
-        "embedded:smollm2",
+        str(folder),
         context_length=CONTEXT,
         engine_args=ENGINE_ARGS,
         cores=(core,),
         replica_id="smollm2:0",
+        thinking=ThinkingConfig(budget_tokens=BUDGET),
     )
     before = await made.health()
     assert not before.ok
@@ -74,6 +98,38 @@ async def test_an_answer_is_streamed_and_counted(engine: VllmEngine) -> None:
     assert after.prompt_tokens - before.prompt_tokens == deltas[-1].prompt_tokens > 50
     assert after.tokens_per_s > 0
     assert (after.running, after.waiting) == (0, 0)
+
+
+async def test_the_switches_of_a_pool_reach_the_template(engine: VllmEngine) -> None:
+    llm = engine._serving()
+    usual, engine._thinking = (
+        engine._thinking,
+        ThinkingConfig(enabled=False, effort="low", template_kwargs={"tone": "dry"}),
+    )
+    try:
+        prompt, _ = await engine._render(llm, ask("run/switch/1", "Hello."))
+    finally:
+        engine._thinking = usual
+    said = llm.get_tokenizer().decode(prompt["prompt_token_ids"])
+    assert "thinking=False tone=dry effort=low" in said
+    plain, _ = await engine._render(llm, ask("run/switch/2", "Hello."))
+    assert "tone=" not in llm.get_tokenizer().decode(plain["prompt_token_ids"])
+
+
+async def test_reasoning_ends_at_its_budget(engine: VllmEngine) -> None:
+    usual, engine._thinking = (
+        engine._thinking,
+        ThinkingConfig(enabled=True, budget_tokens=BUDGET),
+    )
+    try:
+        text = text_of(await read(engine, ask("run/budget/1", "Tell a story.", max_tokens=40)))
+    finally:
+        engine._thinking = usual
+    thought, mark, answer = text.partition("</think>")
+    assert mark
+    assert 0 < len(thought.split()) <= BUDGET
+    assert answer.strip()
+    assert reasoning_in(text) == thought.strip()
 
 
 async def test_the_same_seed_gives_the_same_answer(engine: VllmEngine) -> None:
