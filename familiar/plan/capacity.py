@@ -30,13 +30,14 @@ ROOM = 0.8
 """How much of a limit the pieces of a split call should use."""
 
 
-_SEND_AGAIN = " This length is a guess: if it is wrong, send the same call again and it will run."
+SEND_AGAIN = " This length is a guess: if it is wrong, send the same call again and it will run."
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem with a plan's size. `doubts` are the calls that a guess questions now, as keys for
-    `TurnView.doubted`; empty where the finding is sure. A `settled` one was questioned before."""
+    """A problem that may rest on a guessed length. `doubts` are the calls that a guess questions
+    now, as keys for `TurnView.doubted`; empty where the finding is sure. A `settled` one was
+    questioned before."""
 
     problem: Problem
     doubts: tuple[str, ...] = ()
@@ -44,7 +45,7 @@ class Finding:
 
     def as_doubt(self) -> Problem:
         """What is recorded about a plan that runs in spite of the finding."""
-        said = self.problem.message.removesuffix(_SEND_AGAIN)
+        said = self.problem.message.removesuffix(SEND_AGAIN)
         return Problem(
             code="length_doubted",
             call=self.problem.call,
@@ -91,20 +92,22 @@ def _oversized(call: PlannedCall, estimate: Estimate, role: Role, view: TurnView
         return None
     pieces = max(2, math.ceil(estimate.tokens / (ROOM * limit)))
     sure = estimate.stated or left <= 0
-    key = _key("oversized", call)
+    key = doubt_key("oversized", [call])
     problem = Problem(
         code="oversized",
         call=call.id,
         message=f"{call.id} asks for about {estimate.tokens} tokens (at least {least}: "
         f"{estimate.why}), and {why}. Split it into {pieces} calls with one file or part each, "
-        f"or ask for less.{'' if sure else _SEND_AGAIN}",
+        f"or ask for less.{'' if sure else SEND_AGAIN}",
     )
     return Finding(problem) if sure else Finding(problem, (key,), key in view.doubted)
 
 
-def _key(code: str, call: PlannedCall) -> str:
-    """The call by what it asks for, whatever its name and its place in the plan."""
-    return f"{code}:{fingerprint([call.model_copy(update={'depends_on': ()})])}"
+def doubt_key(code: str, calls: Sequence[PlannedCall]) -> str:
+    """The key for `TurnView.doubted`: `calls` by what they ask for, whatever their names. One call
+    counts whatever its place in the plan."""
+    alone = [call.model_copy(update={"depends_on": ()}) for call in calls]
+    return f"{code}:{fingerprint(alone if len(calls) == 1 else calls)}"
 
 
 def _too_wide(
@@ -133,7 +136,7 @@ def _too_wide(
         most = role.at_once * (int(role.queue_deadline_s / usual) + 1)
         most = max(role.at_once, min(most, len(together) - 1))
         sure = all(estimates[call.id].stated for call in together)
-        keys = () if sure else tuple(_key("too_wide", call) for call in together)
+        keys = () if sure else tuple(doubt_key("too_wide", [call]) for call in together)
         new = sum(1 for key in keys if key not in view.doubted)
         problem = Problem(
             code="too_wide",
@@ -141,7 +144,7 @@ def _too_wide(
             f"side by side; at {rate:.3g} tokens/s one takes at least {usual:.0f} s, so the last "
             f"would start after {wait:.0f} s and its queue deadline is "
             f"{role.queue_deadline_s:g} s. Plan at most {most} of them in this turn and the others "
-            f"in the next.{'' if sure else _SEND_AGAIN}",
+            f"in the next.{'' if sure else SEND_AGAIN}",
         )
         yield Finding(problem, keys, settled=not sure and new <= role.at_once)
 

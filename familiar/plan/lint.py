@@ -34,11 +34,11 @@ from dataclasses import dataclass
 
 from familiar.event import PlannedCall, Problem
 from familiar.path import planned_path_problem
-from familiar.plan.capacity import capacity_findings
+from familiar.plan.capacity import Finding, capacity_findings
 from familiar.plan.dag import Dag, dag
 from familiar.plan.needs import unknown_needs, wait_for_needs
 from familiar.plan.read import ReadPlan
-from familiar.plan.repeat import rejected_again, repeat_problems
+from familiar.plan.repeat import rejected_again, repeat_findings
 from familiar.plan.schema import ID_PATTERN
 from familiar.plan.view import CONTRACT_FILE, TurnView
 
@@ -62,7 +62,9 @@ def lint(plan: ReadPlan, view: TurnView) -> Linted:
     calls, repairs = _repaired(plan.calls, view)
     problems = tuple(_problems(plan, calls, view))
     # A plan over its number of calls is not looked at further.
-    findings = tuple(capacity_findings(calls, view)) if len(calls) <= view.max_calls else ()
+    findings: tuple[Finding, ...] = ()
+    if len(calls) <= view.max_calls:
+        findings = (*repeat_findings(calls, view), *capacity_findings(calls, view))
     problems += tuple(finding.problem for finding in findings if not finding.settled)
     repairs += tuple(finding.as_doubt() for finding in findings if finding.settled)
     doubted = tuple(key for finding in findings for key in finding.doubts)
@@ -112,7 +114,6 @@ def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) ->
     yield from _paths(calls, view)
     yield from unknown_needs(calls, view)
     yield from _progress(plan, calls, view)
-    yield from repeat_problems(calls, view)
 
 
 def _identity(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:

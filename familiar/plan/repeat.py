@@ -4,7 +4,8 @@ Three kinds of repetition are rejected. The message names the failure and how a 
 the whole plan again, or a nearly equal one; a single call again that failed by its size or its
 answer (its turn's other calls may have succeeded); and the same plan that was rejected before,
 while it is not valid. A plan that asks for at least a quarter less is another plan, also with
-similar words.
+similar words. Where a length is a guess, a near plan is questioned once and then runs; an equal one
+never does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from familiar.event import PlannedCall, Problem
-from familiar.goal import Goal
+from familiar.plan.capacity import SEND_AGAIN, Finding, doubt_key
 from familiar.plan.estimate import estimate_output
 from familiar.plan.fingerprint import NEAR, digest, fingerprint
 from familiar.plan.view import FailedPlan, TurnView
@@ -23,18 +24,18 @@ LESS = 0.75
 _SAY = 300
 
 
-def repeat_problems(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
+def repeat_findings(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Finding]:
     """Compare with the failed plans of `view`, which are bounded in number."""
     if not calls or not view.failed_plans:
         return
     new = digest(calls)
     for failed in reversed(view.failed_plans):
         nearness = new.nearness(digest(failed.calls))
-        if nearness >= NEAR and (
-            nearness == 1.0 or not _asks_for_less(calls, failed.calls, view.goal)
-        ):
-            yield Problem(code="plan_repeated", message=_whole(failed, nearness))
-            return
+        if nearness >= NEAR:
+            found = _finding(calls, failed.calls, nearness, view, _whole(failed, nearness))
+            if found is not None:
+                yield found
+                return
     yield from _single(calls, view)
 
 
@@ -70,17 +71,38 @@ def _single(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
             nearness = digest(alone).nearness(digest(earlier))
             if nearness < NEAR:
                 continue
-            if nearness < 1.0 and _asks_for_less(alone, earlier, view.goal):
-                continue
-            yield Problem(
-                code="plan_repeated",
-                call=call.id,
-                message=f"{call.id} asks {call.alias} for what {before.id} of turn {plan.turn} "
+            message = (
+                f"{call.id} asks {call.alias} for what {before.id} of turn {plan.turn} "
                 f"asked for ({_alike(nearness)}), which failed: "
                 f"{plan.reasons[before.id][:_SAY]} Split it, ask for less, or give it to another "
-                "role.",
+                "role."
             )
-            break
+            found = _finding(alone, earlier, nearness, view, message, call.id)
+            if found is not None:
+                yield found
+                break
+
+
+def _finding(
+    calls: Sequence[PlannedCall],
+    before: Sequence[PlannedCall],
+    nearness: float,
+    view: TurnView,
+    message: str,
+    call: str | None = None,
+) -> Finding | None:
+    """The finding that `calls` repeat `before`; None where they ask for clearly less. It is sure
+    for equal plans, and for near ones whose calls all state their lengths."""
+    new = [estimate_output(one, view.goal) for one in calls]
+    old = [estimate_output(one, view.goal) for one in before]
+    less = sum(one.tokens for one in new) <= LESS * sum(one.tokens for one in old)
+    if nearness < 1.0 and less:
+        return None
+    sure = nearness == 1.0 or all(one.stated for one in (*new, *old))
+    text = message if sure else message + SEND_AGAIN
+    problem = Problem(code="plan_repeated", call=call, message=text)
+    key = doubt_key("plan_repeated", calls)
+    return Finding(problem) if sure else Finding(problem, (key,), key in view.doubted)
 
 
 def _whole(failed: FailedPlan, nearness: float) -> str:
@@ -94,10 +116,3 @@ def _whole(failed: FailedPlan, nearness: float) -> str:
 
 def _alike(nearness: float) -> str:
     return "equal" if nearness == 1.0 else f"nearly equal, {nearness:.2f} of their word pairs"
-
-
-def _asks_for_less(calls: Sequence[PlannedCall], before: Sequence[PlannedCall], goal: Goal) -> bool:
-    new, old = (
-        sum(estimate_output(call, goal).tokens for call in plan) for plan in (calls, before)
-    )
-    return new <= LESS * old

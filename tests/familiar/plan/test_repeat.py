@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familiar.event import PlannedCall, PlanRejected
+from familiar.event import PlanAccepted, PlannedCall, PlanRejected
 from familiar.plan.fingerprint import NEAR, digest, fingerprint
 from familiar.plan.judge import judge_plan
-from familiar.plan.repeat import repeat_problems
+from familiar.plan.repeat import repeat_findings
 from familiar.plan.view import FailedPlan, TurnView
 from tests.familiar.plan.views import view
 
@@ -36,7 +37,7 @@ def failed(*calls: PlannedCall, blame: str = "") -> TurnView:
 
 
 def messages(seen: TurnView, *calls: PlannedCall) -> list[str]:
-    problems = list(repeat_problems(calls, seen))
+    problems = [found.problem for found in repeat_findings(calls, seen)]
     assert {problem.code for problem in problems} <= {"plan_repeated"}
     return [problem.message for problem in problems]
 
@@ -85,21 +86,71 @@ class TestSingleCalls:
     def test_a_call_that_asked_for_too_much_is_not_asked_again_within_another_plan(self) -> None:
         other = call("other", "Write the readme.", file="README.md")
         again = call("again", file="index.html")
-        (problem,) = repeat_problems((other, again), failed(*PAIR, blame="a"))
-        assert problem.call == "again"
-        assert "asks naughty for what a of turn 1 asked for" in problem.message
+        (found,) = repeat_findings((other, again), failed(*PAIR, blame="a"))
+        assert found.problem.call == "again"
+        assert "asks naughty for what a of turn 1 asked for" in found.problem.message
+        assert found.doubts == ()
 
     def test_a_call_that_a_backend_failed_may_be_asked_again(self) -> None:
         other = call("other", "Write the readme.", file="README.md")
         assert messages(failed(*PAIR), other, call("again", file="index.html")) == []
 
 
-class TestRefusedPlans:
+class TestGuesses:
+    """Only equal plans and stated lengths are rejected for good."""
+
+    NEAR = PROMPT.replace("short", "brief")
+
+    def judge(self, prompt: str, seen: TurnView) -> PlanAccepted | PlanRejected:
+        calls = [{"id": "n", "alias": "naughty", "prompt": prompt, "output_file": "index.html"}]
+        answer = json.dumps({"continue": True, "worker_calls": calls})
+        return judge_plan(answer, seen, 1)
+
+    def seen(self, before: str = PROMPT, blame: str = "", *doubted: str) -> TurnView:
+        seen = failed(call("a", before, file="index.html"), blame=blame)
+        return replace(seen, doubted=frozenset(doubted), made=("contract.html",))
+
+    @pytest.mark.parametrize("blame", ["", "a"], ids=["whole plan", "single call"])
+    def test_a_near_plan_of_guessed_length_is_questioned_once(self, blame: str) -> None:
+        first = self.judge(self.NEAR, self.seen(blame=blame))
+        assert isinstance(first, PlanRejected)
+        assert [problem.code for problem in first.problems] == ["plan_repeated"]
+        assert "send the same call again" in first.problems[0].message
+        second = self.judge(self.NEAR, self.seen(PROMPT, blame, *first.doubted))
+        assert isinstance(second, PlanAccepted)
+        assert [doubt.code for doubt in second.repairs] == ["length_doubted"]
+        assert "nearly equal" in second.repairs[0].message
+
+    def test_another_near_plan_is_questioned_by_itself(self) -> None:
+        first = self.judge(self.NEAR, self.seen())
+        assert isinstance(first, PlanRejected)
+        other = self.judge(PROMPT.replace("map", "plan"), self.seen(PROMPT, "", *first.doubted))
+        assert isinstance(other, PlanRejected)
+
+    @pytest.mark.parametrize(
+        ("before", "again"),
+        [
+            (PROMPT, PROMPT.upper()),
+            (f"{PROMPT} Use 90 words.", f"{PROMPT} Use 88 words."),
+            (f"{PROMPT} Use 90 words.", f"{PROMPT} Use 200 words."),
+        ],
+        ids=["equal", "stated as long", "stated longer"],
+    )
+    def test_an_equal_plan_and_a_stated_length_are_rejected_every_time(
+        self, before: str, again: str
+    ) -> None:
+        first = self.judge(again, self.seen(before))
+        assert isinstance(first, PlanRejected)
+        assert first.doubted == ()
+        assert "send the same call again" not in first.problems[0].message
+
+
+class TestRejectedPlans:
     def answer(self, prompt: str) -> str:
         calls = [{"id": "a", "alias": "nobody", "prompt": prompt, "depends_on": []}]
         return json.dumps({"continue": True, "worker_calls": calls})
 
-    def test_the_very_plan_that_was_refused_is_named_as_repeated_beside_its_problems(self) -> None:
+    def test_the_same_plan_that_was_rejected_is_named_as_repeated_beside_its_problems(self) -> None:
         first = judge_plan(self.answer("Do it."), view(), 1)
         assert isinstance(first, PlanRejected)
         assert first.fingerprint is not None
