@@ -245,13 +245,15 @@ class CallSkipped(_Body):
 
 
 class RecoveryChosen(_Body):
-    """The decision after a failed attempt; `evidence` has the numbers behind it."""
+    """The decision after a failed attempt; `evidence` has the numbers behind it. The next attempt
+    begins `wait_s` after this event at the earliest, unless another replica can take it."""
 
     type: Literal["recovery.chosen"] = "recovery.chosen"
     call: str
     attempt: int
     action: RecoveryAction
     avoid_replica: str | None = None
+    wait_s: float | None = None
     reasons: tuple[str, ...]
     evidence: dict[str, JsonValue] = Field(default_factory=dict)
 

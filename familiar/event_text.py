@@ -130,11 +130,13 @@ def describe(event: e.Event, submitted_at: float | None = None) -> Description:
             )
         case e.RecoveryChosen() as b:
             why = "; ".join(b.reasons)
+            after = f" after {b.wait_s:.1f} s" if b.wait_s else ""
             return _say(
                 f"recovery chosen: {b.action}",
-                f"{b.call}: {b.action.replace('_', ' ')} ({why})",
+                f"{b.call}: {b.action.replace('_', ' ')}{after} ({why})",
                 f"reasons={quote(why)}",
                 f"avoid={b.avoid_replica}" if b.avoid_replica else "",
+                f"wait_s={b.wait_s:g}" if b.wait_s else "",
             )
         case e.BudgetReached() as b:
             end = "nearly used up" if b.soft else "used up"

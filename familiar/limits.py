@@ -28,7 +28,8 @@ class Price(BaseModel):
 
 class RunLimits(BaseModel):
     """The budgets and the planning rules of one run. `prices` is by pool, `soft` a share of each
-    limit; `money` None means no limit."""
+    limit; `money` None means no limit. `longest_waits` is the queue deadline of each alias: no
+    attempt waits longer for a server that asks for time."""
 
     model_config = _VALUE
 
@@ -48,6 +49,7 @@ class RunLimits(BaseModel):
     money: float | None = None
     partial_synthesis: Literal["rules", "model", "none"] = "rules"
     prices: Mapping[str, Price] = Field(default_factory=dict)
+    longest_waits: Mapping[str, float] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config) -> RunLimits:
@@ -68,6 +70,7 @@ class RunLimits(BaseModel):
             soft=budgets.soft,
             money=budgets.money,
             partial_synthesis=planning.partial_synthesis,
+            longest_waits={n: alias.queue_deadline_s for n, alias in config.aliases.items()},
             prices={
                 name: Price(
                     input_per_million=price.input_per_million,

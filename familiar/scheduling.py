@@ -106,6 +106,11 @@ class Scheduler:
         """Slots of the replicas that can take calls now, taken ones included."""
         return sum(r.slots for r in self._replicas.get(pool, {}).values() if r.ready)
 
+    def has_another(self, alias: str, avoid: frozenset[str]) -> bool:
+        """Whether a replica that is not to be avoided can take calls of `alias` now or soon."""
+        known = self._replicas.get(self._aliases[alias].pool, {})
+        return any(replica.ready and name not in avoid for name, replica in known.items())
+
     def queued(self, pool: str) -> int:
         return sum(1 for w in self._waiting.values() if self._aliases[w.alias].pool == pool)
 

@@ -50,6 +50,13 @@ class Dispatcher:
         if ready:
             self._pump()
 
+    async def rest(self, alias: str, avoid: frozenset[str], not_before: float) -> None:
+        """Wait until the server that asked for time may be asked again. Returns at once where
+        another replica can take the call."""
+        left = min(not_before - time.time(), self._deadlines[alias])
+        if left > 0 and not self._scheduler.has_another(alias, avoid):
+            await asyncio.sleep(left)
+
     async def slot(self, waiting: Waiting) -> Assignment:
         """Wait for a replica. Raises `CallError` when the queue's deadline passes or the pool is
         lost."""

@@ -187,6 +187,7 @@ class Performer:
         call = self.machine.state.calls[command.call]
         key = CallKey(self.run_id, call.id, command.attempt)
         alias = call.planned.alias
+        await self._services.dispatcher.rest(alias, frozenset(call.avoid), command.not_before)
         queued_at = time.time()
         brief = await self._brief(call)
         waiting = Waiting(

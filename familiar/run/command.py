@@ -28,10 +28,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Wait for a free slot, choose a replica, and commit the choice (`call.dispatched`)."""
+    """Wait for a free slot, choose a replica, and commit the choice (`call.dispatched`). Until
+    `not_before` (seconds since the Unix epoch) only another replica than the last one is asked."""
 
     call: str
     attempt: int
+    not_before: float = 0.0
 
     @property
     def due(self) -> str:

@@ -53,7 +53,7 @@ class Size:
             "tokens_per_s": round(self.rate, 2),
             "deadline_s": self.deadline_s,
             "max_tokens": self.max_tokens,
-            "tokens_a_try": self.capacity,
+            "tokens_an_attempt": self.capacity,
             "tokens_expected": self.expected,
             "pieces": self.pieces,
             "prompt_tokens": self.prompt_tokens,
@@ -98,7 +98,7 @@ def measure(call: CallState) -> Size:
     )
 
 
-def hindrance(call: CallState, size: Size, *, tries_left: int) -> str:
+def hindrance(call: CallState, size: Size, *, attempts_left: int) -> str:
     """Why the call cannot go on from what it wrote; empty when it can."""
     failed = call.last_failure
     if call.kind == "plan":
@@ -111,10 +111,10 @@ def hindrance(call: CallState, size: Size, *, tries_left: int) -> str:
         return "the last attempt wrote nothing new"
     if not size.capacity:
         return "what it wrote is over a limit that going on cannot lift"
-    if size.remainder > tries_left * size.capacity:
+    if size.remainder > attempts_left * size.capacity:
         return (
-            f"about {size.remainder} of {size.expected} tokens are missing, and {tries_left} more "
-            f"attempts of {size.capacity} tokens cannot write them"
+            f"about {size.remainder} of {size.expected} tokens are missing, and {attempts_left} "
+            f"more attempts of {size.capacity} tokens cannot write them"
         )
     return ""
 

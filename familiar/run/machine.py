@@ -68,6 +68,8 @@ class RunMachine:
         if isinstance(body, ev.RunSubmitted):
             state.submitted_at = event.at
         elif isinstance(body, transition.CallBody):
+            if isinstance(body, ev.RecoveryChosen) and body.wait_s:
+                state.calls[body.call].ready_at = event.at + body.wait_s
             transition.noted(state.calls[body.call], event.seq, body)
         _HANDLERS[type(body)](self, body)
         if state.ended is None:
@@ -209,7 +211,7 @@ class RunMachine:
         if self._due.may_begin_a_call():
             self.state.model_calls += 1
             call.status = CallStatus.QUEUED
-            self._due.do(cmd.Dispatch(call.id, call.attempt))
+            self._due.do(cmd.Dispatch(call.id, call.attempt, call.ready_at))
 
     def _retry(self, call: CallState) -> None:
         call.attempt += 1
@@ -267,7 +269,7 @@ class RunMachine:
         self._spend(call, body.usage)
         call.failures.append(body.failure.failure_class)
         call.last_failure = body
-        self._due.record(choose_recovery(call, max_attempts=self.limits.attempts))
+        self._due.record(choose_recovery(call, self.limits, self.state.run_id))
 
     def _spend(self, call: CallState, usage: Usage) -> None:
         state = self.state

@@ -6,19 +6,35 @@ class, so that a restarted machine does not use up the patience that is meant fo
 `budgets.recoveries` those of a run. A call without attempts left is never sent out again as it was:
 the lint rejects a plan that repeats it.
 
+A server that is busy, loading or limits the rate (`transient` in the evidence of the failure) is
+given time before the next attempt: as long as it asks for (`retry_after_s`), else a pause that
+grows, scattered over runs and calls without dice. A wait that is longer than the queue deadline of
+the alias is not begun.
+
 `README.md` beside this file shows the table to people; a test keeps the two the same.
 """
 
 from __future__ import annotations
 
+import math
+import zlib
+
 from familiar.errors import FailureClass as F
 from familiar.event import CallFailed, RecoveryAction, RecoveryChosen
 from familiar.failure import FAILURES
+from familiar.limits import RunLimits
 from familiar.run import continuation
 from familiar.run.state import CallState, FollowUp
 
+PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
+"""The first pause before a server that did not say how long, and the longest; each doubles."""
+SCATTER = 0.2
+"""Share by which the waits of different calls differ, so that not all come back at one moment."""
+LONGEST_WAIT_S = 600.0
+"""The longest wait where the limits name none: histories of earlier versions."""
 
-def choose_recovery(call: CallState, *, max_attempts: int) -> RecoveryChosen:
+
+def choose_recovery(call: CallState, limits: RunLimits, run_id: str) -> RecoveryChosen:
     """Decide after the last failure of `call`. Raises `ValueError` when it has none."""
     failed = call.last_failure
     if failed is None:
@@ -39,17 +55,18 @@ def choose_recovery(call: CallState, *, max_attempts: int) -> RecoveryChosen:
         action = remedy.then
         used = f"; {remedy.times} of {remedy.times} attempts used" if remedy.times else ""
         reasons = [f"{latest}: {remedy.why}{used}"]
-    elif counted >= max_attempts and row.counted:
+    elif counted >= limits.attempts and row.counted:
         action = remedy.then
         reasons = [
-            f"{latest}: the call failed {counted} times and budgets.attempts is {max_attempts}"
+            f"{latest}: the call failed {counted} times and budgets.attempts is {limits.attempts}"
         ]
     evidence: dict[str, object] = {}
     if "continue" in (action, remedy.action) or "split" in (action, remedy.action):
         size = continuation.measure(call)
         evidence = size.evidence()
         if action == "continue":
-            hindrance = continuation.hindrance(call, size, tries_left=remedy.times - of_class + 1)
+            left = remedy.times - of_class + 1
+            hindrance = continuation.hindrance(call, size, attempts_left=left)
             action = remedy.then if hindrance else "continue"
             reasons.append(hindrance or size.sentence())
         if action == "split":
@@ -60,16 +77,36 @@ def choose_recovery(call: CallState, *, max_attempts: int) -> RecoveryChosen:
     if action == "split" and call.kind != "worker":
         action = "give_up"
         reasons[-1] = f"a {call.kind} call cannot be split"
+    wait_s = None
+    if action not in ("give_up", "split") and failed.failure.evidence.get("transient") is True:
+        wait_s, said = _wait(failed, of_class, f"{run_id}/{call.id}/{failed.attempt}")
+        alias = call.planned.alias
+        longest = limits.longest_waits.get(alias, LONGEST_WAIT_S)
+        if wait_s > longest:
+            action, wait_s = remedy.then, None
+            said += f", and {alias} waits {longest:g} s at most (queue_deadline_s)"
+        reasons.append(said)
     return RecoveryChosen.model_validate(
         {
             "call": call.id,
             "attempt": failed.attempt,
             "action": action,
             "avoid_replica": call.replica if action == "retry_elsewhere" else None,
+            "wait_s": wait_s,
             "reasons": tuple(reasons),
             "evidence": evidence,
         }
     )
+
+
+def _wait(failed: CallFailed, of_class: int, key: str) -> tuple[float, str]:
+    """Seconds until the server is asked again, and the reason."""
+    asked = failed.failure.evidence.get("retry_after_s")
+    scatter = 1.0 + SCATTER * zlib.crc32(key.encode()) / 0xFFFFFFFF
+    if isinstance(asked, int | float) and not isinstance(asked, bool) and 0 <= asked < math.inf:
+        return round(asked * scatter, 3), f"the server asks for {asked:g} s"
+    pause = min(PAUSE_S * 2.0 ** min(of_class - 1, 10), LONGEST_PAUSE_S)
+    return round(pause * scatter, 3), "the server is busy or not up yet"
 
 
 def follow_up(

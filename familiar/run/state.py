@@ -75,8 +75,9 @@ class FollowUp:
 class CallState:
     """One call over all its attempts. `blocked_on` counts the dependencies that are not done yet,
     `written_tokens` the output of the attempts that `follow_up` continues and of the last one, and
-    `advice` is what the next plan is told when the call has to be split. `story` has seq, type and
-    attempt of its last events."""
+    `advice` is what the next plan is told when the call has to be split. `ready_at` is the time
+    before which a server asked not to be asked again (seconds since the Unix epoch). `story` has
+    seq, type and attempt of its last events."""
 
     planned: PlannedCall
     kind: CallKind
@@ -99,6 +100,7 @@ class CallState:
     follow_up: FollowUp | None = None
     written_tokens: int = 0
     advice: str = ""
+    ready_at: float = 0.0
     story: deque[tuple[int, str, int | None]] = field(
         default_factory=lambda: deque(maxlen=STORY_EVENTS)
     )

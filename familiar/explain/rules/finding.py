@@ -25,11 +25,11 @@ def found(
     change: Iterable[str] = (),
 ) -> Finding:
     """A finding about `attempt`. `against` are the causes to rule out."""
-    recovered = story.recovered(attempt)
+    recovered, waited = story.recovered(attempt), _waited(story, attempt)
     return Finding(
         cause=cause,
         likelihood=likelihood,
-        evidence=(_what_failed(attempt), *evidence, *_recovery(attempt)),
+        evidence=(_what_failed(attempt), *evidence, *_recovery(attempt, waited)),
         ruled_out=ruled_out(story, attempt, against),
         change=tuple(change),
         call=attempt.call,
@@ -37,7 +37,7 @@ def found(
         alias=attempt.alias,
         pool=attempt.pool,
         replica=attempt.replica,
-        lost_s=_lost(attempt),
+        lost_s=_lost(attempt) + waited,
         decisive=not recovered,
         claimed=_contradicted(cause, attempt),
     )
@@ -76,7 +76,7 @@ def _what_failed(attempt: Attempt) -> Evidence:
     )
 
 
-def _recovery(attempt: Attempt) -> tuple[Evidence, ...]:
+def _recovery(attempt: Attempt, waited: float) -> tuple[Evidence, ...]:
     if attempt.recovery is None:
         return ()
     reasons = "; ".join(attempt.recovery.reasons)
@@ -86,7 +86,20 @@ def _recovery(attempt: Attempt) -> tuple[Evidence, ...]:
         if isinstance(value, int | float | str)
     }
     says = f"Recovery chose {attempt.recovery.action}: {reasons}"
+    if waited:
+        asked = "" if attempt.number("retry_after_s") is None else ", as it asked"
+        says += f"; waited {waited:.1f} s for the server{asked}"
+        known["waited_s"] = round(waited, 3)
     return (Evidence(says, (attempt.recovery_seq,), known),)
+
+
+def _waited(story: Story, attempt: Attempt) -> float:
+    """Seconds for which the server was waited for before the next attempt."""
+    wanted = None if attempt.recovery is None else attempt.recovery.wait_s
+    later = story.attempts.get((attempt.call, attempt.attempt + 1))
+    if not wanted or later is None or later.dispatched is None:
+        return 0.0
+    return min(max(later.dispatched.queued_at - attempt.ended_at, 0.0), wanted)
 
 
 def _lost(attempt: Attempt) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from actors.orchestrator.dispatcher import Dispatcher
 from actors.orchestrator.outcome import lost_outcome
@@ -35,8 +37,14 @@ REPLICAS = ("near:0", "near:1")
 class Around:
     """`Services` with slow commits, and with replicas that lose each call's first attempt."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        evidence: Mapping[str, JsonValue] | None = None,
+        replicas: Sequence[str] = REPLICAS,
+    ) -> None:
         self.epoch = 1
+        self.evidence = evidence
         self.dispatcher = Dispatcher(config)
         self.texts = Texts(lambda sha256: None)
         self.log = logging.getLogger("test")
@@ -45,8 +53,9 @@ class Around:
         self.history: list[ev.Event] = []
         self.committing = 0
         self.released: list[tuple[str, CallKey]] = []
+        self.begun: list[float] = []
         self.performer: Performer
-        for replica in REPLICAS:
+        for replica in replicas:
             self.dispatcher.replica_changed(
                 ReplicaView(replica, "near", "ready", "", (), "here", 4, 0, EngineStats())
             )
@@ -82,8 +91,11 @@ class Around:
         dispatched = [e.body for e in self.history if isinstance(e.body, ev.CallDispatched)]
         assert (order.key.call_id, order.key.attempt) in [(b.call, b.attempt) for b in dispatched]
         self.attempts.append((replica, order.key))
+        self.begun.append(time.time())
         if order.key.attempt == 1:
-            return lost_outcome(order.key, FailureClass.BACKEND_UNREACHABLE, "it is gone")
+            return lost_outcome(
+                order.key, FailureClass.BACKEND_UNREACHABLE, "it is gone", self.evidence
+            )
         text = PLAN if order.key.call_id.startswith("plan-") else "All is well."
         now = time.time()
         return CallOutcome(
@@ -104,8 +116,43 @@ class Around:
 
 
 async def test_each_outcome_is_released_where_it_is_held(tmp_path: Path) -> None:
+    around = await run_to_its_end(tmp_path)
+    assert {key.call_id for _, key in around.attempts} >= {"plan-1", "look"}
+    # A call's next attempt goes to the other replica before the end of the first is committed.
+    assert {replica for replica, key in around.attempts if key.call_id == "look"} == set(REPLICAS)
+    assert sorted(around.released) == sorted(around.attempts)
+
+
+async def test_a_server_that_asks_for_time_is_waited_for(tmp_path: Path) -> None:
+    asked = 0.4
+    evidence = {"transient": True, "retry_after_s": asked}
+    around = await run_to_its_end(tmp_path, evidence, REPLICAS[:1])
+    chosen = {
+        event.body.call: event.at
+        for event in around.history
+        if isinstance(event.body, ev.RecoveryChosen)
+    }
+    again = {
+        key.call_id: at
+        for at, (_, key) in zip(around.begun, around.attempts, strict=True)
+        if key.attempt == 2
+    }
+    assert again.keys() == chosen.keys() >= {"plan-1", "look"}
+    assert all(again[call] - chosen[call] >= asked for call in again)
+
+
+async def test_another_replica_takes_the_call_without_a_wait(tmp_path: Path) -> None:
+    around = await run_to_its_end(tmp_path, {"transient": True, "retry_after_s": 500.0})
+    assert {replica for replica, key in around.attempts if key.call_id == "look"} == set(REPLICAS)
+
+
+async def run_to_its_end(
+    tmp_path: Path,
+    evidence: Mapping[str, JsonValue] | None = None,
+    replicas: Sequence[str] = REPLICAS,
+) -> Around:
     config = scripted_config(tmp_path)
-    around = Around(config)
+    around = Around(config, evidence, replicas)
     goal = read_goal("Look at it.", max_bytes=1000)
     around.performer = Performer(RunMachine("r"), goal, config, around)
     submitted = ev.RunSubmitted(
@@ -119,7 +166,4 @@ async def test_each_outcome_is_released_where_it_is_held(tmp_path: Path) -> None
     await around.performer.submit(submitted, {submitted.goal.sha256: goal.text})
     ended = await asyncio.wait_for(around.ended, 60)
     assert ended.outcome == "succeeded"
-    assert {key.call_id for _, key in around.attempts} >= {"plan-1", "look"}
-    # A call's next try is on its way to the other replica before the end of the first is committed.
-    assert {replica for replica, key in around.attempts if key.call_id == "look"} == set(REPLICAS)
-    assert sorted(around.released) == sorted(around.attempts)
+    return around

@@ -124,6 +124,7 @@ class History:
         first_token_s: float | None = None,
         action: str = "give_up",
         message: str = "it failed",
+        wait_s: float | None = None,
         **evidence: JsonValue,
     ) -> int:
         """An attempt that fails, with the recovery that was chosen; the seq of the failure."""
@@ -150,7 +151,7 @@ class History:
             took_s,
         )
         chosen = {"call": call, "attempt": attempt, "action": action, "reasons": ("a reason",)}
-        self.add(ev.RecoveryChosen.model_validate(chosen))
+        self.add(ev.RecoveryChosen.model_validate({**chosen, "wait_s": wait_s}))
         return seq
 
     def timed(

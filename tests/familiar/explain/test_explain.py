@@ -261,6 +261,31 @@ def test_an_open_run_says_what_it_waits_for(history: History) -> None:
     assert "w/1" in found.symptom
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"), [({"retry_after_s": 12.0}, ", as it asked"), ({}, "")], ids=["asked", "not"]
+)
+def test_the_wait_for_a_busy_server_is_told_and_counted(
+    history: History, asked: dict[str, float], says: str
+) -> None:
+    history.bad(
+        "w", F.BACKEND_UNREACHABLE, action="retry", wait_s=12.0, status=429, transient=True, **asked
+    )
+    history.now += 12.0
+    history.good("w", 2, waited_s=0.0)
+    history.succeed()
+    found = first(explain(history.events))
+    assert found.cause is Cause.BACKEND_OVERLOADED
+    assert any(e.says.endswith(f"waited 12.0 s for the server{says}") for e in found.evidence)
+    assert found.lost_s == pytest.approx(13.0)
+
+
+def test_another_replica_that_took_the_call_at_once_was_no_wait(history: History) -> None:
+    history.bad("w", F.BACKEND_UNREACHABLE, action="retry", wait_s=12.0, transient=True)
+    history.good("w", 2, replica="pool:1", waited_s=0.0)
+    history.succeed()
+    assert "for the server" not in str(explain(history.events).causes)
+
+
 def test_every_event_number_that_is_named_exists(history: History) -> None:
     history.timed("w", F.CALL_OVERSIZED, rate=49.0)
     found = failed(history, F.CALL_OVERSIZED)

@@ -94,6 +94,45 @@ class TestDataflow:
         }
 
 
+class TestWaiting:
+    def busy(self, sim: Simulation, wait_s: float | None) -> cmd.Dispatch:
+        """The next dispatch of call a, whose server was busy."""
+        sim.commit(sim.answer(sim.machine.state.due["dispatch:a:1"]))
+        failure = Failure(FailureClass.BACKEND_UNREACHABLE, "429", {"transient": True})
+        sim.commit(ev.CallFailed(call="a", attempt=1, kind="worker", failure=failure))
+        chosen = ev.RecoveryChosen(
+            call="a", attempt=1, action="retry_elsewhere", wait_s=wait_s, reasons=("busy",)
+        )
+        sim.commit(chosen)
+        due = sim.machine.state.due["dispatch:a:2"]
+        assert isinstance(due, cmd.Dispatch)
+        return due
+
+    def test_the_time_of_the_next_attempt_is_part_of_the_state(self) -> None:
+        sim = planned(call("a"), call("b"))
+        due = self.busy(sim, 30.0)
+        assert due.not_before == sim.history[-1].at + 30.0
+        assert sim.machine.state.due["dispatch:b:1"] == cmd.Dispatch("b", 1)
+        sim.crash()
+        assert sim.machine.state.due["dispatch:a:2"] == due
+
+    def test_the_answer_of_the_dispatch_ends_the_wait(self) -> None:
+        sim = planned(call("a"))
+        sim.commit(sim.answer(self.busy(sim, 30.0)))
+        assert "dispatch:a:2" not in sim.machine.state.due
+        assert sim.machine.state.calls["a"].status is CallStatus.RUNNING
+
+    def test_a_cancelled_run_waits_for_no_server(self) -> None:
+        sim = planned(call("a"))
+        self.busy(sim, 30.0)
+        sim.commit(ev.RunCancelRequested())
+        sim.commit(sim.machine.state.due.copy().popitem()[1].body)  # type: ignore[union-attr]
+        assert sim.machine.state.due == {}
+
+    def test_a_failure_that_asks_for_no_time_is_followed_at_once(self) -> None:
+        assert self.busy(planned(call("a")), None).not_before == 0.0
+
+
 class TestPlanning:
     def test_a_rejected_plan_is_asked_again_and_then_the_rules_planner_takes_over(self) -> None:
         sim = Simulation(seed=1, trouble=0.0)

@@ -15,6 +15,7 @@ from familiar.failure import FAILURES, Recovery
 from familiar.run import continuation
 from familiar.run.recovery import choose_recovery, follow_up
 from familiar.run.state import CallState, CallStatus, FollowUp
+from tests.familiar.run.simulation import limits
 
 REMEDIES = {c: row.reaction for c, row in FAILURES.items() if isinstance(row.reaction, Recovery)}
 RUN_LEVEL = {c: row.reaction for c, row in FAILURES.items() if isinstance(row.reaction, str)}
@@ -60,7 +61,7 @@ def failed_call(
 
 
 def choose(call: CallState, attempts: int = 20) -> ev.RecoveryChosen:
-    return choose_recovery(call, max_attempts=attempts)
+    return choose_recovery(call, limits(attempts=attempts), "r")
 
 
 class TestTable:
@@ -107,12 +108,63 @@ class TestTable:
         assert choose(failed_call(*lost, F.INTERNAL), attempts=3).action == "retry"
 
 
+class TestWaiting:
+    """A server that asks for time gets it, within the queue deadline of the alias."""
+
+    def chosen(self, *failures: F, **evidence: JsonValue) -> ev.RecoveryChosen:
+        call = failed_call(*failures or (F.BACKEND_UNREACHABLE,), evidence=evidence)
+        held = limits(attempts=20, longest_waits={"naughty": 100.0})
+        return choose_recovery(call, held, "r")
+
+    def test_it_waits_as_long_as_the_server_asks(self) -> None:
+        chosen = self.chosen(transient=True, retry_after_s=30.0)
+        assert chosen.action == "retry_elsewhere"
+        assert chosen.wait_s is not None
+        assert 30.0 <= chosen.wait_s <= 36.0
+        assert chosen.reasons[-1] == "the server asks for 30 s"
+
+    def test_without_a_time_the_pause_grows_up_to_a_minute(self) -> None:
+        waits = [
+            self.chosen(*[F.BACKEND_UNREACHABLE] * n, transient=True).wait_s for n in range(1, 7)
+        ]
+        for wait, least in zip(waits, (2.0, 4.0, 8.0, 16.0, 32.0, 60.0), strict=True):
+            assert wait is not None
+            assert least <= wait <= least * 1.2
+        assert self.chosen(transient=True).reasons[-1] == "the server is busy or not up yet"
+
+    @pytest.mark.parametrize("asked", [-1.0, float("inf"), float("nan"), "soon", True, None])
+    def test_a_time_that_is_none_counts_as_not_said(self, asked: JsonValue) -> None:
+        chosen = self.chosen(transient=True, retry_after_s=asked)
+        assert chosen.wait_s is not None
+        assert 2.0 <= chosen.wait_s <= 2.4
+
+    def test_a_wait_beyond_the_deadline_is_not_begun(self) -> None:
+        chosen = self.chosen(transient=True, retry_after_s=3_600.0)
+        assert (chosen.action, chosen.wait_s) == ("give_up", None)
+        assert "asks for 3600 s, and naughty waits 100 s at most" in chosen.reasons[-1]
+
+    def test_an_engine_of_ours_is_asked_elsewhere_at_once(self) -> None:
+        assert self.chosen().wait_s is None
+        assert self.chosen(retry_after_s=30.0, transient=False).wait_s is None
+
+    def test_a_call_that_is_given_up_waits_for_nothing(self) -> None:
+        used_up = [F.BACKEND_UNREACHABLE] * 7
+        chosen = self.chosen(*used_up, transient=True, retry_after_s=1.0)
+        assert (chosen.action, chosen.wait_s) == ("give_up", None)
+
+    def test_calls_and_runs_do_not_come_back_at_one_moment(self) -> None:
+        call = failed_call(F.BACKEND_UNREACHABLE, evidence={"transient": True, "retry_after_s": 60})
+        waits = {choose_recovery(call, limits(), f"run-{n}").wait_s for n in range(50)}
+        assert len(waits) > 40
+        assert choose_recovery(call, limits(), "r") == choose_recovery(call, limits(), "r")
+
+
 class TestContinuing:
     def test_an_oversized_call_goes_on_when_the_rest_fits_into_its_tries(self) -> None:
         chosen = choose(failed_call(F.CALL_OVERSIZED))
         assert chosen.action == "continue"
         assert chosen.evidence["tokens_written"] == 6_000
-        assert chosen.evidence["tokens_a_try"] == 6_000
+        assert chosen.evidence["tokens_an_attempt"] == 6_000
         assert chosen.evidence["tokens_expected"] == 12_000
 
     def test_otherwise_it_is_split_with_the_arithmetic(self) -> None:
