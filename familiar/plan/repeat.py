@@ -56,7 +56,7 @@ def repeats_exactly(calls: Sequence[PlannedCall], view: TurnView) -> FailedPlan 
     return next((plan for plan in view.failed_plans if fingerprint(plan.calls) == own), None)
 
 
-def _single(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Problem]:
+def _single(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Finding]:
     """Calls that failed by their own request, planned again for the same role and file."""
     known: dict[tuple[str, str | None], list[tuple[FailedPlan, PlannedCall]]] = {}
     for plan in view.failed_plans:

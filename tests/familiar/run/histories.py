@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from familiar import event as ev
 from familiar.limits import Price, RunLimits
@@ -17,26 +19,34 @@ from tests.familiar.run.simulation import limits
 RECORDED = sorted((Path(__file__).parents[2] / "fixtures" / "histories").glob("*.jsonl"))
 """Histories that earlier versions recorded: one event a line."""
 
+
+def _others(kind: Any, value: object) -> list[object]:
+    """Values of a setting's type beside `value`: the smallest, a large one, every literal."""
+    if get_origin(kind) in (Union, UnionType):
+        return [other for part in get_args(kind) for other in _others(part, value)]
+    if get_origin(kind) is Literal:
+        return [other for other in get_args(kind) if other != value]
+    if get_origin(kind) is Mapping:
+        return [{}, *({name: _others(get_args(kind)[1], None)[0]} for name in ("p", "naughty"))]
+    if kind is Price:
+        return [Price(input_per_million=1e9, output_per_million=1e9)]
+    known: dict[Any, list[object]] = {
+        bool: [True, False],
+        int: [0, 1, 9, 10**9],
+        float: [1e-9, 1e9],
+        str: ["another"],
+        NoneType: [None],
+    }
+    return [other for other in known[kind] if other != value]
+
+
 CHANGED: dict[str, RunLimits] = {
-    "alias": limits(orchestrator_alias="another"),
-    "no plan attempts": limits(plan_tries=0),
-    "one plan attempt": limits(plan_tries=1),
-    "many plan attempts": limits(plan_tries=9),
-    "no rules planner": limits(rules_planner=False),
-    "no synthesis": limits(synthesis=False),
-    "partial by a model": limits(partial_synthesis="model"),
-    "no partial": limits(partial_synthesis="none"),
-    "turns": limits(turns=1),
-    "model calls": limits(model_calls=1),
-    "tokens": limits(tokens=1),
-    "output tokens": limits(output_tokens=1),
-    "attempts": limits(attempts=1),
-    "wall": limits(wall_s=0.001),
-    "recoveries": limits(recoveries=0),
-    "soft": limits(soft=0.01),
-    "money": limits(money=1e-9, prices={"p": Price(input_per_million=1.0, output_per_million=1.0)}),
+    f"{name}={other}": limits(**{name: other})
+    for name, field in RunLimits.model_fields.items()
+    for other in _others(field.annotation, getattr(limits(), name))
+    if name != "version" and other != getattr(limits(), name)
 }
-"""Every setting that a decision of the machine reads, changed."""
+"""Every setting of a run's limits, changed to other values of its type."""
 
 
 def observable(state: RunState) -> dict[str, object]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from familiar import event as ev
 from familiar.limits import RunLimits
 from familiar.run.machine import RunMachine
-from familiar.run.upcast import limits_to_note, recorded_limits
+from familiar.run.upcast import limits_to_note, recorded_limits, upcast
 from tests.familiar.run.histories import (
     CHANGED,
     RECORDED,
@@ -88,9 +88,15 @@ class TestNote:
         assert ev.event_from_row("r", 2, 1, 0.0, event.body_json()) == event
 
     def test_every_limit_is_changed_by_these_tests(self) -> None:
+        """A new setting is found by its type, or this fails."""
         for name in RunLimits.model_fields.keys() - {"version"}:
             held = getattr(limits(), name)
             assert any(getattr(changed, name) != held for changed in CHANGED.values()), name
+        assert {c.partial_synthesis for c in CHANGED.values()} == {
+            "rules",
+            "model",
+            "none",
+        }
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
@@ -104,12 +110,17 @@ class TestRecorded:
             if isinstance(last, ev.RunEnded):
                 assert state.ended == last
 
-    def test_every_prefix_folds_the_same_whatever_was_changed(self, path: Path) -> None:
+    def test_every_prefix_folds_the_same_under_every_changed_setting(self, path: Path) -> None:
         for history in recorded(path):
             held = recorded_limits(history) or recorded_with(path)
-            settings_in_turn = list(CHANGED.values())
             for length in range(1, len(history) + 1):
                 prefix = noted(history[:length], held)
-                state = observable(folded(prefix, held).state)
-                changed = settings_in_turn[length % len(CHANGED)]
-                assert observable(folded(prefix, changed).state) == state
+                for changed in CHANGED.values():
+                    first = next(upcast(prefix, changed))
+                    assert recorded_limits([first]) == held
+            whole = noted(history, held)
+            for changed in CHANGED.values():
+                one, other = RunMachine(whole[0].run_id), RunMachine(whole[0].run_id)
+                for event, same in zip(upcast(whole, held), upcast(whole, changed), strict=True):
+                    assert one.apply(event) == other.apply(same)
+                    assert observable(one.state) == observable(other.state)
