@@ -3,9 +3,10 @@ production."""
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import ray
 
 from actors.deploy import ensure_deployment, take_down, wait_ready
 from actors.store.queries import Reader
+from actors.store.rows import RunRow
 from cluster.local import start_local
 from familiar.config.schema import Config
 from familiar.event import Event
@@ -29,6 +31,11 @@ class Deployment:
     orchestrator: Any
     reader: Reader
     folder: Path
+
+    @property
+    def url(self) -> str:
+        """Of the API, where it is served."""
+        return f"http://127.0.0.1:{self.config.api.port}"
 
     def run(self, goal: str, *, timeout_s: float = 300.0) -> list[Event]:
         """Submit a goal, wait for its end, and give back its history. Raises when it failed."""
@@ -50,11 +57,41 @@ class Deployment:
             raise RuntimeError(f"run {run_id} {row.outcome}: {row.reason}")
         return self.history(run_id)
 
+    def wait_all(self, run_ids: Sequence[str], *, timeout_s: float) -> list[RunRow]:
+        """The rows of runs, once all of them have ended. Raises when one failed."""
+        deadline = time.monotonic() + timeout_s
+        wanted, rows = set(run_ids), dict[str, RunRow]()
+        while wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(wanted)} runs have not ended in {timeout_s:g} s")
+            time.sleep(LOOK_S)
+            for run_id in list(wanted):
+                row = self.reader.run(run_id)
+                if row.outcome is None:
+                    break
+                if row.outcome != "succeeded":
+                    raise RuntimeError(f"run {run_id} {row.outcome}: {row.reason}")
+                rows[run_id] = row
+                wanted.discard(run_id)
+        return list(rows.values())
+
     def history(self, run_id: str) -> list[Event]:
         events: list[Event] = []
         while page := self.reader.events(run_id, after=len(events), limit=1000):
             events += page
         return events
+
+
+@contextmanager
+def served(settings: Mapping[str, Any], *, ready_s: float = 120.0) -> Iterator[Deployment]:
+    """Like `deployment`, with the API over HTTP on a free port of loopback."""
+    from serve_app.serving import deploy
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        api = {"auth": "none", "port": free.getsockname()[1]}
+    with deployment({**settings, "api": api}, ready_s=ready_s) as target:
+        deploy(target.config)
+        yield target
 
 
 @contextmanager

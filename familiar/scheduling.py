@@ -11,7 +11,6 @@ cost O(log n).
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -50,6 +49,7 @@ class _Alias:
     pool: str
     parallel: int
     running: int = 0
+    waiting: int = 0
     heap: list[tuple[int, int, CallKey]] = field(default_factory=list)
 
 
@@ -78,9 +78,9 @@ class Scheduler:
             return
         self._waiting[waiting.key] = waiting
         self._arrivals += 1
-        heapq.heappush(
-            self._aliases[waiting.alias].heap, (-waiting.rank, self._arrivals, waiting.key)
-        )
+        alias = self._aliases[waiting.alias]
+        alias.waiting += 1
+        heapq.heappush(alias.heap, (-waiting.rank, self._arrivals, waiting.key))
 
     def occupy(self, key: CallKey, alias: str, replica: str) -> None:
         """Count a call that is in flight already (adopted after a restart)."""
@@ -91,7 +91,7 @@ class Scheduler:
 
     def release(self, key: CallKey) -> None:
         """A call left its replica, or the queue."""
-        self._waiting.pop(key, None)
+        self._leave_queue(key)
         placed = self._placed.pop(key, None)
         if placed is not None:
             alias, replica = placed
@@ -112,7 +112,7 @@ class Scheduler:
         return any(replica.ready and name not in avoid for name, replica in known.items())
 
     def queued(self, pool: str) -> int:
-        return sum(1 for w in self._waiting.values() if self._aliases[w.alias].pool == pool)
+        return sum(alias.waiting for alias in self._aliases.values() if alias.pool == pool)
 
     def running(self) -> dict[str, int]:
         """Calls that hold a slot, by alias."""
@@ -120,7 +120,7 @@ class Scheduler:
 
     def waiting(self) -> dict[str, int]:
         """Calls that wait for a slot, by alias."""
-        return Counter(waiting.alias for waiting in self._waiting.values())
+        return {name: alias.waiting for name, alias in self._aliases.items() if alias.waiting}
 
     def in_flight(self, pool: str, replica: str) -> int:
         known = self._replicas.get(pool, {}).get(replica)
@@ -132,13 +132,19 @@ class Scheduler:
         while (best := self._next_alias()) is not None:
             name, alias = best
             _, _, key = heapq.heappop(alias.heap)
-            waiting = self._waiting.pop(key, None)
+            waiting = self._leave_queue(key)
             if waiting is None:
                 continue
             replica, reasons = self._route(waiting, alias.pool)
             self._place(key, name, replica)
             made.append(Assignment(waiting, replica.name, reasons))
         return made
+
+    def _leave_queue(self, key: CallKey) -> Waiting | None:
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            self._aliases[waiting.alias].waiting -= 1
+        return waiting
 
     def _next_alias(self) -> tuple[str, _Alias] | None:
         """The alias with the most urgent call that could start now."""

@@ -15,14 +15,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import time
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import NoReturn
+from weakref import WeakValueDictionary
 
-import psutil
 import ray
 from ray.exceptions import RayError
 
@@ -30,18 +27,17 @@ from actors.crash import CrashSpec, crasher
 from actors.orchestrator.dispatcher import Dispatcher
 from actors.orchestrator.intake import Intake
 from actors.orchestrator.metrics import Metrics
+from actors.orchestrator.ownership import Ownership, log_path, open_store
 from actors.orchestrator.performer import Performer
 from actors.orchestrator.recorder import Recorder
 from actors.orchestrator.texts import Texts
 from actors.replica.pools import Pools
-from actors.store.lease import OwnedElsewhere
-from actors.store.store import Store
 from actors.tasks import Tasks
 from actors.workspace.client import WorkspaceClient
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
 from familiar.config.schema import Config
-from familiar.errors import FailureClass, FamiliarError, StaleEpoch, StoreError
+from familiar.errors import FailureClass, FamiliarError, StaleEpoch
 from familiar.event import Draft, Event, RunCancelRequested, RunEnded
 from familiar.goal import read_goal
 from familiar.limits import RunLimits
@@ -55,8 +51,6 @@ TICK_S = 0.5
 TAKE_UP_S = 3.0
 """How often every open run is looked for among the performers."""
 COALESCE_S = 0.025
-LEASE_S = 12.0
-"""How long the database stays ours without a renewal."""
 LEAVE_S = 5.0
 
 
@@ -74,6 +68,7 @@ class Orchestrator:
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}
         self._beginning: set[str] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._recorder: Recorder | None = None
         self._tasks = Tasks()
         self._metrics = Metrics()
@@ -86,16 +81,31 @@ class Orchestrator:
         """Commit a run and begin with it. Raises `InputError`, `Conflict`, `NotFound`,
         `StoreError`."""
         await self._started
+        assert self._recorder is not None
         goal = read_goal(
             request.goal, max_bytes=self.config.api.max_goal_bytes, files=request.files
         )
-        accepted = await self._intake.accept(request, goal)
-        if accepted.draft is not None:
-            machine = RunMachine(accepted.receipt.run_id)
-            performer = Performer(machine, goal, self.config, self)
-            # Nothing that a client does from here on undoes the run.
-            begun = asyncio.ensure_future(self._begin(performer, accepted.draft))
-            await asyncio.shield(begun)
+        if self._recorder.problem is not None or self._ownership.problem is not None:
+            await asyncio.to_thread(self._store.check)
+        # Two submissions to one session, or with one key, take turns: the second one sees the run
+        # of the first.
+        name = request.session_id or request.idempotency_key or ""
+        turn = self._turns.setdefault(name, asyncio.Lock()) if name else asyncio.Lock()
+        await turn.acquire()
+        try:
+            accepted = await self._intake.accept(request, goal)
+        except BaseException:
+            turn.release()
+            raise
+        if accepted.draft is None:
+            turn.release()
+            return accepted.receipt
+        machine = RunMachine(accepted.receipt.run_id)
+        performer = Performer(machine, goal, self.config, self)
+        # Nothing that a client does from here on undoes the run.
+        begun = self._tasks.spawn(self._begin(performer, accepted.draft))
+        begun.add_done_callback(lambda _: turn.release())
+        await asyncio.shield(begun)
         return accepted.receipt
 
     async def _begin(self, performer: Performer, draft: Draft) -> None:
@@ -128,7 +138,7 @@ class Orchestrator:
         if last > seq and run_id in self._performers:
             # A follower of a fast run is not woken for each of its commits.
             await asyncio.sleep(COALESCE_S)
-            last = self._recorder.last_seq(run_id)
+            last = await self._recorder.last_seq(run_id)
         return last
 
     async def pools(self) -> tuple[PoolView, ...]:
@@ -148,8 +158,9 @@ class Orchestrator:
             return Readiness(False, (str(error),), hopeless=True)
         reasons = list(self._pools.reasons())
         assert self._recorder is not None
-        if self._recorder.problem is not None:
-            reasons.append(str(self._recorder.problem))
+        problem = self._recorder.problem or self._ownership.problem
+        if problem is not None:
+            reasons.append(f"{problem} {problem.remedy}".strip())
         lost = self._pools.used & self._pools.hopeless().keys()
         if not reasons:
             return Readiness(True, tuple(self._pools.warnings()))
@@ -175,8 +186,7 @@ class Orchestrator:
         await self._tasks.close()
         if self._recorder is not None:
             await self._recorder.close()
-            with contextlib.suppress(StoreError):
-                await asyncio.to_thread(self._store.release)
+            await self._ownership.release()
 
     # What performers need (`actors.orchestrator.services.Services`).
 
@@ -232,7 +242,11 @@ class Orchestrator:
     async def _start(self) -> None:
         config = self.config
         store = await asyncio.to_thread(open_store, config)
-        self.epoch = await self._take_epoch(store)
+        self._ownership = Ownership(store)
+        gone = ray.get_runtime_context().was_current_actor_reconstructed
+        self.epoch = await self._ownership.take(
+            predecessor_gone=self._predecessor_gone or gone, waiting=self._tell_start
+        )
         self.log.info("orchestrator of %s has epoch %d", config.deployment, self.epoch)
         strike = crasher(CrashSpec.from_environment(os.environ), "orchestrator")
         self._recorder = Recorder(
@@ -255,37 +269,14 @@ class Orchestrator:
         self._tasks.spawn(self._tick())
         self._tasks.spawn(self._take_up())
 
-    async def _take_epoch(self, store: Store) -> int:
-        """Become the owner of the database. While another process owns it, and nothing proves that
-        it is gone, wait until its lease has run out. Raises `OwnedElsewhere` when that owner lives.
-        """
-        gone = self._predecessor_gone
-        gone |= ray.get_runtime_context().was_current_actor_reconstructed
-        deadline = time.monotonic() + 2 * LEASE_S
-        while True:
-            take = partial(store.take_epoch, lease_s=LEASE_S, predecessor_gone=gone)
-            try:
-                return await asyncio.to_thread(take)
-            except OwnedElsewhere as error:
-                self._starting = str(error)
-                # A SQLite file has its owner on this machine, so a pid that is free is proof.
-                local = store.address.path is not None and error.host == socket.gethostname()
-                if local and not psutil.pid_exists(error.pid):
-                    gone = True
-                    continue
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(1.0)
+    def _tell_start(self, reason: str) -> None:
+        self._starting = reason
 
     async def _keep_lease(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_S / 3)
-            try:
-                await asyncio.to_thread(self._store.renew, LEASE_S)
-            except StaleEpoch:
-                await self._give_way()
-            except StoreError as error:
-                self.log.warning("the lease of the database was not renewed: %s", error)
+        try:
+            await self._ownership.keep()
+        except StaleEpoch:
+            await self._give_way()
 
     async def _recover(self) -> None:
         """Fold the open runs and perform the commands that are due in them."""
@@ -354,26 +345,3 @@ class Orchestrator:
             await asyncio.sleep(TICK_S)
             self.dispatcher.expire(self._pools.hopeless())
             self._metrics.hand_over()
-
-
-def open_store(config: Config) -> Store:
-    """Open the deployment's database; a first start creates it and notes its id beside the
-    workspaces.
-
-    Raises `StoreError` when the database that was noted is gone or is another one: going on with an
-    empty one would silently forget every run.
-    """
-    note = log_path(config).with_name("store.id")
-    expected = note.read_text().strip() if note.exists() else None
-    store = Store.open(config.store.url, create=expected is None, expected_id=expected)
-    if expected is None:
-        note.write_text(store.store_id + "\n")
-    return store
-
-
-def log_path(config: Config) -> Path:
-    """`orchestra.log` stands beside the workspaces."""
-    root = Path(config.workspace.root).expanduser()
-    with contextlib.suppress(OSError):
-        root.mkdir(parents=True, exist_ok=True)
-    return root / "orchestra.log"

@@ -38,16 +38,18 @@ class Accepted:
 
 
 class Intake:
-    """Accepts goals, one at a time. It reads the store in threads and writes nothing itself."""
+    """Accepts goals. It reads the store in threads and writes nothing itself."""
 
     def __init__(self, config: Config, config_hash: str, store: Store) -> None:
         self._config = config
         self._config_hash = config_hash
         self._store = store
+        self._limits = RunLimits.of(config)
         self._reader: Reader | None = None
 
     async def accept(self, request: SubmitRun, goal: Goal) -> Accepted:
-        """Raises `InputError`, `NotFound`, `Conflict`."""
+        """Raises `InputError`, `NotFound`, `Conflict`, and `StoreReplaced` when the run of a key
+        would be given out of a database that is not ours any more."""
         key = request.idempotency_key
         if key is not None:
             if not _KEY.match(key):
@@ -55,9 +57,15 @@ class Intake:
                     "The idempotency key must have 1 to 200 visible ASCII characters.",
                     field="Idempotency-Key",
                 )
-            if (known := await asyncio.to_thread(self._repeated, key, goal)) is not None:
-                return known
-        return await asyncio.to_thread(self._new, request, goal)
+        elif request.session_id is None:
+            # Nothing has to be read.
+            return self._new(request, goal)
+        return await asyncio.to_thread(self._read_and_accept, request, goal)
+
+    def _read_and_accept(self, request: SubmitRun, goal: Goal) -> Accepted:
+        key = request.idempotency_key
+        known = None if key is None else self._repeated(key, goal)
+        return known or self._new(request, goal)
 
     async def status(self, run_id: str) -> str:
         """A run's status by the database. Raises `NotFound`."""
@@ -72,6 +80,8 @@ class Intake:
         run_id = self._store.find_idempotent(key)
         if run_id is None:
             return None
+        # Nothing will be written, so nothing else would notice another database.
+        self._store.check()
         row = self._read().run(run_id)
         if row.goal_sha256 != text_ref(goal.text).sha256:
             raise Conflict(
@@ -110,7 +120,7 @@ class Intake:
             idempotency_key=request.idempotency_key,
             stack=stack,
             inherited=inherited,
-            limits=RunLimits.of(self._config),
+            limits=self._limits,
         )
         receipt = RunReceipt(run_id, session_id, created=True)
         return Accepted(receipt, Draft(run_id, body, time.time(), texts))

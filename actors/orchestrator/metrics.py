@@ -36,6 +36,7 @@ class Metrics:
         self._call_s = Histogram(
             "familiar_call_seconds", "From started to ended.", BOUNDARIES_S, ("alias",)
         )
+        self.all_taken_up = 0
         self._tally: Tally[tuple[str, str, str]] = Tally()
         self._samples: list[tuple[Histogram, str, float]] = []
 
@@ -60,6 +61,7 @@ class Metrics:
 
     def taken_up(self, what: str) -> None:
         """Count a run or a call that stood still and was taken up."""
+        self.all_taken_up += 1
         self._taken_up.inc(1, {"what": what})
 
     def hand_over(self) -> None:

@@ -8,9 +8,10 @@ in a pause, or every quarter of a second. The loop side wakes the drafts' owners
 for a run's next event.
 
 What went wrong decides what happens. A `TransientStoreError` (full disk, locked file, server away)
-keeps the batch and tries again with back-off, and `problem` says so. A `StaleEpoch` is the end:
-everybody waiting gets it, and nothing more is written. Anything else is the fault of one group of
-drafts, and only its owner gets the error.
+keeps the batch and tries again with back-off, and `problem` says so. So does `StoreReplaced`, until
+the right database is back, but new runs are rejected. A `StaleEpoch` is the end: everybody waiting
+gets it, and nothing more is written. Anything else is the fault of one group of drafts, and only
+its owner gets the error.
 """
 
 from __future__ import annotations
@@ -25,21 +26,26 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from actors.orchestrator.run_log import RunLog
-from actors.store.failure import TransientStoreError
+from actors.store.failure import StoreReplaced, TransientStoreError
 from actors.store.log_line import LogLines
 from actors.store.store import Store
 from familiar.errors import FamiliarError, StaleEpoch, StoreError
-from familiar.event import Draft, Event, RunEnded
+from familiar.event import Draft, Event, RunEnded, RunSubmitted
 
 MAX_BATCH = 512
 FIRST_BACKOFF_S = 0.05
 LAST_BACKOFF_S = 2.0
 LOG_PAUSE_S = 0.02
+SILENT_S = 5.0
+"""After so long without an answer of the database, `problem` says so."""
+
+_OF_ALL = (TransientStoreError, StoreReplaced)
+"""Errors of the database, not of one group of drafts."""
 
 Crash = Callable[[str, int], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
     """The drafts of one `record` call and who waits for them."""
 
@@ -56,7 +62,7 @@ _WAKE = None
 class Recorder:
     """Records drafts as events. Made and used in one event loop; the thread is its own.
 
-    `problem` is the reason while writing stands still. `crash` is for tests that kill the process:
+    `crash` is for tests that kill the process:
     it is called in the writer thread as crash("commit", n) after the commit of the n-th event and
     before anybody is told.
     """
@@ -71,7 +77,7 @@ class Recorder:
     ) -> None:
         self.store = store
         self.epoch = epoch
-        self.problem: StoreError | None = None
+        self._problem: StoreError | None = None
         self._loop = asyncio.get_running_loop()
         self._crash = crash
         self._committed = 0
@@ -111,14 +117,29 @@ class Recorder:
             self._incoming.put(_Group(drafts, done))
         return done
 
-    def last_seq(self, run_id: str) -> int:
+    @property
+    def problem(self) -> StoreError | None:
+        """The reason while writing stands still."""
+        since = self.store.writing_since
+        silent_s = 0.0 if since is None else time.monotonic() - since
+        if self._problem is None and silent_s > SILENT_S:
+            return TransientStoreError(
+                f"The database {self.store.address} has not answered for {silent_s:.0f} s.",
+                remedy="Look at the server or the disk; writing goes on by itself.",
+            )
+        return self._problem
+
+    async def last_seq(self, run_id: str) -> int:
         """The run's newest committed seq; one short read when it is not known here."""
         known = self._last.get(run_id)
-        return self.store.last_seq(run_id) if known is None else known
+        if known is None:
+            read = await asyncio.to_thread(self.store.last_seq, run_id)
+            known = self._last.get(run_id, read)
+        return known
 
     async def wait_beyond(self, run_id: str, seq: int, timeout_s: float) -> int:
         """Wait for an event of the run above `seq`, `timeout_s` at most; the run's newest seq."""
-        last = self.last_seq(run_id)
+        last = await self.last_seq(run_id)
         if last > seq or timeout_s <= 0:
             return last
         wake: asyncio.Future[None] = self._loop.create_future()
@@ -133,7 +154,7 @@ class Recorder:
             waiting.discard(wake)
             if not waiting and self._waiting.get(run_id) is waiting:
                 del self._waiting[run_id]
-        return self.last_seq(run_id)
+        return await self.last_seq(run_id)
 
     async def close(self, timeout_s: float = 30.0) -> None:
         """Commit what was handed in, then end the thread. A batch that still cannot be written
@@ -206,7 +227,9 @@ class Recorder:
             self._fatal = error
         if error is None:
             self._tell(groups)
-        elif isinstance(error, StaleEpoch | TransientStoreError) or len(groups) == 1:
+        elif len(groups) == 1 or isinstance(
+            error, StaleEpoch | TransientStoreError | StoreReplaced
+        ):
             self._fail(groups, error)
         else:
             # One group spoils the batch; alone, each gets what it deserves.
@@ -225,7 +248,11 @@ class Recorder:
             try:
                 events, texts = self._assign(groups)
                 self.store.append(events, texts)
-            except TransientStoreError as error:
+            except _OF_ALL as error:
+                if isinstance(error, StoreReplaced):
+                    groups = self._reject_new(groups, error)
+                if not groups:
+                    return None
                 self._report(error)
                 if time.monotonic() + backoff > self._give_up_at:
                     return error
@@ -242,6 +269,12 @@ class Recorder:
                 self._report(None)
                 return None
 
+    def _reject_new(self, groups: list[_Group], error: StoreError) -> list[_Group]:
+        """The groups that belong to runs of the database; the others hear of `error`."""
+        new = [group for group in groups if isinstance(group.drafts[0].body, RunSubmitted)]
+        self._fail(new, error)
+        return [group for group in groups if group not in new]
+
     def _assign(self, groups: list[_Group]) -> tuple[list[Event], dict[str, str]]:
         events: list[Event] = []
         texts: dict[str, str] = {}
@@ -250,9 +283,11 @@ class Recorder:
             group.events = []
             for draft in group.drafts:
                 run_id = draft.run_id
-                seq = last[run_id] if run_id in last else self.store.last_seq(run_id)
-                last[run_id] = seq = seq + 1
-                group.events.append(Event(run_id, seq, self.epoch, draft.at, draft.body))
+                if run_id not in last:
+                    new = isinstance(draft.body, RunSubmitted)
+                    last[run_id] = 0 if new else self.store.last_seq(run_id)
+                last[run_id] += 1
+                group.events.append(Event(run_id, last[run_id], self.epoch, draft.at, draft.body))
                 if draft.texts:
                     texts.update(draft.texts)
             events.extend(group.events)
@@ -271,7 +306,7 @@ class Recorder:
             self._log.add(events)
 
     def _report(self, problem: StoreError | None) -> None:
-        self.problem = problem
+        self._problem = problem
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         # A loop that is closed has nobody waiting any more. What was committed stays.

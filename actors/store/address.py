@@ -6,22 +6,33 @@ session that outlives a transaction. A SQLite file is always opened as something
 typo in a path can quietly make a new, empty database.
 
 No text from here holds a part of a password, also not of one that was written without escapes.
+
+A server that is frozen keeps its connections open and answers nothing, and its kernel goes on
+acknowledging packets, so no option of the connection notices it. Each wait for an answer is bounded
+here instead, and the connection is given up after it.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import ArgumentError
 
 from familiar.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
+ANSWER_S = 30.0
+"""How long one answer of a PostgreSQL server is waited for."""
 MAX_READERS = 16
 WAL_LIMIT = 64 * 1024 * 1024
 FORMS = "Set store.url to sqlite:///PATH or postgresql://USER@HOST/DATABASE."
@@ -82,33 +93,47 @@ class Address:
     def engine(self, *, read_only: bool) -> Engine:
         """A bounded pool of connections to read with. Nothing is opened before it is used."""
         if self.path is None:
-            options = {"postgresql_readonly": True} if read_only else {}
-            return create_engine(
-                self.url,
-                pool_size=MAX_READERS,
-                max_overflow=0,
-                pool_pre_ping=True,
-                isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
-                execution_options=options,
-                connect_args=self._connect_args(),
-                hide_parameters=True,
+            return self._postgresql_engine(
+                "REPEATABLE READ" if read_only else "READ COMMITTED",
+                MAX_READERS,
+                read_only=read_only,
             )
         return self._sqlite_engine("BEGIN", read_only, MAX_READERS)
 
-    def writer(self) -> Engine:
+    def writer(self, *, answer_s: float | None = None) -> Engine:
         """One connection to write with. A SQLite transaction holds the write lock from the start.
 
-        A lost connection is made anew by the transaction that follows the one that it broke."""
+        A lost connection is made anew by the transaction that follows the one that it broke.
+        `answer_s` is how long an answer is waited for; a migration may take hours."""
         if self.path is not None:
             return self._sqlite_engine("BEGIN IMMEDIATE", read_only=False, size=1)
-        return create_engine(
+        return self._postgresql_engine("READ COMMITTED", 1, answer_s=answer_s)
+
+    def _postgresql_engine(
+        self,
+        isolation: IsolationLevel,
+        size: int,
+        *,
+        read_only: bool = False,
+        answer_s: float | None = None,
+    ) -> Engine:
+        engine = create_engine(
             self.url,
-            pool_size=1,
+            pool_size=size,
             max_overflow=0,
-            isolation_level="READ COMMITTED",
+            pool_pre_ping=size > 1,
+            isolation_level=isolation,
+            execution_options={"postgresql_readonly": True} if read_only else {},
             connect_args=self._connect_args(),
             hide_parameters=True,
         )
+        limit = ANSWER_S if answer_s is None else answer_s
+
+        def connect(_: object, __: object, args: list[Any], options: dict[str, Any]) -> object:
+            return _bounded()(limit, *args, **options)
+
+        event.listen(engine, "do_connect", connect)
+        return engine
 
     def _sqlite_engine(self, begin: str, read_only: bool, size: int) -> Engine:
         path = self.path
@@ -141,6 +166,43 @@ class Address:
         }
         left = {name: value for name, value in defaults.items() if name not in self.url.query}
         return {**left, "prepare_threshold": None}
+
+
+@cache
+def _bounded() -> Callable[..., object]:
+    """Opens connections whose waits are bounded. psycopg is an extra, so it is loaded here."""
+    import psycopg
+    from psycopg.abc import RV, PQGen
+
+    class Bounded(psycopg.Connection[Any]):
+        answer_s = ANSWER_S
+
+        def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+            return super().wait(self._within(gen), interval, timeout)
+
+        def _within(self, gen: PQGen[RV]) -> PQGen[RV]:
+            """`gen`, as long as the server says something."""
+            heard = time.monotonic()
+            try:
+                wanted = next(gen)
+                while True:
+                    ready = yield wanted
+                    if ready:
+                        heard = time.monotonic()
+                    elif time.monotonic() - heard > self.answer_s:
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError(f"no answer in {self.answer_s:g} s")
+                    wanted = gen.send(ready)
+            except StopIteration as ended:
+                value: RV = ended.value
+                return value
+
+    def connect(answer_s: float, *args: Any, **options: Any) -> object:
+        connection = Bounded.connect(*args, **options)
+        connection.answer_s = answer_s
+        return connection
+
+    return connect
 
 
 def connect_sqlite(path: Path, *, read_only: bool) -> sqlite3.Connection:

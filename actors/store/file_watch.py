@@ -2,7 +2,8 @@
 
 A process that holds a file open goes on writing after the file was removed or another one was moved
 to its place. A copy that is written over the file keeps the inode; its change shows in the time of
-the last write, and then the row in the file itself (without the log beside it) is compared.
+the last write, and then the row in the file itself (without the log beside it) is compared. The log
+is there as long as the file is open for writing; without it, what is written is lost.
 """
 
 from __future__ import annotations
@@ -50,10 +51,18 @@ class FileWatch:
         found = self.inode.check()
         self._written = (found.st_mtime_ns, found.st_size)
         self._flushed = self._read()
+        self._log: Inode | None = None
+
+    def opened(self) -> None:
+        """The database is open for writing, so its log is there."""
+        if self._log is None:
+            self._log = Inode.of(self._path.with_name(f"{self._path.name}-wal"))
 
     def check(self) -> None:
         """Raises `StoreReplaced` for another file, also for an older copy in the same one."""
         found = self.inode.check()
+        if self._log is not None:
+            self._log.check()
         written = (found.st_mtime_ns, found.st_size)
         if written == self._written:
             return

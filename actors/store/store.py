@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select, update
@@ -77,12 +78,13 @@ class Store:
         path = address.path
         if path is not None and not check_sqlite_file(path, create=create):
             create_sqlite(address)
-        engine = writer = None
+        opened: list[Engine] = []
         try:
             # Creating an engine loads the driver, and psycopg is an extra.
-            engine, writer = address.engine(read_only=False), address.writer()
+            opened.append(maker := address.writer(answer_s=inf))
             if path is None and create:
-                create_postgresql(writer, address)
+                create_postgresql(maker, address)
+            opened.append(engine := address.engine(read_only=False))
             with engine.connect() as connection:
                 store_id, revision = recognise(connection, address)
             if expected_id is not None and store_id != expected_id:
@@ -92,13 +94,13 @@ class Store:
                     remedy="Set store.url to the database that this deployment began with.",
                 )
             if path is not None:
-                prepare_sqlite(writer)
-            upgrade(writer, address, revision)
-            return cls(address, engine, writer, store_id)
+                prepare_sqlite(maker)
+            upgrade(maker, address, revision)
+            maker.dispose()
+            return cls(address, engine, address.writer(), store_id)
         except Exception as error:
-            for opened in (engine, writer):
-                if opened is not None:
-                    opened.dispose()
+            for one in opened:
+                one.dispose()
             raise store_error(error, address) from error
 
     def close(self) -> None:
@@ -135,9 +137,12 @@ class Store:
         return epoch
 
     def renew(self, lease_s: float) -> None:
-        """Extend the lease from now. Raises `StaleEpoch` when another owner took the epoch."""
+        """Extend the lease from now. Raises `StaleEpoch` when another owner took the epoch, and
+        `StoreReplaced`."""
         with self._lock, self._transaction() as connection:
-            self._check_epoch(self._epoch, self._state(connection).epoch)
+            state = self._state(connection)
+            self._check_epoch(self._epoch, state.epoch)
+            self._check_commits(state)
             connection.execute(update(STORE).values(lease_until=clock(connection) + lease_s))
 
     def release(self) -> None:
@@ -196,6 +201,8 @@ class Store:
                 self._watch.check()
             with self._writer.begin() as connection:
                 yield connection
+                if self._watch is not None:
+                    self._watch.opened()
         except ValueError:
             # A body that JSON or UTF-8 cannot hold: no fault of the database.
             raise
@@ -287,12 +294,6 @@ class Store:
             return rebuild(connection, run_id)
 
     # --- reading
-
-    def next_seq(self, run_id: str) -> int:
-        """The seq of the run's next event. For the thread that appends; read once for each run."""
-        if run_id not in self._last:
-            self._last[run_id] = self.last_seq(run_id)
-        return self._last[run_id] + 1
 
     def last_seq(self, run_id: str) -> int:
         """The seq of the run's newest event, 0 for a run that has none. Never waits for a writer;

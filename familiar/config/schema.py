@@ -175,7 +175,7 @@ class OrchestratorConfig(_Strict):
     partial_synthesis: Literal["rules", "model", "none"] = Field(
         "rules", description="author of the interim answer after each turn but the last"
     )
-    max_calls_per_turn: Annotated[int, Field(ge=1, le=256)] = 32
+    max_calls_per_turn: Annotated[int, Field(ge=1, le=4096)] = 32
 
 
 class ContractConfig(_Strict):

@@ -29,7 +29,7 @@ class _Call(BaseModel):
     id: str = Field(min_length=1, max_length=64)
     alias: str = Field(max_length=64)
     prompt: str = Field(max_length=200_000)
-    depends_on: list[str] = Field(default_factory=list, max_length=256)
+    depends_on: list[str] = Field(default_factory=list, max_length=4096)
     output_file: str | None = Field(None, max_length=512)
     needs: list[str] = Field(default_factory=list, max_length=64)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.orchestrator.recorder import Recorder
+from actors.store.failure import StoreReplaced
 from actors.store.queries import Reader
 from actors.store.store import Store
 from familiar import event as e
@@ -161,6 +162,40 @@ async def test_a_full_disk_is_waited_out_and_nothing_is_lost(store: Store) -> No
     await recorder.close()
 
 
+async def test_a_replaced_database_takes_no_new_run_and_open_ones_wait(
+    store: Store, tmp_path: Path
+) -> None:
+    recorder = Recorder(store, store.take_epoch())
+    await recorder.record([draft(submitted())])
+    path, away = tmp_path / "familiar.db", tmp_path / "away.db"
+    path.rename(away)
+    with pytest.raises(StoreReplaced, match="was removed"):
+        await recorder.record([draft(submitted(session_id="s-2"), "run-2")])
+    assert recorder.problem is None
+    goes_on = recorder.submit([turn(1)])
+    await until(lambda: recorder.problem is not None)
+    assert not goes_on.done()
+    away.rename(path)
+    await goes_on
+    assert recorder.problem is None
+    assert [event.seq for event in store.events("run-1")] == [1, 2]
+    assert store.open_runs() == ["run-1"]
+    await recorder.close()
+
+
+async def test_a_silent_database_is_a_problem(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.orchestrator.recorder.SILENT_S", 0.05)
+    recorder = Recorder(store, store.take_epoch())
+    with store._transaction():
+        assert recorder.problem is None
+        await until(lambda: recorder.problem is not None)
+        assert "has not answered" in str(recorder.problem)
+    assert recorder.problem is None
+    await recorder.close()
+
+
 async def test_closing_on_a_full_disk_ends_and_tells_the_owners(store: Store) -> None:
     recorder = Recorder(store, store.take_epoch())
     await recorder.record([draft(submitted())])
@@ -285,7 +320,7 @@ async def test_a_run_that_ended_is_forgotten_and_still_known(recorder: Recorder)
         await recorder.record([draft(body)])
     assert "run-1" not in recorder._last
     assert "run-1" not in recorder.store._last
-    assert recorder.last_seq("run-1") == len(story())
+    assert await recorder.last_seq("run-1") == len(story())
     assert await recorder.wait_beyond("run-1", 0, 1) == len(story())
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -154,9 +155,39 @@ def test_a_connection_that_is_cut_while_it_commits_is_looked_up(url: str) -> Non
     with pytest.raises(TransientStoreError):
         store.append(events, {})
     store._writer.dialect.do_commit = commit  # type: ignore[method-assign]
-    assert store.next_seq("run-1") == 1
+    assert store.last_seq("run-1") == 0
     store.append(events, {})
-    assert store.next_seq("run-1") == 2
+    assert store.last_seq("run-1") == 1
+    store.close()
+
+
+def test_a_server_that_is_frozen_runs_into_a_time_out(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process of the server is stopped: its sockets stay open and nothing answers."""
+    monkeypatch.setattr("actors.store.address.ANSWER_S", 1.0)
+    url += "&connect_timeout=2"
+    store, reader = Store.open(url, create=True), Reader.open(url)
+    epoch = store.take_epoch()
+    store.append(number([submitted()], epoch), {})
+    with psycopg.connect(url, autocommit=True) as connection:
+        server = psutil.Process(connection.info.backend_pid).parent()
+    assert server is not None
+    frozen = [server, *server.children()]
+    events = number([submitted(), e.TurnStarted(turn=1)], epoch)[1:]
+    for process in frozen:
+        process.suspend()
+    try:
+        with pytest.raises(TransientStoreError, match="no answer in 1 s"):
+            store.append(events, {})
+        with pytest.raises(TransientStoreError, match="timeout"):
+            reader.totals()
+    finally:
+        for process in reversed(frozen):
+            process.resume()
+    store.append(events, {})
+    assert seqs(reader.events("run-1")) == [1, 2]
+    reader.close()
     store.close()
 
 
