@@ -22,7 +22,7 @@ from familiar.errors import ClusterError, FamiliarError
 from familiar.event import Event, RunEnded
 from familiar.service import CallProgress
 from serve_app.backend import Backend
-from serve_app.models.event import AttemptProgress, RecordedEvent, StreamEnd, StreamProgress
+from serve_app.models import RecordedEvent, StreamEnd, StreamProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _recorded(event: Event) -> ServerSentEvent:
 
 
 def _report(calls: tuple[CallProgress, ...]) -> ServerSentEvent:
-    data = StreamProgress(calls=[AttemptProgress.model_validate(call) for call in calls])
+    data = StreamProgress(calls=calls)
     return ServerSentEvent(data.model_dump_json(), event="progress", sep=SEPARATOR)
 
 

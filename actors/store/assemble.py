@@ -48,6 +48,11 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _count(value: int | None) -> int:
+    """An attempt that has not ended has no counts yet."""
+    return value or 0
+
+
 _DECODERS: dict[str, Decoder] = {
     "files_wanted": _list,
     "needs": _list,
@@ -58,6 +63,9 @@ _DECODERS: dict[str, Decoder] = {
     "inputs": _list,
     "detail": _mapping,
     "failure_evidence": _mapping,
+    "prompt_tokens": _count,
+    "output_tokens": _count,
+    "cached_tokens": _count,
 }
 
 

@@ -169,8 +169,8 @@ class Reader:
             for turn in turns
         ]
 
-    def decisions(self, run_id: str) -> list[r.DecisionRow]:
-        return self._of_run(run_id, t.DECISIONS, r.DecisionRow, t.DECISIONS.c.seq)
+    def decisions(self, run_id: str) -> list[r.Decision]:
+        return self._of_run(run_id, t.DECISIONS, r.Decision, t.DECISIONS.c.seq)
 
     def syntheses(self, run_id: str) -> list[r.SynthesisRow]:
         return self._of_run(run_id, t.SYNTHESES, r.SynthesisRow, t.SYNTHESES.c.version)

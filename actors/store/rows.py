@@ -2,42 +2,36 @@
 
 Times are seconds since the Unix epoch, durations seconds, sizes bytes. A text is named by its
 SHA-256; `Reader.text` gives it whole.
+
+The base classes (`RunSummary`, `RunState`, `AttemptSummary`, `CallSummary`, …) are also the shapes
+that the API shows: a subclass adds only fields that stay inside, e.g. hashes of texts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
+
+RunStatus = Literal["running", "cancelling", "succeeded", "failed", "cancelled"]
+CallStatus = Literal[
+    "planned", "queued", "running", "succeeded", "published", "failed", "cancelled", "skipped"
+]
+CallKind = Literal["plan", "worker", "synthesis"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
+class RunSummary:
     """One run. `status` is running, cancelling, or the outcome it ended with."""
 
     run_id: str
     session_id: str
-    status: str
-    reason: str | None
-    failure_class: str | None
+    status: RunStatus
     submitted_at: float
-    cancel_requested_at: float | None
     ended_at: float | None
-    goal_sha256: str
-    goal_size: int
-    workspace: str
-    config_hash: str
-    idempotency_key: str | None
-    files_wanted: tuple[str, ...]
-    files_made: tuple[str, ...]
-    last_seq: int
-    turns: int
-    calls: dict[str, int]
-    """How many calls have each status, plan and synthesis calls included."""
-    model_calls: int
-    prompt_tokens: int
-    output_tokens: int
-    cached_tokens: int
+    reason: Annotated[str | None, Field(description="reason for the end")]
+    failure_class: str | None
 
     @property
     def outcome(self) -> str | None:
@@ -45,79 +39,137 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnRow:
+class RunState(RunSummary):
+    """State of a run. `calls` counts its calls by status, plan and synthesis calls included."""
+
+    files_wanted: tuple[str, ...]
+    files_made: tuple[str, ...]
+    workspace: str
+    config_hash: str
+    idempotency_key: str | None
+    cancel_requested_at: float | None
+    last_seq: Annotated[int, Field(description="seq of the newest event")]
+    turns: int
+    calls: dict[str, int]
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow(RunState):
+    goal_sha256: str
+    goal_size: int
+    model_calls: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnState:
     turn: int
     started_at: float | None
     planned_at: float | None
-    planner: str | None
-    continues: bool | None
-    repairs: tuple[dict[str, JsonValue], ...]
+    planner: Literal["model", "rules"] | None
+    continues: Annotated[bool | None, Field(description="whether the plan asks for another turn")]
     reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """One attempt of a call: one call of a model."""
+class TurnRow(TurnState):
+    repairs: tuple[dict[str, JsonValue], ...]
 
-    call_id: str
+
+@dataclass(frozen=True, slots=True)
+class AttemptSummary:
+    """One attempt of a call: where it ran, its times, its tokens, how it ended."""
+
     attempt: int
-    kind: str
-    status: str
-    turn: int | None
+    status: CallStatus
     alias: str | None
     mode: str | None
     pool: str | None
     replica: str | None
     devices: tuple[str, ...]
-    queued_at: float | None
-    dispatched_at: float | None
-    started_at: float | None
+    queued_at: Annotated[float | None, Field(description="when its dependencies were done")]
+    dispatched_at: Annotated[float | None, Field(description="when a replica was chosen")]
+    started_at: Annotated[float | None, Field(description="when the replica began")]
     first_token_at: float | None
     ended_at: float | None
-    longest_gap_s: float | None
-    prompt_tokens: int | None
-    output_tokens: int | None
-    cached_tokens: int | None
+    longest_gap_s: Annotated[float | None, Field(description="longest time between two tokens")]
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    finish_reason: str | None
+    repairs: tuple[str, ...]
+    failure_class: str | None
+    failure_message: str | None
+    adopted_by: Annotated[
+        str | None,
+        Field(description="the process in which a restarted orchestrator found the attempt"),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDetail(AttemptSummary):
+    """An attempt with the circumstances of its texts."""
+
+    prompt_name: str | None
+    prompt_version: Annotated[
+        str | None, Field(description="content hash of the prompt's template")
+    ]
+    grammar: Annotated[str | None, Field(description="output grammar enforced while decoding")]
+    partial: Annotated[str | None, Field(description="SHA-256 of the text of a failed attempt")]
+    failure_evidence: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow(AttemptDetail):
+    """One attempt of a call: one call of a model."""
+
+    call_id: str
+    kind: CallKind
+    turn: int | None
     prompt_sha256: str | None
     prompt_size: int | None
-    prompt_name: str | None
-    prompt_version: str | None
-    grammar: str | None
     output_file: str | None
     raw_sha256: str | None
     raw_size: int | None
     text_sha256: str | None
     text_size: int | None
-    finish_reason: str | None
-    repairs: tuple[str, ...]
-    failure_class: str | None
-    failure_message: str | None
-    failure_evidence: dict[str, JsonValue]
-    partial: str | None
-    adopted_by: str | None
     continues_sha256: str | None
     reasoning: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class CallRow:
-    """One call with its attempts. `status` is planned, queued, running, succeeded, published,
-    failed, skipped or cancelled; a planned call whose dependencies have ended well is queued."""
+class CallState:
+    """One call. A planned call whose dependencies have ended well is queued."""
 
     call_id: str
-    kind: str
-    status: str
+    kind: CallKind
+    status: CallStatus
     turn: int | None
-    position: int | None
     alias: str | None
     output_file: str | None
-    prompt: str | None
-    needs: tuple[str, ...]
     depends_on: tuple[str, ...]
-    attempt: int | None
     failure_class: str | None
     skipped_because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallSummary(CallState):
+    """One call of a run. `attempts` has its attempts in order, none before the first dispatch."""
+
+    attempts: tuple[AttemptSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow(CallSummary):
+    """One call with all that is known of its attempts."""
+
     attempts: tuple[AttemptRow, ...]
+    position: int | None
+    prompt: str | None
+    needs: tuple[str, ...]
+    attempt: int | None
 
     @property
     def newest(self) -> AttemptRow | None:
@@ -133,13 +185,19 @@ class PlanRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionRow:
-    """A choice and its reasons. `kind` is plan.accepted, plan.rejected, planner.chosen, route,
-    recovery.chosen or budget.reached; `seq` is the event that holds it."""
+class Decision:
+    """A recorded choice. `seq` is the event that holds it."""
 
     seq: int
     at: float
-    kind: str
+    kind: Annotated[
+        str,
+        Field(
+            description="plan.accepted, plan.rejected, planner.chosen, route, recovery.chosen or "
+            "budget.reached",
+            examples=["plan.accepted", "route", "recovery.chosen"],
+        ),
+    ]
     turn: int | None
     call_id: str | None
     attempt: int | None
@@ -149,35 +207,50 @@ class DecisionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SynthesisRow:
+class SynthesisState:
+    """One version of the run's answer. `reason` says why it was adopted or not."""
+
     version: int
-    seq: int
-    at: float
     turn: int
-    kind: str
-    source: str
-    text_sha256: str
-    text_size: int
-    inputs: tuple[str, ...]
+    kind: Literal["partial", "final"]
+    source: Literal["model", "rules"]
     adopted: bool
     reason: str
+    at: float
+    inputs: Annotated[
+        tuple[str, ...],
+        Field(description="the worker calls whose results it was made from"),
+    ]
     prompt_name: str | None
-    prompt_version: str | None
+    prompt_version: Annotated[
+        str | None, Field(description="content hash of the prompt's template")
+    ]
     previous: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRow(SynthesisState):
+    seq: int
+    text_sha256: str
+    text_size: int
     diff_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class FileRow:
+class Published:
     """The newest publication of a path in a run."""
 
     path: str
-    seq: int
-    at: float
     call_id: str
     attempt: int
     sha256: str
     size: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow(Published):
+    seq: int
     git_commit: str
 
 

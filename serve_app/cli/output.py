@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from rich.console import Console
 
-    from serve_app.models.base import HttpModel
 
 PIPE_WIDTH = 160
 _PLAIN = dict(zip("✓✗→·░█▶↻–…“”‘’", "+x>.-#>~-~\"\"''", strict=True))
 
 P = ParamSpec("P")
 T = TypeVar("T")
-M = TypeVar("M", bound="HttpModel")
 
 
 def out(*, at_least: int = 0) -> Console:
@@ -94,10 +92,12 @@ def print_json(value: JsonValue, *, line: bool = False) -> None:
     print(to_json(value, indent=None if line else 2), flush=True, file=sys.stdout)
 
 
-def print_found(found: M, show: Callable[[M, Console], None], *, as_json: bool) -> None:
+def print_found(found: T, show: Callable[[T, Console], None], *, as_json: bool) -> None:
     """Print the result: the whole document for a program, or as `show` presents it to a person."""
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        from pydantic_core import to_jsonable_python
+
+        print_json(to_jsonable_python(found))
     else:
         show(found, out())
 

@@ -16,9 +16,9 @@ from serve_app.cli.output import explained, out, print_found, print_json
 from serve_app.cli.source import find_history
 
 if TYPE_CHECKING:
+    from actors.store.rows import RunSummary
     from serve_app.client.service import History
     from serve_app.follow.hints import Hints
-    from serve_app.models.run import RunSummary
 
 _STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
 _COLUMNS = ("run", "session", "status", "submitted", "took", "reason")

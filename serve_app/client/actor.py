@@ -21,9 +21,7 @@ from familiar.errors import ClusterError, FamiliarError
 from familiar.service import Readiness, SubmitRun
 from serve_app.client.database import DatabaseHistory
 from serve_app.client.service import Message
-from serve_app.models.event import AttemptProgress, StreamProgress
-from serve_app.models.pool import Pool, PoolList
-from serve_app.models.run import CancelAccepted, RunAccepted
+from serve_app.models import CancelAccepted, PoolList, RunAccepted, StreamProgress
 
 ANSWER_S = 60.0
 # Also how often progress is told.
@@ -41,7 +39,7 @@ class ActorService(DatabaseHistory):
         self._gone_since: float | None = None
 
     def submit(self, order: SubmitRun) -> RunAccepted:
-        return RunAccepted.model_validate(self._ask("submit", order))
+        return RunAccepted.of(self._ask("submit", order))
 
     def cancel(self, run_id: str, reason: str) -> CancelAccepted:
         self.run(run_id)
@@ -49,7 +47,7 @@ class ActorService(DatabaseHistory):
         return CancelAccepted.model_validate({"run_id": run_id, "status": status})
 
     def pools(self) -> PoolList:
-        return PoolList(pools=[Pool.model_validate(view) for view in self._ask("pools")])
+        return PoolList(pools=list(self._ask("pools")))
 
     def readiness(self) -> Readiness:
         found: Readiness = self._ask("readiness")
@@ -60,8 +58,7 @@ class ActorService(DatabaseHistory):
             if self._ask("wait_beyond", run_id, seq, WAIT_S) > seq:
                 return
             if running := self._ask("progress", run_id):
-                calls = [AttemptProgress.model_validate(call) for call in running]
-                yield StreamProgress(calls=calls)
+                yield StreamProgress(calls=running)
             self._gone_since = None
         except ClusterError:
             self._check_deployment(run_id)

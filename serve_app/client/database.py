@@ -12,14 +12,11 @@ from collections.abc import Iterator
 from actors.store.queries import Reader
 from familiar.errors import NotFound
 from familiar.event import RunEnded
+from familiar.explain.diff import RunDiff
+from familiar.explain.explanation import Explanation
 from serve_app import history
 from serve_app.client.service import Message
-from serve_app.models.artifact import ArtifactList
-from serve_app.models.call import CallDetail, CallList
-from serve_app.models.event import StreamEnd
-from serve_app.models.explanation import ExplanationDetail, RunDifference
-from serve_app.models.plan import Plan
-from serve_app.models.run import RunDetail, RunPage
+from serve_app.models import ArtifactList, CallDetail, CallList, Plan, RunDetail, RunPage, StreamEnd
 
 POLL_S = 0.5
 PAGE = 200
@@ -56,10 +53,10 @@ class DatabaseHistory:
     def artifacts(self, run_id: str) -> ArtifactList:
         return history.artifacts(self._reader, run_id)
 
-    def explanation(self, run_id: str) -> ExplanationDetail:
+    def explanation(self, run_id: str) -> Explanation:
         return history.explanation(self._reader, run_id)
 
-    def difference(self, run_id: str, other: str) -> RunDifference:
+    def difference(self, run_id: str, other: str) -> RunDiff:
         return history.difference(self._reader, run_id, other)
 
     def text(self, run_id: str, digits: str) -> str:

@@ -15,22 +15,32 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from familiar.errors import ClusterError, Conflict, FamiliarError, InputError, NotFound
 from familiar.event import Event, event_from_row
+from familiar.explain.diff import RunDiff
+from familiar.explain.explanation import Explanation
 from familiar.secret import Secret, scrub
 from familiar.service import Readiness, SubmitRun
 from serve_app.client.service import Message
 from serve_app.client.sse import ServerSentMessage, read_messages
-from serve_app.models.artifact import ArtifactList
-from serve_app.models.base import HttpModel
-from serve_app.models.call import CallDetail, CallList
-from serve_app.models.event import RecordedEvent, StreamEnd, StreamProgress
-from serve_app.models.explanation import ExplanationDetail, RunDifference
-from serve_app.models.plan import Plan
-from serve_app.models.pool import Deployment, PoolList
-from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
+from serve_app.models import (
+    ArtifactList,
+    CallDetail,
+    CallList,
+    CancelAccepted,
+    Deployment,
+    HttpModel,
+    Plan,
+    PoolList,
+    RecordedEvent,
+    RunAccepted,
+    RunDetail,
+    RunPage,
+    StreamEnd,
+    StreamProgress,
+)
 
 ANSWER_S = 60.0
 # Three heartbeats of the API.
@@ -41,7 +51,7 @@ PATIENCE_S = 120.0
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 _UNAVAILABLE = frozenset({502, 503, 504})
 
-M = TypeVar("M", bound=HttpModel)
+T = TypeVar("T")
 
 
 class Presence(Enum):
@@ -169,11 +179,11 @@ class HttpService:
     def artifacts(self, run_id: str) -> ArtifactList:
         return self._get(ArtifactList, f"/v1/runs/{run_id}/artifacts")
 
-    def explanation(self, run_id: str) -> ExplanationDetail:
-        return self._get(ExplanationDetail, f"/v1/runs/{run_id}/explain")
+    def explanation(self, run_id: str) -> Explanation:
+        return self._get(Explanation, f"/v1/runs/{run_id}/explain")
 
-    def difference(self, run_id: str, other: str) -> RunDifference:
-        return self._get(RunDifference, f"/v1/runs/{run_id}/diff/{other}")
+    def difference(self, run_id: str, other: str) -> RunDiff:
+        return self._get(RunDiff, f"/v1/runs/{run_id}/diff/{other}")
 
     def text(self, run_id: str, digits: str) -> str:
         return self._ask("GET", f"/v1/runs/{run_id}/texts/{digits}").text
@@ -220,8 +230,8 @@ class HttpService:
                 if read is not None:
                     yield read
 
-    def _get(self, kind: type[M], path: str, params: Mapping[str, str | None] | None = None) -> M:
-        return kind.model_validate_json(self._ask("GET", path, params=params).content)
+    def _get(self, kind: type[T], path: str, params: Mapping[str, str | None] | None = None) -> T:
+        return TypeAdapter(kind).validate_json(self._ask("GET", path, params=params).content)
 
     # Any: what httpx takes for a JSON body.
     def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:

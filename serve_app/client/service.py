@@ -11,14 +11,22 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from familiar.event import Event
+from familiar.explain.diff import RunDiff
+from familiar.explain.explanation import Explanation
 from familiar.service import Readiness, SubmitRun
-from serve_app.models.artifact import ArtifactList
-from serve_app.models.call import CallDetail, CallList
-from serve_app.models.event import StreamEnd, StreamProgress
-from serve_app.models.explanation import ExplanationDetail, RunDifference
-from serve_app.models.plan import Plan
-from serve_app.models.pool import PoolList
-from serve_app.models.run import CancelAccepted, RunAccepted, RunDetail, RunPage
+from serve_app.models import (
+    ArtifactList,
+    CallDetail,
+    CallList,
+    CancelAccepted,
+    Plan,
+    PoolList,
+    RunAccepted,
+    RunDetail,
+    RunPage,
+    StreamEnd,
+    StreamProgress,
+)
 
 Message = Event | StreamProgress | StreamEnd
 """One message of a run's stream; a `StreamEnd` is the last."""
@@ -43,9 +51,9 @@ class History(Protocol):
 
     def artifacts(self, run_id: str) -> ArtifactList: ...
 
-    def explanation(self, run_id: str) -> ExplanationDetail: ...
+    def explanation(self, run_id: str) -> Explanation: ...
 
-    def difference(self, run_id: str, other: str) -> RunDifference: ...
+    def difference(self, run_id: str, other: str) -> RunDiff: ...
 
     def text(self, run_id: str, digits: str) -> str:
         """The text of a run whose SHA-256 begins with `digits`, 12 or more."""

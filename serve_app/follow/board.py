@@ -11,7 +11,7 @@ from familiar import event as e
 from familiar.event import Event
 from familiar.plan.dag import dag
 from serve_app.client.service import Message
-from serve_app.models.event import StreamEnd, StreamProgress
+from serve_app.models import StreamEnd, StreamProgress
 
 RUNNING = "running"
 WAITING = "waiting"

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serve_app.models.call import AttemptSummary, CallDetail, CallSummary
+from actors.store.rows import AttemptSummary, CallSummary
+from serve_app.models import CallDetail
 
 _ROOM_FOR_TIMES = 105
 _STYLES = {"succeeded": "green", "published": "green", "failed": "red", "skipped": "dim red"}

@@ -7,19 +7,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from serve_app.models.explanation import (
-    Difference,
-    ExplanationDetail,
-    Figure,
-    RankedCause,
-    RunDifference,
-)
+from familiar.explain.diff import Difference, RunDiff
+from familiar.explain.explanation import Explanation, Figure, RankedCause
 
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 _LESSER = 5
 
 
-def print_explanation(found: ExplanationDetail, console: Console) -> None:
+def print_explanation(found: Explanation, console: Console) -> None:
     """Cause, symptom, evidence, causes ruled out, changes to make, other causes."""
     first, *others = found.causes
     console.print(
@@ -47,7 +42,7 @@ def print_explanation(found: ExplanationDetail, console: Console) -> None:
             _item(console, f"{cause.cause.value}: {cause.says}{_weight(cause)}")
 
 
-def print_difference(found: RunDifference, console: Console) -> None:
+def print_difference(found: RunDiff, console: Console) -> None:
     """One row a figure that differs, by section."""
     if not found.differences:
         console.print("The two runs do not differ in anything that is compared.")
@@ -76,7 +71,7 @@ def _item(console: Console, words: str, style: str = "") -> None:
     console.print(Padding(Text(words, style), (0, 0, 0, 2)))
 
 
-def _numbers(events: list[int]) -> str:
+def _numbers(events: tuple[int, ...]) -> str:
     return "" if not events else f" (#{', #'.join(str(seq) for seq in events)})"
 
 

@@ -19,7 +19,7 @@ from serve_app.client.service import History, Message
 from serve_app.follow.board import Board
 from serve_app.follow.lines import Lines
 from serve_app.follow.live import LiveBoard
-from serve_app.models.event import RecordedEvent, StreamEnd, StreamProgress
+from serve_app.models import RecordedEvent, StreamEnd, StreamProgress
 
 Show = Callable[[Message], None]
 

@@ -12,7 +12,7 @@ from familiar.event import Event
 from familiar.event_text import describe
 from serve_app.client.service import Message
 from serve_app.follow.board import Board
-from serve_app.models.event import StreamProgress
+from serve_app.models import StreamProgress
 
 PROGRESS_EVERY_S = 10.0
 

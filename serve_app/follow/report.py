@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from familiar.failure import FAILURES
+from actors.store.rows import AttemptSummary, CallSummary
 from serve_app.client.service import History
 from serve_app.follow.hints import Hints
 from serve_app.follow.remedy import remedy_of
 from serve_app.follow.timeline import LEGEND, Row, timeline
-from serve_app.models.artifact import ArtifactList
-from serve_app.models.call import AttemptSummary, CallList, CallSummary
-from serve_app.models.plan import Plan
-from serve_app.models.run import RunDetail
+from serve_app.models import ArtifactList, CallList, Plan, RunDetail
 
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 _ANSWER_CHARS = 2_000
@@ -123,7 +122,7 @@ class Report:
 
     def as_json(self) -> dict[str, JsonValue]:
         return {
-            "run": self.run.model_dump(mode="json"),
+            "run": to_jsonable_python(self.run),
             "remedy": self.remedy or None,
             "missing": list(self.missing),
             "planners": list(self.planners()),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_app.models.call import AttemptSummary, CallSummary
+from actors.store.rows import AttemptSummary, CallSummary
 
 LEGEND = "· queued  ░ started, no token yet  █ writing  ✗ failed"
 

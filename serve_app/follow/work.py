@@ -14,7 +14,7 @@ from serve_app.client.service import Service
 from serve_app.follow.follow import follow
 from serve_app.follow.report import Report, gather
 from serve_app.interrupt import Interrupts
-from serve_app.models.run import RunAccepted
+from serve_app.models import RunAccepted
 
 CANCEL_S = 5.0
 _CANCEL_PAUSE_S = 0.1

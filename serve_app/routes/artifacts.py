@@ -15,7 +15,7 @@ from fastapi import APIRouter, Header, Path, Response
 from serve_app import examples, history
 from serve_app.backend import Backend
 from serve_app.media_type import is_shown_inline, media_type_of
-from serve_app.models.artifact import ArtifactList
+from serve_app.models import ArtifactList
 from serve_app.openapi import answers, problems
 from serve_app.routes.parameters import RunId
 

@@ -12,8 +12,7 @@ from actors.store.log_line import LogLines
 from actors.store.queries import Reader
 from serve_app import examples, history
 from serve_app.backend import Backend
-from serve_app.models.call import CallDetail, CallList
-from serve_app.models.plan import Plan
+from serve_app.models import CallDetail, CallList, Plan
 from serve_app.openapi import answers, problems
 from serve_app.routes.parameters import CallId, RunId
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from familiar.explain.diff import RunDiff
+from familiar.explain.explanation import Explanation
 from serve_app import examples, history
 from serve_app.backend import Backend
-from serve_app.models.explanation import ExplanationDetail, RunDifference
 from serve_app.openapi import answers, problems
 from serve_app.routes.parameters import RunId
 
@@ -35,7 +36,7 @@ def explanation_routes(backend: Backend) -> APIRouter:
             **problems(404, 422, 503),
         },
     )
-    async def explain_run(run_id: RunId) -> ExplanationDetail:
+    async def explain_run(run_id: RunId) -> Explanation:
         """Symptom, causes with their chain of evidence, causes ruled out, changes to make. For a
         run that succeeded: the causes of delay."""
         return await backend.read(history.explanation, run_id)
@@ -48,7 +49,7 @@ def explanation_routes(backend: Backend) -> APIRouter:
             **problems(404, 422, 503),
         },
     )
-    async def compare_runs(run_id: RunId, other: OtherRun) -> RunDifference:
+    async def compare_runs(run_id: RunId, other: OtherRun) -> RunDiff:
         """Prompts, shape of the plan, routes, tokens, times, outcome, syntheses: the figures that
         are not the same."""
         return await backend.read(history.difference, run_id, other)

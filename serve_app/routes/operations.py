@@ -17,7 +17,7 @@ from serve_app import examples
 from serve_app.auth import is_known
 from serve_app.backend import Backend
 from serve_app.metrics import render
-from serve_app.models.pool import Deployment, Health, Pool, PoolList, Ready
+from serve_app.models import Deployment, Health, PoolList, Ready
 from serve_app.openapi import answers, problems
 from serve_app.problems import problem, respond
 
@@ -52,8 +52,7 @@ def operation_routes(config: Config, backend: Backend) -> APIRouter:
     )
     async def list_pools() -> PoolList:
         """Every pool with its replicas: device, state, calls in flight, tokens/s."""
-        views = await backend.pools()
-        return PoolList(pools=[Pool.model_validate(view) for view in views])
+        return PoolList(pools=list(await backend.pools()))
 
     @router.get(
         "/metrics",

@@ -8,20 +8,20 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 
+from actors.store.rows import RunStatus
 from familiar.config.schema import Config
 from familiar.errors import Conflict
 from familiar.goal import read_goal
 from familiar.service import SubmitRun
 from serve_app import examples, history
 from serve_app.backend import Backend
-from serve_app.models.run import (
+from serve_app.models import (
     CancelAccepted,
     CancelRequest,
     RunAccepted,
     RunDetail,
     RunPage,
     RunRequest,
-    RunStatus,
     Session,
 )
 from serve_app.openapi import answers, problems
@@ -158,7 +158,7 @@ async def _submit(
             raise
         # Two requests with one key at the same time: the second finds what the first recorded.
         receipt = await backend.submit(order)
-    accepted = RunAccepted.model_validate(receipt)
+    accepted = RunAccepted.of(receipt)
     return JSONResponse(
         accepted.model_dump(),
         status_code=202 if accepted.created else 200,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import socket
 import threading
@@ -16,6 +17,7 @@ from rich.console import Console
 from familiar.errors import ClusterError, FailureClass, NotFound
 from familiar.event import Body, Event, PlanAccepted, PlannedCall, RunSubmitted, text_ref
 from familiar.failure import FAILURES
+from familiar.service import CallProgress
 from serve_app.client.http import HttpService
 from serve_app.client.sse import ServerSentMessage, read_messages
 from serve_app.follow.board import Board
@@ -23,7 +25,7 @@ from serve_app.follow.lines import Lines
 from serve_app.follow.live import draw
 from serve_app.follow.remedy import remedy_of
 from serve_app.follow.timeline import Row
-from serve_app.models.event import AttemptProgress, StreamEnd, StreamProgress
+from serve_app.models import StreamEnd, StreamProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
 from tests.serve_app.served import Served
 
@@ -68,13 +70,13 @@ def test_a_board_is_the_fold_of_its_events() -> None:
 
 def test_a_try_that_runs_counts_its_progress_until_it_ends() -> None:
     board = board_after(*BODIES[:8])
-    seen = AttemptProgress(
+    seen = CallProgress(
         call="page-index", attempt=2, alias="naughty", replica="smol:1", tokens=57, tokens_per_s=19
     )
     board.apply(StreamProgress(calls=[seen]))
     assert board.tokens == 220 + 57
-    late = seen.model_copy(update={"attempt": 1, "tokens": 999})
-    board.apply(StreamProgress(calls=[late]))
+    late = dataclasses.replace(seen, attempt=1, tokens=999)
+    board.apply(StreamProgress(calls=(late,)))
     assert board.tokens == 220 + 57
     board.apply(Event("r-1", 10, 1, 130.0, BODIES[8]))
     assert board.tokens == 440
@@ -85,7 +87,7 @@ def test_the_picture_shows_states_dependencies_and_replicas() -> None:
     board.apply(
         StreamProgress(
             calls=[
-                AttemptProgress(
+                CallProgress(
                     call="page-index",
                     attempt=2,
                     alias="naughty",
