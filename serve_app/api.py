@@ -19,7 +19,6 @@ from serve_app.openapi import describe
 from serve_app.routes.artifacts import artifact_routes
 from serve_app.routes.calls import call_routes
 from serve_app.routes.events import event_routes
-from serve_app.routes.explanations import explanation_routes
 from serve_app.routes.operations import operation_routes
 from serve_app.routes.runs import run_routes
 from serve_app.sse import PACE, Pace
@@ -51,7 +50,6 @@ def create_api(
     problems.install(app)
     app.include_router(run_routes(config, backend))
     app.include_router(call_routes(backend))
-    app.include_router(explanation_routes(backend))
     app.include_router(artifact_routes(backend))
     app.include_router(event_routes(backend, pace))
     app.include_router(operation_routes(config, backend))

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import ClusterError
-from serve_app.cli.exit_code import HELP, ExitCode, code_of_outcome
 from serve_app.cli.options import Overrides, read_config
-from serve_app.cli.output import err, explained, out
+from serve_app.cli.output import HELP, ExitCode, code_of_outcome, err, explained, out
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
@@ -40,7 +39,7 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """One goal to finished files on an own local Ray, followed live, and everything ended again."""
-    from serve_app.goal_file import read_goal_text
+    from serve_app.cli.options import read_goal_text
     from serve_app.interrupt import catch_interrupts
     from serve_app.phases import Phases
 
@@ -66,8 +65,7 @@ def _work(
     from serve_app.client.http import HttpService
     from serve_app.doctor.check import refuse_if_missing
     from serve_app.doctor.deployment import look_at_deployment
-    from serve_app.follow.hints import Hints
-    from serve_app.follow.report import print_report
+    from serve_app.follow.report import Hints, print_report
     from serve_app.follow.work import work_on
     from serve_app.host import hosting
 

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import ClusterError
-from serve_app.cli.exit_code import HELP, ExitCode, code_of_outcome
 from serve_app.cli.options import Overrides, read_config
-from serve_app.cli.output import err, explained, out, print_json
+from serve_app.cli.output import HELP, ExitCode, code_of_outcome, err, explained, out, print_json
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
@@ -62,7 +61,7 @@ def job(
     """Work on one goal inside a Ray cluster, and end as the run ended."""
     from familiar.goal import read_goal
     from familiar.service import SubmitRun
-    from serve_app.goal_file import read_goal_text
+    from serve_app.cli.options import read_goal_text
     from serve_app.interrupt import catch_interrupts
 
     if address is None:
@@ -86,8 +85,7 @@ def _work(
     config: Config, order: SubmitRun, address: str, interrupts: Interrupts, *, as_json: bool
 ) -> Report:
     from serve_app.client.actor import ActorService
-    from serve_app.follow.hints import Hints
-    from serve_app.follow.report import print_report
+    from serve_app.follow.report import Hints, print_report
     from serve_app.follow.work import work_on
     from serve_app.host import hosting
     from serve_app.phases import Phases

@@ -8,15 +8,31 @@ media type.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Path
 from fastapi.openapi.utils import get_openapi
 
+from serve_app import examples
 from serve_app.auth import OPEN_PATHS
 from serve_app.problems import MEDIA_TYPE, Problem, problem
 
 Responses = dict[int | str, dict[str, Any]]
+# Ids are checked for their alphabet before a database sees them.
+ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
+
+RunId = Annotated[
+    str,
+    Path(description="id of a run", max_length=100, pattern=ID, examples=[examples.RUN_ID]),
+]
+SessionId = Annotated[
+    str,
+    Path(description="id of a session", max_length=100, pattern=ID, examples=[examples.SESSION_ID]),
+]
+CallId = Annotated[
+    str,
+    Path(description="id of a call", max_length=200, pattern=ID, examples=["page-index"]),
+]
 _REF = "#/components/schemas/{model}"
 
 _SAID: Mapping[int, tuple[str, str, str, str]] = {

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 import familiar
-from serve_app.cli import config, deployment, explaining, reading, store
-from serve_app.cli.doctor import doctor
+from serve_app.cli import checking, deployment, reading
 from serve_app.cli.down import down
-from serve_app.cli.exit_code import HELP
+from serve_app.cli.output import HELP
 from serve_app.cli.run import run
 from serve_app.cli.serve import serve
 
@@ -51,10 +50,10 @@ app.command("ls", epilog=HELP)(reading.ls)
 app.command("show", epilog=HELP)(reading.show)
 app.command("log", epilog=HELP)(reading.log)
 app.command("calls", epilog=HELP)(reading.calls)
-app.command("explain", epilog=HELP)(explaining.explain)
-app.command("diff", epilog=HELP)(explaining.diff)
+app.command("explain", epilog=HELP)(reading.explain)
+app.command("diff", epilog=HELP)(reading.diff)
 app.command("cancel", epilog=HELP)(deployment.cancel)
 app.command("pools", epilog=HELP)(deployment.pools)
-app.command("doctor", epilog=HELP)(doctor)
-app.add_typer(config.app, name="config")
-app.add_typer(store.app, name="store")
+app.command("doctor", epilog=HELP)(checking.doctor)
+app.add_typer(checking.config, name="config")
+app.add_typer(deployment.store, name="store")

@@ -1,4 +1,4 @@
-"""`familiar pools` and `familiar cancel`: commands that need a running deployment."""
+"""`familiar pools`, `cancel` and `store rebuild`: commands on a deployment and its database."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url, read_config
-from serve_app.cli.output import explained, out, print_json
-from serve_app.cli.source import find_service
+from familiar.errors import ClusterError
+from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, need_config
+from serve_app.cli.output import HELP, explained, out, print_json
+from serve_app.cli.source import Source, serving, with_source
+
+store = typer.Typer(help="Work on a database.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@explained
+@with_source
 def pools(
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
+    source: Source,
 ) -> None:
     """Show pools and replicas: devices, state, calls in flight, tokens/s."""
     from rich.table import Table
 
-    settings = read_config(config, overrides) if config is not None else None
-    service = find_service(settings, url, key)
+    service = source.service()
     found = service.pools()
-    if as_json:
+    if source.as_json:
         print_json(found.model_dump(mode="json"))
         return
     console = out()
@@ -57,23 +55,55 @@ def pools(
         console.print(table)
 
 
-@explained
+@with_source
 def cancel(
+    source: Source,
     run: Run,
     reason: Annotated[str, typer.Option("--reason", help="Reason to record.")] = "",
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
 ) -> None:
     """Cancel a run and stop its calls. A run that has ended is not changed."""
-    from serve_app.client.run_name import resolve_run
+    from serve_app.client.service import resolve_run
 
-    settings = read_config(config, overrides) if config is not None else None
-    service = find_service(settings, url, key)
+    service = source.service()
     answer = service.cancel(resolve_run(service, run), reason)
-    if as_json:
+    if source.as_json:
         print_json(answer.model_dump(mode="json"))
     else:
         out().print(f"{answer.run_id} is {answer.status}")
+
+
+@store.callback()
+def _group() -> None:
+    # Keeps `rebuild` a command of its own while it is the only one.
+    pass
+
+
+@store.command("rebuild", epilog=HELP)
+@explained
+def rebuild(
+    config: ConfigFile = None, overrides: Overrides = None, key: Key = None, as_json: Json = False
+) -> None:
+    """Write all projections (runs, calls, files, …) anew from the recorded events.
+
+    Events are never changed. End the service first: the command stops while one uses the database.
+    """
+    from actors.store.store import Store
+
+    example = "familiar store rebuild --config mine.yaml"
+    settings = need_config(config, overrides, example=example)
+    service = serving(settings, key)
+    if service is not None:
+        service.close()
+        raise ClusterError(
+            f"The service at {service.url} writes this database.",
+            remedy="End it first: familiar down --config …",
+        )
+    opened = Store.open(settings.store.url, create=False)
+    try:
+        events = opened.rebuild_projections()
+    finally:
+        opened.close()
+    if as_json:
+        print_json({"events": events})
+    else:
+        out().print(f"Rebuilt the projections from {events} events.")

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from familiar.errors import InputError
-from serve_app.cli.options import ConfigFile, Json, Overrides, read_config
+from serve_app.cli.options import ConfigFile, Json, Overrides, need_config
 from serve_app.cli.output import err, explained, out, print_json
 
 
@@ -35,13 +34,7 @@ def down(
     from serve_app.phases import Phases
     from serve_app.running import end_running
 
-    if config is None:
-        raise InputError(
-            "No configuration is given; it names the deployment.",
-            field="--config",
-            remedy="Example: familiar down --config mine.yaml",
-        )
-    settings = read_config(config, overrides)
+    settings = need_config(config, overrides, example="familiar down --config mine.yaml")
     phases = Phases(err())
     if address is not None:
         ended = take_down_at(settings, address, phases)

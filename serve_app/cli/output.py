@@ -16,13 +16,20 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
-from familiar.errors import FamiliarError, InputError
+from familiar.errors import (
+    ClusterError,
+    ConfigError,
+    EngineError,
+    FamiliarError,
+    InputError,
+    StoreError,
+)
 from familiar.safe_text import escape_unsafe
-from serve_app.cli.exit_code import ExitCode, code_of_error
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -31,6 +38,38 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 160
 _PLAIN = dict(zip("✓✗→·░█▶↻–…“”‘’", "+x>.-#>~-~\"\"''", strict=True))
+
+HELP = (
+    "Exit codes: 0 succeeded; 1 the run or familiar failed; 2 invalid input, configuration or "
+    "usage; 3 the run was cancelled; 4 the service or machine is not available or not ready; "
+    "130 interrupted by Ctrl-C (143 by SIGTERM)."
+)
+
+
+class ExitCode(IntEnum):
+    """130 and 143 are a shell's own: 128 and the number of the signal."""
+
+    OK = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    CANCELLED = 3
+    UNAVAILABLE = 4
+    INTERRUPTED = 130
+
+
+def code_of_outcome(outcome: str) -> ExitCode:
+    """For a run that has ended."""
+    known = {"succeeded": ExitCode.OK, "cancelled": ExitCode.CANCELLED}
+    return known.get(outcome, ExitCode.FAILED)
+
+
+def code_of_error(error: Exception) -> ExitCode:
+    if isinstance(error, InputError | ConfigError):
+        return ExitCode.BAD_INPUT
+    if isinstance(error, ClusterError | StoreError | EngineError):
+        return ExitCode.UNAVAILABLE
+    return ExitCode.FAILED
+
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,4 +1,5 @@
-"""`familiar ls`, `show`, `log` and `calls`: recorded runs, from a service or the database."""
+"""`familiar ls`, `show`, `log`, `calls`, `explain` and `diff`: recorded runs, read from a service
+or from the database."""
 
 from __future__ import annotations
 
@@ -10,24 +11,25 @@ import typer
 
 from familiar.errors import InputError
 from familiar.safe_text import safe_line
-from serve_app.cli.exit_code import code_of_outcome
-from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Run, Url
-from serve_app.cli.output import explained, out, print_found, print_json
-from serve_app.cli.source import find_history
+from serve_app.cli.options import Run
+from serve_app.cli.output import code_of_outcome, out, print_found, print_json
+from serve_app.cli.source import Source, with_source
 
 if TYPE_CHECKING:
     from actors.store.rows import RunSummary
-    from serve_app.client.service import History
-    from serve_app.follow.hints import Hints
 
+OtherRun = Annotated[
+    str, typer.Argument(metavar="OTHER", help="Run to compare with: id, unique prefix, or @last.")
+]
 _STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
 _COLUMNS = ("run", "session", "status", "submitted", "took", "reason")
 _REASON_ROOM = 20
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
-@explained
+@with_source
 def ls(
+    source: Source,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=200, help="Number of runs.")
     ] = 20,
@@ -35,11 +37,6 @@ def ls(
         str | None,
         typer.Option("--status", help=f"Only runs with this status: {', '.join(_STATUSES)}."),
     ] = None,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
 ) -> None:
     """List runs, newest first."""
     if status is not None and status not in _STATUSES:
@@ -51,8 +48,8 @@ def ls(
     from rich.table import Table
     from rich.text import Text
 
-    page = find_history(config, overrides, url, key).runs(limit, status=status)
-    if as_json:
+    page = source.history().runs(limit, status=status)
+    if source.as_json:
         print_json(page.model_dump(mode="json"))
         return
     console = out()
@@ -96,74 +93,66 @@ def _row(run: RunSummary) -> dict[str, str]:
     }
 
 
-@explained
+@with_source
 def show(
+    source: Source,
     run: Run,
     follow: Annotated[
         bool, typer.Option("--follow", help="Show progress until the run ends.")
     ] = False,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
 ) -> None:
     """Show a run: outcome, files, planner of each turn, calls, tokens, related commands.
 
     With --follow the exit code tells how the run ended.
     """
-    from serve_app.client.run_name import resolve_run
+    from serve_app.client.service import resolve_run
     from serve_app.follow.follow import follow as follow_run
     from serve_app.follow.report import gather, print_report
 
-    history = find_history(config, overrides, url, key)
+    history = source.history()
     run_id = resolve_run(history, run)
     if follow:
-        end = follow_run(history, run_id, out(), as_json=as_json)
-        if not as_json:
-            print_report(gather(history, run_id), out(), hints_of(history, config, url))
+        end = follow_run(history, run_id, out(), as_json=source.as_json)
+        if not source.as_json:
+            print_report(gather(history, run_id), out(), source.hints(history.where))
         raise typer.Exit(code_of_outcome(end.outcome))
     report = gather(history, run_id)
-    if as_json:
+    if source.as_json:
         print_json(report.as_json())
     else:
-        print_report(report, out(), hints_of(history, config, url))
+        print_report(report, out(), source.hints(history.where))
 
 
-@explained
+@with_source
 def log(
+    source: Source,
     run: Run,
     follow: Annotated[
         bool, typer.Option("--follow", help="Print new lines until the run ends.")
     ] = False,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
 ) -> None:
     """Print the log of a run, one line per event; with --json the events."""
     from actors.store.log_line import LogLines
     from familiar.event import Event
-    from serve_app.client.run_name import resolve_run
-    from serve_app.client.service import events_so_far
+    from serve_app.client.service import events_so_far, resolve_run
     from serve_app.follow.follow import write_json_line
 
-    history = find_history(config, overrides, url, key)
+    history = source.history()
     run_id = resolve_run(history, run)
     lines = LogLines()
     messages = history.stream(run_id) if follow else events_so_far(history, run_id)
     for message in messages:
         if not isinstance(message, Event):
             continue
-        if as_json:
+        if source.as_json:
             write_json_line(message)
         else:
             print(safe_line(lines.render(message)), flush=True)
 
 
-@explained
+@with_source
 def calls(
+    source: Source,
     run: Run,
     call: Annotated[
         str | None,
@@ -171,25 +160,19 @@ def calls(
             metavar="[CALL]", help="Call id: show this call with its prompts and answers."
         ),
     ] = None,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
 ) -> None:
     """Show the calls of a run: times, devices, tokens, failures."""
-    from serve_app.client.run_name import resolve_run
+    from serve_app.client.service import resolve_run
     from serve_app.follow.call_table import print_call, print_calls
-    from serve_app.follow.report import print_timeline
-    from serve_app.follow.timeline import timeline
+    from serve_app.follow.timeline import print_timeline, timeline
 
-    history = find_history(config, overrides, url, key)
+    history = source.history()
     run_id = resolve_run(history, run)
     if call is not None:
-        print_found(history.call(run_id, call), print_call, as_json=as_json)
+        print_found(history.call(run_id, call), print_call, as_json=source.as_json)
         return
     found = history.calls(run_id)
-    if as_json:
+    if source.as_json:
         print_json(found.model_dump(mode="json"))
         return
     zero = history.run(run_id).submitted_at
@@ -197,9 +180,33 @@ def calls(
     print_timeline(timeline(found.calls, zero), out())
 
 
-def hints_of(history: History, config: str | None, url: str | None) -> Hints:
-    """The options that find the same source again."""
-    from serve_app.follow.hints import Hints
+@with_source
+def explain(
+    source: Source,
+    run: Run,
+) -> None:
+    """Explain why a run failed or was slow: causes, evidence, changes to make.
 
-    options = f" --url {url}" if url else f" --config {config}" if config else ""
-    return Hints(options=options, where=history.where)
+    The explanation is derived from the run's events; #12 stands for event 12.
+    """
+    from serve_app.client.service import resolve_run
+    from serve_app.follow.explanation import print_explanation
+
+    history = source.history()
+    found = history.explanation(resolve_run(history, run))
+    print_found(found, print_explanation, as_json=source.as_json)
+
+
+@with_source
+def diff(
+    source: Source,
+    run: Run,
+    other: OtherRun,
+) -> None:
+    """Compare two runs: prompts, plans, routes, tokens, times, outcomes, answers."""
+    from serve_app.client.service import resolve_run
+    from serve_app.follow.explanation import print_difference
+
+    history = source.history()
+    found = history.difference(resolve_run(history, run), resolve_run(history, other))
+    print_found(found, print_difference, as_json=source.as_json)

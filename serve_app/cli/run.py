@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import InputError
-from serve_app.cli.exit_code import ExitCode, code_of_outcome
-from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Url, read_config
-from serve_app.cli.output import err, explained, out, print_json
-from serve_app.cli.source import find_service, serving
+from serve_app.cli.output import ExitCode, code_of_outcome, err, out, print_json
+from serve_app.cli.source import Source, find_service, serving, with_source
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
     from familiar.service import SubmitRun
     from serve_app.client.http import HttpService
-    from serve_app.follow.hints import Hints
+    from serve_app.follow.report import Hints
 
 
-@explained
+@with_source
 def run(
+    source: Source,
     goal: Annotated[
         str | None, typer.Argument(metavar="[GOAL]", help="Goal of the run, in words.")
     ] = None,
@@ -45,11 +44,6 @@ def run(
             "--follow", help="Show progress until the run ends; the exit code tells how it ended."
         ),
     ] = False,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-    url: Url = None,
-    key: Key = None,
-    as_json: Json = False,
 ) -> None:
     """Submit a goal.
 
@@ -58,20 +52,18 @@ def run(
     a deployment of --config for this run and ends it afterwards.
     """
     from familiar.service import SubmitRun
-    from serve_app.follow.hints import Hints
-    from serve_app.goal_file import read_goal_text
+    from serve_app.cli.options import read_goal_text
 
     order = SubmitRun(read_goal_text(goal, file), session, idempotency_key)
-    settings = read_config(config, overrides) if config is not None else None
-    if url is None and settings is not None:
-        service = serving(settings, key)
+    settings = source.settings()
+    if source.url is None and settings is not None:
+        service = serving(settings, source.key)
         if service is None:
-            _run_alone(settings, order, follow, as_json, Hints("", f" --config {config}"))
+            _run_alone(settings, order, follow, source.as_json, source.hints(""))
             return
     else:
-        service = find_service(settings, url, key)
-    options = f" --url {url}" if url else f" --config {config}" if config else ""
-    _run_there(service, order, follow, as_json, Hints(service.where, options))
+        service = find_service(settings, source.url, source.key)
+    _run_there(service, order, follow, source.as_json, source.hints(service.where))
 
 
 def _run_there(
@@ -108,8 +100,7 @@ def _run_alone(config: Config, order: SubmitRun, follow: bool, as_json: bool, hi
     """On a private Ray that ends with this command."""
     from serve_app.doctor.check import refuse_if_missing
     from serve_app.doctor.deployment import look_at_deployment
-    from serve_app.follow.hints import Hints
-    from serve_app.follow.report import print_report
+    from serve_app.follow.report import Hints, print_report
     from serve_app.follow.work import work_on
     from serve_app.host import hosting
     from serve_app.interrupt import catch_interrupts

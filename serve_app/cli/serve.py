@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from familiar.errors import InputError
-from serve_app.cli.options import ConfigFile, Json, Overrides, read_config
+from serve_app.cli.options import ConfigFile, Json, Overrides, need_config
 from serve_app.cli.output import err, explained, out, print_json
 
 LOOK_EVERY_S = 5.0
@@ -35,18 +34,13 @@ def serve(
     from cluster.ports import check_port_free
     from serve_app.doctor.check import refuse_if_missing
     from serve_app.doctor.deployment import look_at_deployment
-    from serve_app.follow.hints import program
+    from serve_app.follow.report import program
     from serve_app.host import hosting
     from serve_app.interrupt import catch_interrupts
     from serve_app.phases import Phases
 
-    if config is None:
-        raise InputError(
-            "No configuration is given.",
-            field="--config",
-            remedy="Example: familiar serve --config configs/embedded.yaml",
-        )
-    settings = read_config(config, overrides)
+    example = "familiar serve --config configs/embedded.yaml"
+    settings = need_config(config, overrides, example=example)
     phases = Phases(err())
     with catch_interrupts(phases.say) as interrupts:
         try:

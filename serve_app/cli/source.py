@@ -11,28 +11,93 @@ a deployment stops there, because two on one database fence each other off.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from familiar.errors import ClusterError, FamiliarError, StoreError
-from serve_app.cli.options import read_config
-from serve_app.cli.output import tell
+from serve_app.cli.options import ConfigFile, Json, Key, Overrides, Url, read_config
+from serve_app.cli.output import explained, tell
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
     from serve_app.client.http import HttpService
     from serve_app.client.service import History
+    from serve_app.follow.report import Hints
 
 DEFAULT_URL = "http://127.0.0.1:8321"
 """Where `api` of a configuration is by default."""
+T = TypeVar("T")
 
 
-def find_history(
-    config: str | None, overrides: list[str] | None, url: str | None, key: str | None
-) -> History:
-    """Something that can be read. Raises `ClusterError` when nothing answers."""
-    if url is not None or config is None:
-        return find_service(None, url, key)
-    settings = read_config(config, overrides)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The options that say where a command goes, and in which form it answers."""
+
+    config: str | None
+    overrides: list[str] | None
+    url: str | None
+    key: str | None
+    as_json: bool
+
+    def settings(self) -> Config | None:
+        return None if self.config is None else read_config(self.config, self.overrides)
+
+    def history(self) -> History:
+        """Something that can be read. Raises `ClusterError` when nothing answers."""
+        settings = self.settings()
+        if self.url is not None or settings is None:
+            return find_service(None, self.url, self.key)
+        return _readable(settings, self.key)
+
+    def service(self) -> HttpService:
+        """A service that answers now. Raises `ClusterError`."""
+        return find_service(self.settings(), self.url, self.key)
+
+    def hints(self, where: str) -> Hints:
+        """The options that find the same source again."""
+        from serve_app.follow.report import Hints
+
+        if self.url:
+            words = ["--url", self.url]
+        else:
+            words = ["--config", self.config] if self.config else []
+            words += [word for item in self.overrides or () for word in ("--set", item)]
+        return Hints(where, "".join(f" {shlex.quote(word)}" for word in words))
+
+
+def with_source(command: Callable[..., T]) -> Callable[..., T]:
+    """A command whose first parameter, a `Source`, is filled from the shared options."""
+
+    # Any: the command's own parameters, whose types Typer reads from the signature below.
+    def run(
+        *,
+        config: ConfigFile = None,
+        overrides: Overrides = None,
+        url: Url = None,
+        key: Key = None,
+        as_json: Json = False,
+        **own: Any,
+    ) -> T:
+        return command(Source(config, overrides, url, key, as_json), **own)
+
+    first = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = [
+        parameter
+        for parameter in inspect.signature(run, eval_str=True).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in first]
+    run.__signature__ = inspect.Signature([*named, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*named, *shared)}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return explained(run)
+
+
+def _readable(settings: Config, key: str | None) -> History:
+    """The service of this configuration, or its database."""
     from serve_app.client.database import DatabaseHistory
 
     try:

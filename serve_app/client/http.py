@@ -9,7 +9,8 @@ itself goes on. Nothing but reading is ever repeated from here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,7 +25,6 @@ from familiar.explain.explanation import Explanation
 from familiar.secret import Secret, scrub
 from familiar.service import Readiness, SubmitRun
 from serve_app.client.service import Message
-from serve_app.client.sse import ServerSentMessage, read_messages
 from serve_app.models import (
     ArtifactList,
     CallDetail,
@@ -266,6 +266,33 @@ def _read(message: ServerSentMessage) -> Message | None:
         return event_from_row(found.run_id, found.seq, found.epoch, found.at, body)
     except ValidationError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentMessage:
+    """`event` is empty for the default kind, `id` for a message that cannot be resumed at."""
+
+    data: str
+    event: str = ""
+    id: str = ""
+
+
+def read_messages(lines: Iterable[str]) -> Iterator[ServerSentMessage]:
+    """Put the messages of a stream together; `lines` come without their ends. Lines that begin with
+    a colon are heartbeats; what the end of the input cuts off is no message."""
+    fields: dict[str, list[str]] = {}
+    for line in lines:
+        if not line:
+            if "data" in fields:
+                yield ServerSentMessage(
+                    data="\n".join(fields["data"]),
+                    event=fields.get("event", [""])[-1],
+                    id=fields.get("id", [""])[-1],
+                )
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            fields.setdefault(name, []).append(value.removeprefix(" "))
 
 
 class RecordedBody(HttpModel, extra="allow"):

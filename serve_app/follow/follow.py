@@ -14,12 +14,14 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from familiar.event import Event
+from familiar.event_text import describe
 from serve_app.cli.output import print_json
 from serve_app.client.service import History, Message
 from serve_app.follow.board import Board
-from serve_app.follow.lines import Lines
 from serve_app.follow.live import LiveBoard
 from serve_app.models import RecordedEvent, StreamEnd, StreamProgress
+
+PROGRESS_EVERY_S = 10.0
 
 Show = Callable[[Message], None]
 
@@ -69,3 +71,34 @@ def json_of(message: Message) -> dict[str, JsonValue]:
         return {"kind": "event", **RecordedEvent.of(message).model_dump(mode="json")}
     kind = "progress" if isinstance(message, StreamProgress) else "end"
     return {"kind": kind, **message.model_dump(mode="json")}
+
+
+class Lines:
+    """The stream as plain lines, for a pipe, a log file or a terminal without cursor control.
+
+    One line an event that a person wants to see, with the seconds since the run was submitted; now
+    and then one with the tokens so far, so that a long call does not look like a hang.
+    Writes each line with `write`. `clock` gives seconds that only grow."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._write = write
+        self._clock = clock
+        self._told_at = clock()
+
+    def show(self, message: Message, board: Board) -> None:
+        """Tell of `message`, which `board` has just taken in."""
+        if isinstance(message, StreamProgress):
+            if self._clock() - self._told_at >= PROGRESS_EVERY_S:
+                self._told_at = self._clock()
+                self._write(_running(board))
+        elif isinstance(message, Event) and (said := describe(message).brief):
+            self._told_at = self._clock()
+            since = message.at - (board.submitted_at or message.at)
+            self._write(f"{since:7.1f}s  {said}")
+
+
+def _running(board: Board) -> str:
+    calls = ", ".join(
+        f"{call.call} {call.tokens} tokens ({call.tokens_per_s:.0f}/s)" for call in board.running()
+    )
+    return f"{'':8}  running: {calls or 'nothing'}"

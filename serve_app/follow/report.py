@@ -6,6 +6,8 @@ The outcome comes first, and for a failed run its first cause and the remedy.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +19,36 @@ from rich.text import Text
 
 from familiar.failure import FAILURES
 from actors.store.rows import AttemptSummary, CallSummary
+from familiar.errors import FailureClass
+from familiar.failure import FAILURES
 from serve_app.client.service import History
-from serve_app.follow.hints import Hints
-from serve_app.follow.remedy import remedy_of
-from serve_app.follow.timeline import LEGEND, Row, timeline
+from serve_app.follow.timeline import Row, print_timeline, timeline
 from serve_app.models import ArtifactList, CallList, Plan, RunDetail
 
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 _ANSWER_CHARS = 2_000
+
+
+def program() -> str:
+    """`familiar`, or its path when it stands in a virtual environment that is not active."""
+    if shutil.which("familiar"):
+        return "familiar"
+    beside = Path(sys.executable).with_name("familiar")
+    if not beside.exists():
+        return f"{sys.executable} -m serve_app.cli"
+    here = Path.cwd()
+    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """`options` begins with a space when there are any; `where` is the source of the answer."""
+
+    where: str
+    options: str = ""
+
+    def command(self, words: str) -> str:
+        return f"{program()} {words}{self.options}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +156,15 @@ class Report:
         }
 
 
+def remedy_of(failure_class: str | None, *, run: str, session: str) -> str:
+    """The sentence for this run, or nothing for a class that is not known."""
+    try:
+        found = FAILURES[FailureClass(failure_class or "")].advice
+    except ValueError:
+        return ""
+    return found.replace(" RUN ", f" {run} ").replace("SESSION", session)
+
+
 def gather(history: History, run_id: str) -> Report:
     """Everything about a run. Raises `NotFound`."""
     return Report(
@@ -204,33 +237,6 @@ def _print_files(report: Report, console: Console) -> None:
     console.print(table)
 
 
-def print_timeline(rows: list[Row], console: Console) -> None:
-    """One line per attempt, with its seconds since the submission and its bar."""
-    if not rows:
-        return
-    span = max((row.ended or row.first_token or row.started or row.queued or 0) for row in rows)
-    width = max(console.width - 76, 12)
-    scale = (width - 1) / span if span else 0.0
-    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    table.add_column("call", no_wrap=True)
-    table.add_column("replica", no_wrap=True)
-    for name in ("queued", "started", "1st token", "ended", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(f"0 to {span:.1f} s", no_wrap=True, overflow="crop")
-    for row in rows:
-        style = "red" if row.failure_class else ""
-        table.add_row(
-            Text(row.name, style),
-            row.replica,
-            *(_at(at) for at in (row.queued, row.started, row.first_token, row.ended)),
-            str(row.tokens or ""),
-            Text(row.bar(scale), style or "cyan"),
-        )
-    console.print()
-    console.print(Text("calls", "bold"), Text(f"(seconds; {LEGEND})", "dim"))
-    console.print(table)
-
-
 def _print_shares(report: Report, console: Console) -> None:
     shares = report.shares()
     if not shares:
@@ -276,7 +282,3 @@ def _print_next(report: Report, console: Console, hints: Hints) -> None:
     console.print(Text("related commands and files", "bold"))
     for name, what in lines:
         console.print(Text(f"  {name:<12} {what}"), soft_wrap=True)
-
-
-def _at(at: float | None) -> str:
-    return "" if at is None else f"{at:.2f}"

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from actors.store.rows import AttemptSummary, CallSummary
 
 LEGEND = "· queued  ░ started, no token yet  █ writing  ✗ failed"
@@ -51,6 +55,33 @@ class Row:
         return "".join(cells)
 
 
+def print_timeline(rows: list[Row], console: Console) -> None:
+    """One line per attempt, with its seconds since the submission and its bar."""
+    if not rows:
+        return
+    span = max((row.ended or row.first_token or row.started or row.queued or 0) for row in rows)
+    width = max(console.width - 76, 12)
+    scale = (width - 1) / span if span else 0.0
+    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+    table.add_column("call", no_wrap=True)
+    table.add_column("replica", no_wrap=True)
+    for name in ("queued", "started", "1st token", "ended", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(f"0 to {span:.1f} s", no_wrap=True, overflow="crop")
+    for row in rows:
+        style = "red" if row.failure_class else ""
+        table.add_row(
+            Text(row.name, style),
+            row.replica,
+            *(_at(at) for at in (row.queued, row.started, row.first_token, row.ended)),
+            str(row.tokens or ""),
+            Text(row.bar(scale), style or "cyan"),
+        )
+    console.print()
+    console.print(Text("calls", "bold"), Text(f"(seconds; {LEGEND})", "dim"))
+    console.print(table)
+
+
 def timeline(calls: Sequence[CallSummary], zero: float) -> list[Row]:
     """The attempts in the order in which they were queued; `zero` is when the axis begins."""
     rows = [_row(call, attempt, zero) for call in calls for attempt in call.attempts]
@@ -72,3 +103,7 @@ def _row(call: CallSummary, attempt: AttemptSummary, zero: float) -> Row:
         tokens=attempt.output_tokens,
         failure_class=attempt.failure_class,
     )
+
+
+def _at(at: float | None) -> str:
+    return "" if at is None else f"{at:.2f}"

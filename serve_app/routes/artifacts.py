@@ -16,8 +16,7 @@ from serve_app import examples, history
 from serve_app.backend import Backend
 from serve_app.media_type import is_shown_inline, media_type_of
 from serve_app.models import ArtifactList
-from serve_app.openapi import answers, problems
-from serve_app.routes.parameters import RunId
+from serve_app.openapi import RunId, answers, problems
 
 POLICY = (
     "sandbox; default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "

@@ -1,4 +1,7 @@
-"""Details of a run: its plan, its calls with their texts, its log."""
+"""Details of a run: its plan, its calls with their texts, its log, its explanation.
+
+An explanation is derived from the events at each request, never stored.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,30 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from actors.store.log_line import LogLines
 from actors.store.queries import Reader
+from familiar.explain.diff import RunDiff
+from familiar.explain.explanation import Explanation
 from serve_app import examples, history
 from serve_app.backend import Backend
 from serve_app.models import CallDetail, CallList, Plan
-from serve_app.openapi import answers, problems
-from serve_app.routes.parameters import CallId, RunId
+from serve_app.openapi import ID, CallId, RunId, answers, problems
 
 _LOG_PAGE = 500
 _NOSNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
+OtherRun = Annotated[
+    str,
+    Path(
+        description="id of the run to compare with",
+        max_length=100,
+        pattern=ID,
+        examples=[examples.RUN_DIFFERENCE["b"]["run_id"]],
+    ),
+]
+
+
 def call_routes(backend: Backend) -> APIRouter:
-    """Plan, calls, log and texts of a run."""
+    """Plan, calls, log, texts and explanation of a run, and its difference to another."""
     router = APIRouter(tags=["runs"])
 
     @router.get(
@@ -90,6 +105,32 @@ def call_routes(backend: Backend) -> APIRouter:
         """The complete text of a goal, prompt, answer or document of this run."""
         text = await backend.read(history.text, run_id, digits)
         return PlainTextResponse(text, headers=_NOSNIFF)
+
+    @router.get(
+        "/v1/runs/{run_id}/explain",
+        summary="Explain a run",
+        responses={
+            **answers("The causes, first the most likely.", examples.EXPLANATION),
+            **problems(404, 422, 503),
+        },
+    )
+    async def explain_run(run_id: RunId) -> Explanation:
+        """Symptom, causes with their chain of evidence, causes ruled out, changes to make. For a
+        run that succeeded: the causes of delay."""
+        return await backend.read(history.explanation, run_id)
+
+    @router.get(
+        "/v1/runs/{run_id}/diff/{other}",
+        summary="Compare two runs",
+        responses={
+            **answers("The differences.", examples.RUN_DIFFERENCE),
+            **problems(404, 422, 503),
+        },
+    )
+    async def compare_runs(run_id: RunId, other: OtherRun) -> RunDiff:
+        """Prompts, shape of the plan, routes, tokens, times, outcome, syntheses: the figures that
+        are not the same."""
+        return await backend.read(history.difference, run_id, other)
 
     return router
 

@@ -11,8 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from familiar.errors import InputError
 from serve_app import examples, history
 from serve_app.backend import Backend
-from serve_app.openapi import answers, problems
-from serve_app.routes.parameters import RunId
+from serve_app.openapi import RunId, answers, problems
 from serve_app.sse import PACE, SEPARATOR, Crowd, Pace, end, follow
 
 HEARTBEAT_S = 15

@@ -24,8 +24,7 @@ from serve_app.models import (
     RunRequest,
     Session,
 )
-from serve_app.openapi import answers, problems
-from serve_app.routes.parameters import RunId, SessionId
+from serve_app.openapi import RunId, SessionId, answers, problems
 
 IdempotencyKey = Annotated[
     str | None,

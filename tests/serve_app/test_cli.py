@@ -14,7 +14,7 @@ import pytest
 from actors.store.queries import Reader
 from familiar.config.load import load_config
 from familiar.errors import StoreError
-from serve_app.cli.exit_code import HELP, ExitCode, code_of_outcome
+from serve_app.cli.output import HELP, ExitCode, code_of_outcome
 from tests.serve_app.command import familiar
 
 COMMANDS = (

@@ -18,12 +18,11 @@ from familiar.errors import ClusterError, FailureClass, NotFound
 from familiar.event import Body, Event, PlanAccepted, PlannedCall, RunSubmitted, text_ref
 from familiar.failure import FAILURES
 from familiar.service import CallProgress
-from serve_app.client.http import HttpService
-from serve_app.client.sse import ServerSentMessage, read_messages
+from serve_app.client.http import HttpService, ServerSentMessage, read_messages
 from serve_app.follow.board import Board
-from serve_app.follow.lines import Lines
+from serve_app.follow.follow import Lines
 from serve_app.follow.live import draw
-from serve_app.follow.remedy import remedy_of
+from serve_app.follow.report import remedy_of
 from serve_app.follow.timeline import Row
 from serve_app.models import StreamEnd, StreamProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
