@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from familiar.failure import FAILURES
 from actors.store.rows import AttemptSummary, CallSummary
 from familiar.errors import FailureClass
 from familiar.failure import FAILURES

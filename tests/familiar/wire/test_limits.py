@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar.wire import DIALECT_IDS, Limits, parse_output
-from familiar.wire.plan_read import read_plan
 from familiar.wire.plan_body import TooManyMarks, read_toml
+from familiar.wire.plan_read import read_plan
 
 TAGS = [
     "<tool_call>",
