@@ -18,7 +18,6 @@ from familiar.errors import FailureClass
 
 CallKind = Literal["plan", "worker", "synthesis"]
 CallMode = Literal["text", "output_file"]
-JsonScalar = str | int | float | bool | None
 
 
 class CallKey(NamedTuple):

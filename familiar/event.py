@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -71,11 +70,6 @@ def _translated(data: object, names: dict[str, str]) -> object:
     if not isinstance(data, dict) or names.keys().isdisjoint(data):
         return data
     return {names.get(key, key): value for key, value in data.items()}
-
-
-def _no_path(data: object) -> object:
-    """Earlier versions named a file of the workspace, which says nothing about the text."""
-    return None if isinstance(data, str) else data
 
 
 class _Body(_Value):
@@ -148,7 +142,7 @@ class PlanAccepted(_Body):
 
 
 class PlanRejected(_Body):
-    """`fingerprint` is of the plan that could be read and was refused, None when it could not."""
+    """`fingerprint` is of the plan that could be read and was rejected, None when it could not."""
 
     type: Literal["plan.rejected"] = "plan.rejected"
     turn: int
@@ -220,7 +214,7 @@ class CallSucceeded(_Body):
 
 
 class CallFailed(_Body):
-    """`partial` is the part of an answer that a failed attempt left. It is incomplete where its
+    """`raw` is the part of an answer that a failed attempt left. It may be incomplete where its
     replica died: the text was then read some seconds before."""
 
     type: Literal["call.failed"] = "call.failed"
@@ -231,8 +225,19 @@ class CallFailed(_Body):
     timing: Timing | None = None
     usage: Usage = Usage()
     raw: TextRef | None = None
-    partial: Annotated[TextRef | None, BeforeValidator(_no_path)] = None
     partial_incomplete: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, data: object) -> object:
+        """Earlier versions repeated `raw` as `partial`, or named a file of the workspace there."""
+        if not isinstance(data, dict) or "partial" not in data:
+            return data
+        kept = {key: value for key, value in data.items() if key != "partial"}
+        if isinstance(data["partial"], dict):
+            kept.setdefault("raw", data["partial"])
+        return kept
+
     reasoning: TextRef | None = None
 
 

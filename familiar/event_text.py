@@ -118,7 +118,7 @@ def describe(event: e.Event, submitted_at: float | None = None) -> Description:
                 _duration(b.timing.started_at, b.timing.ended_at) if b.timing else "",
                 f"why={quote(failure.message)}",
                 f"raw={_ref(b.raw)}" if b.raw is not None else "",
-                f"partial={_ref(b.partial)}" if b.partial is not None else "",
+                f"partial={_ref(b.raw)}" if b.raw is not None else "",
                 f"reasoning={_ref(b.reasoning)}" if b.reasoning is not None else "",
             )
         case e.CallSkipped() as b:

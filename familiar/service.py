@@ -69,7 +69,7 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True)
 class CallProgress:
-    """Telemetry of a running try: tokens so far and tokens/s since its first token."""
+    """Telemetry of a running attempt: tokens so far and tokens/s since its first token."""
 
     call: str
     attempt: int

@@ -50,13 +50,13 @@ from familiar.wire import wire_instruction, wire_suffix
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """The stack for a plan call. `whole`: it is asked already, and sent without a turn message of
-    its own; `goes_on`: it ends with what the model had written. `refused`: a plan of this turn was.
-    """
+    its own; `goes_on`: it ends with the text that the model had written. `rejected`: a
+    plan of this turn was."""
 
     stack: Stack
     whole: bool = False
     goes_on: bool = False
-    refused: bool = False
+    rejected: bool = False
 
 
 class Briefer:
@@ -75,7 +75,7 @@ class Briefer:
         self._load = load
 
     async def brief(self, call: CallState, state: RunState) -> Brief:
-        """What the model is told for the next try of `call`."""
+        """What the model is told for the next attempt of `call`."""
         if call.kind == "plan":
             return await self._plan(call, state)
         if call.kind == "synthesis":
@@ -85,7 +85,7 @@ class Briefer:
         return await self._followed_up(brief, call)
 
     async def _followed_up(self, brief: Brief, call: CallState) -> Brief:
-        """With what the try before leads to: its text to go on from, or what was wrong with it."""
+        """With the follow-up of the attempt before: its text to go on from, or its problem."""
         follow_up = call.follow_up
         if follow_up is None:
             return brief
@@ -112,7 +112,7 @@ class Briefer:
             if alias.wire != "json":
                 wire = wire_instruction(alias.wire, wire_suffix(state.run_id, view.turn))
             turn = planning.turn_message(
-                view, tells_load=not name.endswith("/v1"), again=asked.refused, wire=wire
+                view, tells_load=not name.endswith("/v1"), again=asked.rejected, wire=wire
             )
             window = window_of(alias, config)
             stack, compaction = _within(stack, turn, window, system.text, view.turn)
@@ -139,15 +139,15 @@ class Briefer:
             if call.raw is None or _failed_last(call, call.attempt - 1):
                 return await self._again(call, stack)
             answer = await self._texts.get(call.raw.sha256)
-            refusal = planning.rejected_message(state.turn.problems)
-            return _Asked(stack.push(StackMessage("plan", answer), refusal), refused=True)
+            rejection = planning.rejected_message(state.turn.problems)
+            return _Asked(stack.push(StackMessage("plan", answer), rejection), rejected=True)
         stack, since = await self._base(state, view, system)
         for turn in state.turns[since - 1 : view.turn - 1]:
             stack = stack.push(*await self._what_happened(turn, state, view))
         return _Asked(stack)
 
     async def _again(self, call: CallState, stack: Stack) -> _Asked:
-        """The prompt of a try that gave no whole answer, with what that leads to."""
+        """The prompt of an attempt that gave no whole answer, with what that leads to."""
         follow_up = call.follow_up
         if follow_up is None:
             return _Asked(stack, whole=True)
@@ -199,7 +199,7 @@ class Briefer:
         if turn.planner == "rules":
             messages.append(planning.rules_planned_message(turn.number, _why_rules(turn)))
         elif turn.repairs:
-            messages.append(planning.mended_message(turn.number, turn.repairs))
+            messages.append(planning.repaired_message(turn.number, turn.repairs))
         results: list[planning.Result] = []
         questions: list[StackMessage] = []
         earlier = {call.id: call for call in view.earlier}

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from familiar.call import CallKey, JsonScalar
+from pydantic import JsonValue
+
+from familiar.call import CallKey
 from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass
 from familiar.plan.view import PoolLoad
@@ -26,7 +28,7 @@ class HopelessPool:
     """A pool that cannot be started: why, and what its engine's error knew."""
 
     reason: str
-    evidence: Mapping[str, JsonScalar] = field(default_factory=dict)
+    evidence: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 class Dispatcher:

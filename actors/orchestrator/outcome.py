@@ -38,7 +38,6 @@ def terminal_event(
     if reasoning is not None:
         texts[reasoning.sha256] = outcome.reasoning
     if outcome.failure is not None:
-        left = raw if outcome.raw else None
         failed = ev.CallFailed(
             call=outcome.key.call_id,
             attempt=outcome.key.attempt,
@@ -46,8 +45,7 @@ def terminal_event(
             failure=outcome.failure,
             timing=outcome.timing,
             usage=outcome.usage,
-            raw=left,
-            partial=left,
+            raw=raw if outcome.raw else None,
             partial_incomplete=outcome.partial_incomplete,
             reasoning=reasoning,
         )

@@ -31,7 +31,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from familiar.call import CallOrder, CallOutcome, Failure, JsonScalar, Timing, Usage
+from pydantic import JsonValue
+
+from familiar.call import CallOrder, CallOutcome, Failure, Timing, Usage
 from familiar.documents import FinishedDocument, finish
 from familiar.documents.reasoning import reasoning_in, without_reasoning
 from familiar.engine import Delta, FinishReason
@@ -302,7 +304,7 @@ class _Carrier:
             evidence["usual_tokens_per_s"] = round(usual, 2)
         return CallError(text, failure_class=kind, evidence=evidence)
 
-    def evidence(self) -> dict[str, JsonScalar]:
+    def evidence(self) -> dict[str, JsonValue]:
         """What the stream did up to now."""
         now, p = time.monotonic(), self.progress
         return {
@@ -378,7 +380,7 @@ async def _close(deltas: AsyncIterator[Delta], *, hurry: bool) -> None:
             await close()
 
 
-def _scalars(evidence: dict[str, object]) -> dict[str, JsonScalar]:
+def _scalars(evidence: dict[str, object]) -> dict[str, JsonValue]:
     return {
         name: value if isinstance(value, str | int | float | bool | None) else str(value)
         for name, value in evidence.items()

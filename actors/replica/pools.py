@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import ray
+from pydantic import JsonValue
 from ray.exceptions import RayActorError, RayError
 
 from actors.fingerprint import replica_fingerprint
@@ -27,7 +28,7 @@ from actors.tasks import Tasks
 from cluster.assignment import replicas_of
 from cluster.named_actor import end_actor, find_actor
 from cluster.reconcile import Reconciler
-from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
+from familiar.call import CallKey, CallOrder, CallOutcome
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass
 from familiar.failure import FAILURES
@@ -106,7 +107,7 @@ class Pools:
         if supervisor is None or failure is None or not FAILURES[failure.failure_class].probed:
             return outcome
         pool = supervisor.pool
-        seen: dict[str, JsonScalar] = {
+        seen: dict[str, JsonValue] = {
             "queued": self._dispatcher.queued(pool),
             "in_flight": self._dispatcher.in_flight(pool, replica),
             "max_tokens": order.request.sampling.max_tokens,

@@ -13,20 +13,19 @@ import time
 from typing import Any
 
 import ray
+from pydantic import JsonValue
 from ray.exceptions import ActorDiedError, RayError
-
-from familiar.call import JsonScalar
 
 PROBE_S = 2.0
 CONNECT_S = 1.0
 
 
-async def probe_replica(handle: Any) -> dict[str, JsonScalar]:
+async def probe_replica(handle: Any) -> dict[str, JsonValue]:
     """How the engine behind a replica is: `probe` is ok, failed, no answer, or process gone."""
     if handle is None:
         return {"probe": "process gone"}
     began = time.monotonic()
-    found: dict[str, JsonScalar] = {"probe": "no answer"}
+    found: dict[str, JsonValue] = {"probe": "no answer"}
     try:
         async with asyncio.timeout(PROBE_S):
             health, stats = await handle.probe.remote()
@@ -46,7 +45,7 @@ async def probe_replica(handle: Any) -> dict[str, JsonScalar]:
     return found
 
 
-async def probe_node(node_id: str) -> dict[str, JsonScalar]:
+async def probe_node(node_id: str) -> dict[str, JsonValue]:
     """Whether the node answers: `node` is alive or gone. Ray itself notices a dead node only after
     several missed checks, so its raylet is asked for a connection; nothing for an unknown node."""
     if not node_id:
@@ -57,7 +56,7 @@ async def probe_node(node_id: str) -> dict[str, JsonScalar]:
         known = next((node for node in nodes if node["NodeID"] == node_id), None)
         if known is None:
             return {}
-        told: dict[str, JsonScalar] = {"node_id": node_id}
+        told: dict[str, JsonValue] = {"node_id": node_id}
         if not known["Alive"]:
             return told | {"node": "gone", "node_reason": "Ray has marked it dead"}
         host, port = known["NodeManagerAddress"], known["NodeManagerPort"]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import JsonValue
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -29,7 +30,7 @@ from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, replica_class
 from actors.replica.written import Written
 from cluster.named_actor import end_actor, ensure_actor
 from cluster.placement import Placement
-from familiar.call import CallKey, CallOrder, CallOutcome, JsonScalar
+from familiar.call import CallKey, CallOrder, CallOutcome
 from familiar.config.schema import PoolConfig
 from familiar.engine import EngineStats
 from familiar.errors import EngineError, FailureClass, StaleEpoch
@@ -67,7 +68,7 @@ class Supervisor:
     status: ReplicaStatus | None = None
     failed_starts: int = 0
     last_error: str = ""
-    last_evidence: dict[str, JsonScalar] = field(default_factory=dict)
+    last_evidence: dict[str, JsonValue] = field(default_factory=dict)
     written: Written = field(default_factory=Written)
     _down: asyncio.Event = field(default_factory=asyncio.Event)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -199,7 +200,7 @@ class Supervisor:
             self.written.add(await handle.progress.remote(self.written.offsets()))
 
     def _lost(self, key: CallKey, message: str, *, process_died: bool = False) -> CallOutcome:
-        evidence: dict[str, JsonScalar] = {
+        evidence: dict[str, JsonValue] = {
             "replica": self.replica,
             "state": self.state,
             "started": True,
@@ -316,7 +317,7 @@ def _cause(error: Exception) -> str:
     return lines[0][:300] if lines else type(cause).__name__
 
 
-def _evidence(error: Exception) -> dict[str, JsonScalar]:
+def _evidence(error: Exception) -> dict[str, JsonValue]:
     """What a failed start knew of its engine, for the calls that wait for it in vain."""
     cause = cause_of(error)
     if not isinstance(cause, EngineError):

@@ -270,7 +270,7 @@ def _call_failed(event: e.Event, body: e.CallFailed) -> Iterable[Change]:
         failure_class=failure.failure_class.value,
         failure_message=failure.message,
         failure_evidence=to_json(failure.evidence).decode(),
-        partial=body.partial.sha256 if body.partial else None,
+        partial=body.raw.sha256 if body.raw else None,
     )
 
 

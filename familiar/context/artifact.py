@@ -1,7 +1,7 @@
 """An artifact by reference: enough to plan with and to ask for it, a few dozen tokens long.
 
-The hash says whether two turns speak of the same text; the outline says what is in it. Whoever has
-to read the text itself asks for it by path (`needs` of a worker call).
+The hash says whether two turns speak of the same text; the outline says what is in it. A
+reader of the text itself asks for it by path (`needs` of a worker call).
 """
 
 from __future__ import annotations

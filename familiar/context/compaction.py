@@ -11,7 +11,7 @@ What stays, in this order, each as it was written:
 6. what was not sent yet (the answer and the results that the next prompt is about), when that fits
    into a quarter of the window; otherwise its facts are in the summary.
 
-Everything else goes: plans, refusals, results and states of earlier turns, older goals. A summary
+Everything else goes: plans, rejections, results and states of earlier turns, older goals. A summary
 of an earlier compaction is facts like any other, so nothing is summarised twice.
 """
 

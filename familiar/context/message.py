@@ -16,9 +16,9 @@ Kind = Literal[
     "contract",  # what the files share, by reference
     "plan",  # the model's own answer, as it wrote it
     "results",  # what the calls of a turn made, by reference
-    "rejected",  # why a plan was refused
+    "rejected",  # why a plan was rejected
     "decision",  # a choice that was not the model's, with its reasons
-    "question",  # what a worker asked and nobody has answered
+    "question",  # a question of a worker that has no answer yet
     "artifact",  # files of earlier runs, by reference
     "synthesis",  # the answer that a run ended with
     "summary",  # what a compaction left of older messages

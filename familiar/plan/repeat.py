@@ -41,7 +41,7 @@ def repeat_findings(calls: Sequence[PlannedCall], view: TurnView) -> Iterator[Fi
 
 def rejected_again(calls: Sequence[PlannedCall], view: TurnView) -> Problem | None:
     """The problem that this plan was rejected before; it stands beside its other problems."""
-    if not calls or fingerprint(calls) not in view.refused:
+    if not calls or fingerprint(calls) not in view.rejected_plans:
         return None
     return Problem(
         code="plan_repeated",

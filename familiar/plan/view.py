@@ -18,8 +18,8 @@ CONTRACT_FILE = "contract.html"
 """The reserved output_file of the call that writes the shared parts."""
 
 MAX_COMPARED = 8
-"""Failed plans, and refused ones, that a new plan is compared with: the newest, so that the cost of
-a turn does not grow with the run."""
+"""Failed plans, and rejected ones, that a new plan is compared with: the newest, so that the cost
+of a turn does not grow with the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class TurnView:
     load: PoolLoad = NO_LOAD
     notices: tuple[str, ...] = ()
     failed_plans: tuple[FailedPlan, ...] = ()
-    refused: tuple[str, ...] = ()
+    rejected_plans: tuple[str, ...] = ()
     """Fingerprints of plans of this run that were rejected, newest last."""
     doubted: frozenset[str] = frozenset()
     """What a guessed length has questioned in this run; a guess questions it only once."""

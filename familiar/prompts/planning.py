@@ -107,7 +107,7 @@ def rules_planned_message(turn: int, reason: str) -> StackMessage:
     return StackMessage("decision", text)
 
 
-def mended_message(turn: int, repairs: Sequence[Problem]) -> StackMessage:
+def repaired_message(turn: int, repairs: Sequence[Problem]) -> StackMessage:
     changes = "\n".join(f"- {repair.message}" for repair in repairs)
     text = load_prompt("orchestrator/repaired").render(turn=str(turn), repairs=changes)
     return StackMessage("decision", text)

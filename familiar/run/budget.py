@@ -5,8 +5,8 @@ begun. Turns, model calls and recoveries are counts of beginnings: what runs is 
 money and wall time are spent by what runs: it is stopped. Either way files that are written are
 still published, a synthesis says what there is, and the run ends.
 
-A turn is used when it is over. A model call is used when it is queued. Tokens are counted when a
-try ends, so the limit can be passed by what was running then.
+A turn is used when it is over. A model call is used when it is queued. Tokens are counted when an
+attempt ends, so the limit can be passed by what was running then.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the machine can ask to be done. A command is due until an event answers it.
+"""The commands that the machine makes due. A command is due until an event answers it.
 
 Commands that are due are part of the folded state, so a restarted orchestrator performs exactly
-those: each is safe to perform again, because whoever carries it out is keyed by (run, call,
-attempt) and a record that was not committed did not happen.
+those: each is safe to perform again, because its work is keyed by (run, call, attempt), and a
+record that was not committed did not happen.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Abort an attempt that nobody waits for any more. Needs no answer."""
+    """Abort an attempt that is not waited for any more. Needs no answer."""
 
     call: str
     attempt: int

@@ -56,8 +56,8 @@ def failure(reason: str, failure_class: FailureClass) -> ev.RunEnded:
     return ev.RunEnded(outcome="failed", reason=reason, failure_class=failure_class)
 
 
-def refusal_class(state: RunState, problems: Sequence[ev.Problem]) -> FailureClass:
-    """What the last refused plan of a turn failed by.
+def rejection_class(state: RunState, problems: Sequence[ev.Problem]) -> FailureClass:
+    """The failure class of the last rejected plan of a turn.
 
     A plan that repeats one whose calls met a broken backend is not the cause: the backend is.
     """

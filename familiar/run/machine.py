@@ -137,7 +137,7 @@ class RunMachine:
         turn.problems = body.problems
         self.state.doubted.update(body.doubted)
         if body.fingerprint is not None:
-            self.state.refused.append(body.fingerprint)
+            self.state.rejected_plans.append(body.fingerprint)
         call.status = CallStatus.WAITING
         if turn.rejected < self.limits.plan_tries:
             self._retry(call)
@@ -146,7 +146,7 @@ class RunMachine:
         codes = ", ".join(sorted({problem.code for problem in body.problems}))
         self._without_model_plan(
             f"{turn.rejected} plans of the model were rejected, the last for {codes}",
-            ending.refusal_class(self.state, body.problems),
+            ending.rejection_class(self.state, body.problems),
         )
 
     def _without_model_plan(self, reason: str, failure: FailureClass) -> None:

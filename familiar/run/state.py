@@ -145,10 +145,10 @@ class PublishedFile:
 
 @dataclass(slots=True)
 class RunState:
-    """What the history says. `due` holds the commands that no event has answered yet, `refused` the
-    fingerprints of the plans that were. `exhausted` is the budget of which nothing is left: nothing
-    more is begun then. `spent` is its event, and `summed_up` says that the synthesis of what there
-    is has been made. `late_facts` counts the facts that came too late to change anything."""
+    """A run as its history tells it. `due` holds the commands that no event has answered yet,
+    `rejected_plans` fingerprints. `exhausted` is the budget that is used up: nothing more is begun
+    then. `spent` is its event, and `summed_up` says that the last synthesis has been made.
+    `late_facts` counts the facts that came too late to change anything."""
 
     run_id: str
     limits: RunLimits = field(init=False, repr=False)
@@ -164,7 +164,7 @@ class RunState:
     calls: dict[str, CallState] = field(default_factory=dict)
     dependents: dict[str, list[str]] = field(default_factory=dict)
     turns: list[TurnState] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    rejected_plans: list[str] = field(default_factory=list)
     doubted: set[str] = field(default_factory=set)
     turns_over: int = 0
     model_calls: int = 0

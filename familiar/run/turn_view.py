@@ -35,7 +35,7 @@ def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_L
         max_calls=config.orchestrator.max_calls_per_turn,
         load=load,
         failed_plans=failed_plans(state),
-        refused=tuple(state.refused[-MAX_COMPARED:]),
+        rejected_plans=tuple(state.rejected_plans[-MAX_COMPARED:]),
         doubted=frozenset(state.doubted),
         notices=tuple(notice(reached) for reached in state.warned.values()),
     )

@@ -34,14 +34,14 @@ def test_what_the_goal_says_of_a_file_is_the_blocks_that_name_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t "])
-def test_an_empty_goal_is_refused_with_what_to_do(text: str) -> None:
+def test_an_empty_goal_is_rejected_with_what_to_do(text: str) -> None:
     with pytest.raises(InputError, match="empty") as caught:
         read_goal(text, max_bytes=LIMIT)
     assert caught.value.field == "goal"
     assert caught.value.remedy
 
 
-def test_a_goal_of_ten_megabytes_is_refused_by_its_size() -> None:
+def test_a_goal_of_ten_megabytes_is_rejected_by_its_size() -> None:
     with pytest.raises(InputError, match="10000000 bytes"):
         read_goal("x" * 10_000_000, max_bytes=LIMIT)
 

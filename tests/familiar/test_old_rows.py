@@ -43,17 +43,19 @@ def test_the_repairs_of_a_plan() -> None:
     assert read({**row, "repairs": [problem]}).body == event.body
 
 
-def test_a_partial_was_the_path_of_a_file() -> None:
+def test_a_partial_was_the_path_of_a_file_and_later_a_second_reference_to_the_answer() -> None:
     event = read({**FAILED, "partial": ".familiar/r/a.1.part"})
     assert isinstance(event.body, ev.CallFailed)
-    assert event.body.partial is None
+    assert event.body.raw is None
     assert not event.body.partial_incomplete
-    ref = ev.text_ref("half")
-    kept = read({**FAILED, "partial": ref.model_dump(), "partial_incomplete": True})
-    assert isinstance(kept.body, ev.CallFailed)
-    assert kept.body.partial == ref
-    assert kept.body.partial_incomplete
-    assert read(written(kept)).body == kept.body
+    ref = ev.text_ref("half").model_dump()
+    for row in ({"partial": ref}, {"partial": ref, "raw": ref}, {"raw": ref}):
+        kept = read({**FAILED, **row, "partial_incomplete": True})
+        assert isinstance(kept.body, ev.CallFailed)
+        assert kept.body.raw == ev.text_ref("half")
+        assert kept.body.partial_incomplete
+        assert "partial" not in written(kept)
+        assert read(written(kept)).body == kept.body
 
 
 def test_timing_usage_and_failure_are_the_values_of_a_call_and_their_json_is_as_before() -> None:

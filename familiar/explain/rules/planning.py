@@ -118,7 +118,7 @@ def _cause(problems: tuple[Problem, ...]) -> Cause:
     codes = {problem.code for problem in problems}
     if any(mark in code for code in codes for mark in _NESTED):
         return Cause.WIRE_NESTED
-    # A plan that was refused before and still breaks a rule fails by the rule; but its ids are
+    # A plan that was rejected before and still breaks a rule fails by the rule; but its ids are
     # taken only because it is the same plan.
     if REPEATED in codes and codes <= {REPEATED, "duplicate_id"}:
         return Cause.PLAN_REPEATED

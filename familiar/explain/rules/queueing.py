@@ -19,7 +19,7 @@ def queue_timeout(story: Story, attempt: Attempt) -> Finding | None:
     if attempt.failure is None or attempt.failure.failure_class is not FailureClass.QUEUE_TIMEOUT:
         return None
     if attempt.number("ready_slots") == 0:
-        return None  # Nobody was there to be waited for: see `backend.unreachable`.
+        return None  # No replica was there: see `backend.unreachable`.
     waited, queued = attempt.number("waited_s"), attempt.number("queued")
     served = story.served_in(attempt.pool, attempt.ended_at - (waited or 0.0), attempt.ended_at)
     busy = (

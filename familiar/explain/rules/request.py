@@ -17,7 +17,7 @@ _KEY = frozenset({401, 403})
 
 def model_unknown(story: Story, attempt: Attempt) -> Finding | None:
     """The server's words are about a model that it has not got."""
-    if not _refused(attempt):
+    if not _rejected(attempt):
         return None
     words = _words(attempt)
     if "model" not in words or not any(mark in words for mark in _UNKNOWN):
@@ -39,10 +39,10 @@ def model_unknown(story: Story, attempt: Attempt) -> Finding | None:
     )
 
 
-def key_refused(story: Story, attempt: Attempt) -> Finding | None:
+def key_rejected(story: Story, attempt: Attempt) -> Finding | None:
     """Status 401 or 403."""
     status = attempt.number("status")
-    if not _refused(attempt) or status is None or int(status) not in _KEY:
+    if not _rejected(attempt) or status is None or int(status) not in _KEY:
         return None
     return found(
         Cause.KEY_REFUSED,
@@ -54,12 +54,12 @@ def key_refused(story: Story, attempt: Attempt) -> Finding | None:
     )
 
 
-def refused(story: Story, attempt: Attempt) -> Finding | None:
+def rejected(story: Story, attempt: Attempt) -> Finding | None:
     """Any other considered no."""
-    if not _refused(attempt):
+    if not _rejected(attempt):
         return None
     status = attempt.number("status")
-    said = f"answered {status:.0f} to" if status is not None else "refused"
+    said = f"answered {status:.0f} to" if status is not None else "rejected"
     return found(
         Cause.BACKEND_REFUSED,
         LIKELY,
@@ -124,8 +124,8 @@ def truncated(story: Story, attempt: Attempt) -> Finding | None:
     )
 
 
-def _refused(attempt: Attempt) -> bool:
-    """The request was refused, or the pool never came up because its server refused it."""
+def _rejected(attempt: Attempt) -> bool:
+    """The request was rejected, or the pool never came up because its server rejects it."""
     return (
         _is(attempt, FailureClass.BACKEND_REFUSED)
         or attempt.text("start_class") == FailureClass.BACKEND_REFUSED.value

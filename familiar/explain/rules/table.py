@@ -19,8 +19,8 @@ RunRule = Callable[[Story], Iterable[Finding]]
 ATTEMPT_RULES: tuple[AttemptRule, ...] = (
     backend.node_lost,
     request.model_unknown,
-    request.key_refused,
-    request.refused,
+    request.key_rejected,
+    request.rejected,
     request.context_overflow,
     request.truncated,
     queueing.queue_timeout,

@@ -102,7 +102,6 @@ def failed(call: str, attempt: int = 1, **changes: Any) -> e.CallFailed:
         "timing": Timing(started_at=T0 + 5, ended_at=T0 + 9, longest_gap_s=3.0),
         "usage": Usage(prompt_tokens=100, output_tokens=12),
         "raw": ref("<p>"),
-        "partial": ref("<p>"),
     }
     return e.CallFailed(**{**values, **changes})
 

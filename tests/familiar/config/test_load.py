@@ -84,25 +84,25 @@ class TestReading:
         with pytest.raises(ConfigError, match="cannot be read"):
             load_config(tmp_path)
 
-    def test_bytes_that_are_no_text_are_refused(self, tmp_path: Path) -> None:
+    def test_bytes_that_are_no_text_are_rejected(self, tmp_path: Path) -> None:
         file = tmp_path / "binary.yaml"
         file.write_bytes(b"\xff\xfe\x00")
         with pytest.raises(ConfigError, match=r"binary\.yaml is not UTF-8 text"):
             load_config(file)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-    def test_a_file_without_permission_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_without_permission_is_rejected(self, tmp_path: Path) -> None:
         file = tmp_path / "closed.yaml"
         file.touch(mode=0)
         with pytest.raises(ConfigError, match=r"closed\.yaml cannot be read"):
             load_config(file)
 
-    def test_broken_yaml_is_refused_with_its_line(self) -> None:
+    def test_broken_yaml_is_rejected_with_its_line(self) -> None:
         with pytest.raises(ConfigError, match=r"(?s)not valid YAML.*line 2"):
             parse_config("pools:\n  small: ]\n", source="broken.yaml")
 
     @pytest.mark.parametrize("text", ["", "- pools\n", "pools\n", "3\n"])
-    def test_what_is_not_a_mapping_is_refused(self, text: str) -> None:
+    def test_what_is_not_a_mapping_is_rejected(self, text: str) -> None:
         with pytest.raises(ConfigError, match="must be a mapping with pools, aliases and api"):
             parse_config(text)
 
@@ -141,14 +141,14 @@ class TestUnknownKeys:
             ("cluster", {"object_store_mb": 100}, "object_store_mib"),
         ],
     )
-    def test_a_typo_is_refused_with_the_nearest_valid_name(
+    def test_a_typo_is_rejected_with_the_nearest_valid_name(
         self, path: str, key: object, nearest: str
     ) -> None:
         typo = next(iter(key)) if isinstance(key, dict) else key
         message = str(refusal(small(**{path: key})))
         assert f"unknown key {typo}; did you mean {nearest}?" in message
 
-    def test_a_key_like_no_other_is_refused_with_all_valid_names(self) -> None:
+    def test_a_key_like_no_other_is_rejected_with_all_valid_names(self) -> None:
         message = str(refusal(small(store={"zzzzzz": 1})))
         assert "store.zzzzzz: unknown key zzzzzz; valid keys: url" in message
 
@@ -207,7 +207,7 @@ class TestValues:
             ("cluster", {"object_store_mib": 1}),
         ],
     )
-    def test_a_value_out_of_range_is_refused_where_it_stands(self, path: str, value: Any) -> None:
+    def test_a_value_out_of_range_is_rejected_where_it_stands(self, path: str, value: Any) -> None:
         where = path.replace("__", ".")
         assert f"- {where}" in str(refusal(small(**{path: value})))
 
@@ -345,19 +345,19 @@ class TestOverrides:
         del data["api"]
         assert parse(data, {"api.keys": ["env:K"]}).api.keys == ["env:K"]
 
-    def test_a_typo_in_an_override_is_refused_like_one_in_the_file(self) -> None:
+    def test_a_typo_in_an_override_is_rejected_like_one_in_the_file(self) -> None:
         message = str(refusal(SMALL, {"pools.*.slot": 2}))
         assert "pools.small.slot: unknown key slot; did you mean slots?" in message
         assert "pools.large.slot" in message
 
-    def test_an_unknown_pool_in_an_override_is_refused(self) -> None:
+    def test_an_unknown_pool_in_an_override_is_rejected(self) -> None:
         assert "pools.tiny.engine: Field required" in str(refusal(SMALL, {"pools.tiny.slots": 2}))
 
-    def test_a_path_through_a_value_is_refused(self) -> None:
+    def test_a_path_through_a_value_is_rejected(self) -> None:
         message = str(refusal(SMALL, {"pools.small.model.name": "x"}))
         assert "pools.small.model.name goes through model, which is not a mapping" in message
 
-    def test_a_value_of_the_wrong_kind_is_refused(self) -> None:
+    def test_a_value_of_the_wrong_kind_is_rejected(self) -> None:
         assert "pools.small.slots: " in str(refusal(SMALL, {"pools.small.slots": "two"}))
 
     def test_the_file_stays_as_it_was(self, tmp_path: Path) -> None:

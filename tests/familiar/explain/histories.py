@@ -42,7 +42,7 @@ class History:
         self.good(f"plan-{turn}", kind="plan", alias="orchestrator", replica="brain:0", tokens=60)
         return self.add(ev.PlanAccepted(turn=turn, planner="model", continue_=more, calls=calls))
 
-    def refuse(self, code: str, *, turn: int = 1, attempt: int = 1) -> int:
+    def reject(self, code: str, *, turn: int = 1, attempt: int = 1) -> int:
         self.good(
             f"plan-{turn}",
             kind="plan",

@@ -109,7 +109,7 @@ def test_what_was_gone_is_told_by_what_is_left(
     assert first(failed(history, F.BACKEND_UNREACHABLE)).cause is cause
 
 
-def test_nobody_at_the_address_is_not_a_death() -> None:
+def test_an_empty_address_is_not_a_death() -> None:
     history = History()
     history.plan(call("w"))
     history.bad("w", F.BACKEND_UNREACHABLE, probe="failed", error="ConnectError")
@@ -207,11 +207,11 @@ def test_turns_that_are_used_up_by_a_lost_call_are_not_the_cause(history: Histor
         ("plan_repeated", Cause.PLAN_REPEATED),
     ],
 )
-def test_refused_plans_are_told_apart_by_their_problems(code: str, cause: Cause) -> None:
+def test_rejected_plans_are_told_apart_by_their_problems(code: str, cause: Cause) -> None:
     history = History()
     history.add(ev.TurnStarted(turn=1))
-    history.refuse(code)
-    seq = history.refuse(code, attempt=2)
+    history.reject(code)
+    seq = history.reject(code, attempt=2)
     found = first(failed(history, F.PLAN_INVALID))
     assert found.cause is cause
     assert (seq,) in [evidence.events for evidence in found.evidence]
@@ -221,7 +221,7 @@ def test_a_plan_repeated_after_an_oversized_call_is_the_consequence() -> None:
     history = History("site.md")
     history.plan(call("w", file="site.md"))
     history.timed("w", F.CALL_OVERSIZED, rate=50.0)
-    history.refuse("plan_repeated", turn=2)
+    history.reject("plan_repeated", turn=2)
     found = failed(history, F.PLAN_REPEATED)
     assert [also.cause for also in found.causes[:2]] == [Cause.CALL_OVERSIZED, Cause.PLAN_REPEATED]
 

@@ -23,7 +23,7 @@ def found(seen: TurnView, *calls: PlannedCall) -> tuple[Problem, ...]:
 class TestOversized:
     SITE = call("w1", "Write a site with six pages of 1,000 words each.", file="site.html")
 
-    def test_a_call_that_cannot_be_written_within_its_deadline_is_refused_with_the_sum(
+    def test_a_call_that_cannot_be_written_within_its_deadline_is_rejected_with_the_sum(
         self,
     ) -> None:
         seen = view(
@@ -42,12 +42,12 @@ class TestOversized:
         room: dict[str, float | int] = {"max_tokens": 40_000, "context_length": 65_536}
         assert found(view(rates=rates, role=room), self.SITE) == ()
 
-    def test_an_answer_that_would_be_cut_is_refused_without_any_rate(self) -> None:
+    def test_an_answer_that_would_be_cut_is_rejected_without_any_rate(self) -> None:
         (problem,) = found(view(), self.SITE)
         assert problem.code == "oversized"
         assert "cut at 512 tokens" in problem.message
 
-    def test_an_answer_that_the_prompt_leaves_no_room_for_is_refused(self) -> None:
+    def test_an_answer_that_the_prompt_leaves_no_room_for_is_rejected(self) -> None:
         long = call("a", "Write 1500 words on this.\n" + "lorem ipsum " * 1_200)
         seen = view(role={"max_tokens": 4096, "context_length": 4096})
         (problem,) = found(seen, long)

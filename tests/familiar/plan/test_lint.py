@@ -68,7 +68,7 @@ README = call("readme", file="README.md")
         ("too_many_calls", [call(f"c{n}") for n in range(9)]),
     ],
 )
-def test_each_rule_refuses_what_it_is_for(code: str, calls: list[dict[str, object]]) -> None:
+def test_each_rule_rejects_what_it_is_for(code: str, calls: list[dict[str, object]]) -> None:
     assert code in codes(answer(*calls))
 
 
@@ -88,12 +88,12 @@ def test_each_rule_refuses_what_it_is_for(code: str, calls: list[dict[str, objec
         "x" * 300,
     ],
 )
-def test_a_path_out_of_the_workspace_is_refused(path: str) -> None:
+def test_a_path_out_of_the_workspace_is_rejected(path: str) -> None:
     assert "path_escape" in codes(answer(README, call("a", file=path)))
 
 
 @pytest.mark.parametrize("path", ["sub/.git/hooks/x", "git~1/x", "x" * 256, "a/\x85"])
-def test_a_path_that_the_workspace_would_refuse_is_refused_in_the_plan(path: str) -> None:
+def test_a_path_that_the_workspace_would_reject_is_rejected_in_the_plan(path: str) -> None:
     assert "path_escape" in codes(answer(README, call("a", file=path)))
 
 
@@ -104,7 +104,7 @@ def test_a_file_cannot_be_a_folder_as_well() -> None:
     )
 
 
-def test_a_last_plan_that_leaves_files_out_is_refused_and_says_which() -> None:
+def test_a_last_plan_that_leaves_files_out_is_rejected_and_says_which() -> None:
     body = judge_plan(answer(README, more=False), view(shares_parts=False), attempt=1)
     assert isinstance(body, PlanRejected)
     assert "about.html" in body.problems[0].message
@@ -128,7 +128,7 @@ class TestContract:
         assert codes(answer(one), seen) == set()
         assert codes(answer(call("shared", file=CONTRACT_FILE), one, two), seen) == set()
 
-    def test_a_page_that_forgot_to_wait_for_the_contract_is_mended_on_the_record(self) -> None:
+    def test_a_page_that_forgot_to_wait_for_the_contract_is_repaired_on_the_record(self) -> None:
         text = answer(call("shared", file=CONTRACT_FILE), call("index", file="index.html"))
         body = judge_plan(text, view(), attempt=1)
         assert isinstance(body, PlanAccepted)

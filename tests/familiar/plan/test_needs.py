@@ -38,7 +38,7 @@ def test_a_need_that_is_waited_for_already_changes_nothing() -> None:
     assert linted(*plan) == ([], list(plan))
 
 
-def test_a_file_that_nobody_has_is_an_unknown_need() -> None:
+def test_a_file_that_is_nowhere_is_an_unknown_need() -> None:
     codes, _ = linted(call("page", "index.html", needs=("palette.md",)))
     assert codes == ["unknown_need"]
 

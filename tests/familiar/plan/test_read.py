@@ -61,7 +61,7 @@ def test_a_whole_plan_counts_even_when_the_limit_struck_behind_it() -> None:
     assert isinstance(judged(ANSWERS["json"], "json", "length"), PlanAccepted)
 
 
-def test_a_json_answer_with_broken_quoting_is_mended_on_the_record() -> None:
+def test_a_json_answer_with_broken_quoting_is_repaired_on_the_record() -> None:
     text = ANSWERS["json"].replace('\\"hello\\"', '"hello"')
     body = judged(f"Here is the plan:\n```json\n{text}\n```")
     plain = judged(text)
@@ -76,7 +76,7 @@ def test_prose_around_a_json_plan_does_not_hide_it() -> None:
     assert isinstance(body, PlanAccepted)
 
 
-def test_another_turn_s_tags_are_refused_and_the_right_ones_named() -> None:
+def test_another_turn_s_tags_are_rejected_and_the_right_ones_named() -> None:
     stale = ANSWERS["xml"].replace(SUFFIX, wire_suffix("run", 2))
     body = judged(stale, "xml")
     assert isinstance(body, PlanRejected)

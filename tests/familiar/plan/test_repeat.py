@@ -154,7 +154,7 @@ class TestRejectedPlans:
         first = judge_plan(self.answer("Do it."), view(), 1)
         assert isinstance(first, PlanRejected)
         assert first.fingerprint is not None
-        seen = view(refused=(first.fingerprint,))
+        seen = view(rejected_plans=(first.fingerprint,))
         second = judge_plan(self.answer("do it"), seen, 2)
         assert isinstance(second, PlanRejected)
         codes = [problem.code for problem in second.problems]

@@ -23,7 +23,7 @@ def view(
     reviewer: str | None = "grandpa",
     rates: Mapping[str, float] | None = None,
     failed_plans: tuple[FailedPlan, ...] = (),
-    refused: tuple[str, ...] = (),
+    rejected_plans: tuple[str, ...] = (),
     doubted: tuple[str, ...] = (),
     role: Mapping[str, float | int] | None = None,
 ) -> TurnView:
@@ -46,6 +46,6 @@ def view(
         max_calls=max_calls,
         load=PoolLoad(rates=rates or {}),
         failed_plans=failed_plans,
-        refused=refused,
+        rejected_plans=rejected_plans,
         doubted=frozenset(doubted),
     )

@@ -52,7 +52,7 @@ def test_failures_and_answers_are_told_in_words() -> None:
     assert [fact.key for fact in message.facts] == ["call:r:about", "call:r:check"]
 
 
-def test_a_refusal_says_every_problem() -> None:
+def test_a_rejection_says_every_problem() -> None:
     problems = [Problem(code="a", message="First."), Problem(code="b", message="Second.")]
     text = planning.rejected_message(problems).text
     assert "- First." in text

@@ -18,7 +18,7 @@ def test_a_prompt_renders_only_with_exactly_its_placeholders() -> None:
 
 
 @pytest.mark.parametrize("name", ["no/such", "../errors", "orchestrator/V2", ""])
-def test_an_unknown_or_escaping_name_is_refused(name: str) -> None:
+def test_an_unknown_or_escaping_name_is_rejected(name: str) -> None:
     with pytest.raises(ConfigError):
         load_prompt(name)
 

@@ -223,7 +223,7 @@ class TestHistories:
 
     @given(seed=st.integers(0, 10**6), trouble=st.floats(0, 0.6))
     @settings(max_examples=60, deadline=None)
-    def test_no_try_is_sent_out_again_after_its_terminal_event(
+    def test_no_attempt_is_sent_out_again_after_its_terminal_event(
         self, seed: int, trouble: float
     ) -> None:
         sim = Simulation(seed=seed, trouble=trouble)
@@ -240,13 +240,13 @@ class TestHistories:
                 if isinstance(body, ev.CallSucceeded):
                     done.add(body.call)
 
-    def test_an_event_out_of_sequence_is_refused(self) -> None:
+    def test_an_event_out_of_sequence_is_rejected(self) -> None:
         machine = RunMachine("r")
         with pytest.raises(ValueError, match="event 2 after 0"):
             machine.apply(ev.Event("r", 2, 1, 0.0, ev.TurnStarted(turn=1)))
 
 
-class TestRefusedPlans:
+class TestRejectedPlans:
     """What a run fails by when its plans are rejected until no attempt is left."""
 
     def end(self, *problems: str, given_up: FailureClass | None = None) -> ev.RunEnded:
@@ -269,7 +269,7 @@ class TestRefusedPlans:
                 sim.step()
         found = tuple(ev.Problem(code=code, message="no") for code in problems)
         sim.commit(ev.PlanRejected(turn=turn, attempt=1, problems=found, fingerprint="f"))
-        assert sim.machine.state.refused == ["f"]
+        assert sim.machine.state.rejected_plans == ["f"]
         return sim.run()
 
     @pytest.mark.parametrize(

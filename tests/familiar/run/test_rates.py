@@ -61,7 +61,7 @@ def test_a_pool_that_became_slower_shows_after_the_old_samples_are_gone() -> Non
 
 
 @pytest.mark.parametrize("failure", list(FailureClass))
-def test_failed_tries_count_only_where_tokens_flowed_to_the_end(failure: FailureClass) -> None:
+def test_failed_attempts_count_only_where_tokens_flowed_to_the_end(failure: FailureClass) -> None:
     rates = CallRates(POOLS)
     rates.see(ended(100, 4.0, failure), calls("naughty"))
     flowed = failure in (FailureClass.CALL_OVERSIZED, FailureClass.CALL_TRUNCATED)

@@ -97,7 +97,7 @@ class TestTable:
         for cause in (F.BACKEND_UNREACHABLE, F.BACKEND_STALLED, F.BACKEND_SLOW):
             assert choose(failed_call(cause)).avoid_replica == "smol:0"
 
-    def test_the_tries_of_a_call_are_bounded_over_all_classes_but_a_lost_process(self) -> None:
+    def test_the_attempts_of_a_call_are_bounded_over_all_classes_but_a_lost_process(self) -> None:
         mixed = (F.INTERNAL, F.WIRE_MALFORMED, F.BACKEND_STALLED)
         assert choose(failed_call(*mixed), attempts=4).action == "retry_elsewhere"
         given_up = choose(failed_call(*mixed), attempts=3)
@@ -160,7 +160,7 @@ class TestWaiting:
 
 
 class TestContinuing:
-    def test_an_oversized_call_goes_on_when_the_rest_fits_into_its_tries(self) -> None:
+    def test_an_oversized_call_goes_on_when_the_rest_fits_into_its_attempts(self) -> None:
         chosen = choose(failed_call(F.CALL_OVERSIZED))
         assert chosen.action == "continue"
         assert chosen.evidence["tokens_written"] == 6_000
@@ -219,7 +219,7 @@ class TestContinuing:
         for cause in (F.CALL_OVERSIZED, F.CALL_TRUNCATED, F.CONTEXT_OVERFLOW):
             assert choose(failed_call(cause, kind="plan")).action == "give_up"
 
-    def test_a_server_that_refuses_a_continuation_has_the_call_split(self) -> None:
+    def test_a_server_that_rejects_a_continuation_has_the_call_split(self) -> None:
         call = failed_call(F.CALL_OVERSIZED, F.BACKEND_REFUSED, going_on=True)
         assert choose(call).action == "split"
         assert choose(failed_call(F.BACKEND_REFUSED)).action == "give_up"

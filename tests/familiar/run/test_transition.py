@@ -126,7 +126,7 @@ class TestFacts:
 
 
 class TestDecisions:
-    def refuses(self, sim: Simulation, *decisions: ev.Body) -> None:
+    def rejects(self, sim: Simulation, *decisions: ev.Body) -> None:
         for decision in decisions:
             before = observable(sim.machine.state)
             assert not sim.machine.takes(decision)
@@ -137,7 +137,7 @@ class TestDecisions:
 
     def test_a_history_begins_with_its_submission_and_has_only_one(self) -> None:
         sim = dispatched()
-        self.refuses(sim, sim.history[0].body)
+        self.rejects(sim, sim.history[0].body)
         with pytest.raises(InvalidTransition, match="a history begins"):
             RunMachine("r").apply(ev.Event("r", 1, 1, 0.0, ev.TurnStarted(turn=1)))
 
@@ -147,19 +147,19 @@ class TestDecisions:
             RunMachine("r").apply(ev.Event("r", 1, 1, 0.0, body))
 
     def test_a_turn_follows_the_last_one(self) -> None:
-        self.refuses(dispatched(), ev.TurnStarted(turn=1), ev.TurnStarted(turn=3))
+        self.rejects(dispatched(), ev.TurnStarted(turn=1), ev.TurnStarted(turn=3))
 
     def test_a_plan_is_judged_once_and_after_its_answer(self) -> None:
         sim = dispatched()
         plan = ev.PlanAccepted(turn=1, planner="model", continue_=False, calls=())
         problem = ev.Problem(code="x", message="no")
         rejected = ev.PlanRejected(turn=1, attempt=1, problems=(problem,))
-        self.refuses(sim, plan, rejected)
+        self.rejects(sim, plan, rejected)
         sim.commit(succeeded("plan-1"))
-        self.refuses(sim, rejected.model_copy(update={"attempt": 2}))
+        self.rejects(sim, rejected.model_copy(update={"attempt": 2}))
         sim.commit(plan.model_copy(update={"calls": (planned("a"),)}))
         chosen = ev.PlannerChosen(turn=1, planner="rules", reasons=())
-        self.refuses(sim, plan, rejected, chosen)
+        self.rejects(sim, plan, rejected, chosen)
 
     def test_a_plan_whose_graph_cannot_be_walked_is_not_taken(self) -> None:
         sim = dispatched()
@@ -172,13 +172,13 @@ class TestDecisions:
             (planned("a", "b"), planned("b", "a"), planned("c")),
         ):
             plan = ev.PlanAccepted(turn=1, planner="model", continue_=False, calls=calls)
-            self.refuses(sim, plan)
+            self.rejects(sim, plan)
 
     def test_nothing_is_decided_after_the_end(self) -> None:
         sim = dispatched()
         end = ev.RunEnded(outcome="cancelled", reason="enough")
         sim.commit(end)
-        self.refuses(sim, end, ev.TurnStarted(turn=2))
+        self.rejects(sim, end, ev.TurnStarted(turn=2))
 
     def test_the_error_tells_the_story_of_the_call_and_survives_pickling(self) -> None:
         sim = dispatched()

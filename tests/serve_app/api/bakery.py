@@ -89,7 +89,6 @@ BODIES: tuple[ev.Body, ...] = (
         ),
         timing=Timing(started_at=T, ended_at=T + 60),
         raw=ev.text_ref("<!doc"),
-        partial=ev.text_ref("<h1>"),
     ),
     ev.RecoveryChosen(
         call="page-index",
