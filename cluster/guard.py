@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -58,6 +59,11 @@ def end_holders(directory: str, *, grace_s: float = GRACE_S, spare: frozenset[in
     return set()
 
 
+def keys_beside(directory: str) -> str:
+    """Where the keys of the local Ray in `directory` are kept."""
+    return os.path.join(os.path.dirname(directory.rstrip("/")), "keys")
+
+
 def main(arguments: list[str]) -> int:
     """`guard.py OWNER_PID DIRECTORY`: wait for the owner's death, then end its processes."""
     owner, directory = int(arguments[0]), arguments[1]
@@ -69,6 +75,8 @@ def main(arguments: list[str]) -> int:
     if owner_fd is not None and os.getppid() == owner:
         select.select([owner_fd], [], [])
     left = end_holders(directory, spare=frozenset())
+    # The directory stays for its logs; keys must not.
+    shutil.rmtree(keys_beside(directory), ignore_errors=True)
     return 1 if left else 0
 
 

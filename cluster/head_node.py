@@ -27,7 +27,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cluster import guard, start_hook
@@ -77,10 +77,12 @@ def start_head(
     dashboard_port: int | None,
     log_monitor: bool,
     environment: Mapping[str, str],
+    hidden: Collection[str] = (),
     spare: frozenset[int],
 ) -> tuple[subprocess.Popen[bytes], str]:
     """Start the node in `directory`; return its process and the address of its GCS.
 
+    `environment` is added to this process's own, of which the variables in `hidden` are left out.
     Between two attempts every holder of the directory is ended, except `spare`. Raises
     ClusterError with the last lines that the command wrote.
     """
@@ -88,7 +90,9 @@ def start_head(
     while True:
         started = time.monotonic()
         process = _start(
-            _command(settings, directory, dashboard_port, log_monitor), directory, environment
+            _command(settings, directory, dashboard_port, log_monitor),
+            directory,
+            {**inherited(hidden), **PATIENCE, **environment},
         )
         try:
             address = _wait_for_address(process, directory, deadline)
@@ -104,13 +108,18 @@ def start_head(
         guard.end_holders(str(directory), spare=spare)
 
 
+def inherited(hidden: Collection[str]) -> dict[str, str]:
+    """This process's environment for a child, without the variables in `hidden`."""
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
 def _start(
     command: list[str], directory: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     with (directory / _OUTPUT_FILE).open("ab") as output:
         return subprocess.Popen(
             command,
-            env={**os.environ, **PATIENCE, **environment, "RAY_START_HOOK": start_hook.PATH},
+            env={**environment, "RAY_START_HOOK": start_hook.PATH},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=output,

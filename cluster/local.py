@@ -31,17 +31,19 @@ import site
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import guard
-from cluster.head_node import start_head
+from cluster.head_node import inherited, start_head
+from cluster.key_files import KEYS, write_keys
 from cluster.ports import check_port_free
 from cluster.private_directory import make_directory, remove_directory
 from cluster.token import AUTH_MODE, want_token
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
+from familiar.secret import Secret
 
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Ray's switch for hosts without a cluster network; on Linux, too, it means: loopback only.
@@ -108,13 +110,17 @@ def start_local(
     dashboard_port: int | None = None,
     log_to_driver: bool = False,
     import_paths: Sequence[Path] = (),
+    hidden: Collection[str] = (),
+    keys: Mapping[str, Secret] | None = None,
     temp_root: Path = Path("/tmp"),
 ) -> LocalCluster:
     """Start Ray as `settings` describes it and connect this process to it in `namespace`.
 
     `dashboard_port` starts the dashboard and the job server on 127.0.0.1 there. `import_paths` go
     in front of PYTHONPATH in every worker; the directory that holds this package is added by itself
-    when the package is not installed. `log_to_driver` prints workers' output here; it is in
+    when the package is not installed. Variables in `hidden` are in the environment of no process
+    that is started here; `keys` are put into private files for the replicas (`key_files`).
+    `log_to_driver` prints workers' output here; it is in
     `temp_dir/session_latest/logs` in any case. Raises ClusterError.
     """
     if dashboard_port is not None:
@@ -122,9 +128,10 @@ def start_local(
     _reject_second_ray()
     want_token()
     directory = make_directory(temp_root)
-    watcher = _start_guard(directory)
+    watcher = _start_guard(directory, hidden)
     variables = {
         guard.MARKER: str(directory),
+        KEYS: str(write_keys(Path(guard.keys_beside(str(directory))), keys or {})),
         "PYTHONPATH": _python_path(import_paths),
         _LOOPBACK_SWITCH: "0",
         _SERVE_PAUSE: os.environ.get(_SERVE_PAUSE, "0.5"),
@@ -137,6 +144,7 @@ def start_local(
             dashboard_port=dashboard_port,
             log_monitor=log_to_driver,
             environment=variables,
+            hidden=hidden,
             spare=frozenset({os.getpid(), watcher.pid}),
         )
         connect(address, namespace=namespace, log_to_driver=log_to_driver)
@@ -214,9 +222,10 @@ def _reject_second_ray() -> None:
         )
 
 
-def _start_guard(directory: Path) -> subprocess.Popen[bytes]:
+def _start_guard(directory: Path, hidden: Collection[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(directory)],
+        env=inherited(hidden),
         start_new_session=True,  # Ctrl-C in the terminal must not end it
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from familiar.config.credentials import credential_variables, engine_variables
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FamiliarError
+from familiar.secret import Secret
 from familiar.service import namespace_of
 from serve_app.interrupt import Interrupts
 from serve_app.lease import Lease
@@ -93,7 +96,12 @@ def _ray(
             undo.callback(ray.shutdown)
             connect(address, namespace=namespace)
         else:
-            cluster = start_local(config.cluster, namespace=namespace)
+            cluster = start_local(
+                config.cluster,
+                namespace=namespace,
+                hidden=credential_variables(config),
+                keys={name: Secret(os.environ.get(name, "")) for name in engine_variables(config)},
+            )
             undo.callback(cluster.stop)
             directory = cluster.temp_dir
         interrupts.install()

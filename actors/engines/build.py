@@ -1,13 +1,14 @@
 """From a pool's configuration to the engine of one replica.
 
 Each kind is imported only when it is asked for: a pool at a URL needs neither torch nor vLLM. This
-runs in the replica's process and is where the environment variable with a URL's key is read.
+runs in the replica's process and is where a URL's key is read.
 """
 
 from __future__ import annotations
 
 import os
 
+from cluster.key_files import KEYS, find_key
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import Engine
 from familiar.errors import ConfigError
@@ -60,11 +61,12 @@ def build_engine(pool: PoolConfig, replica: ReplicaConfig, *, replica_id: str) -
 def _key(pool: PoolConfig, replica_id: str) -> Secret | None:
     if pool.api_key_env is None:
         return None
-    key = Secret(os.environ.get(pool.api_key_env, ""))
+    key = find_key(pool.api_key_env, os.environ)
     if not key:
         raise ConfigError(
             f"Replica {replica_id} needs a key and {pool.api_key_env} is not set.",
             where="api_key_env",
-            remedy=f"Set {pool.api_key_env} on the node where the replica runs.",
+            remedy=f"Set {pool.api_key_env} where the deployment is started; on a cluster, on the "
+            f"replica's node: the variable, or a file of that name in the directory {KEYS}.",
         )
     return key

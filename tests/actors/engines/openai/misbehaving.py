@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 # Both modules enter their scenarios into the table.
 from tests.actors.engines.openai import server_scenarios, stream_scenarios  # noqa: F401
 from tests.actors.engines.openai.scenario import SCENARIOS, Exchange
 
-__all__ = ["SCENARIOS", "MisbehavingServer"]
+__all__ = ["AS_ASKED", "SCENARIOS", "MisbehavingServer", "served_in_a_thread"]
+
+AS_ASKED = "as-asked"
+"""The model whose scenario and story stand in the newest message, as `scenario=… story=…`."""
+_ASKED = re.compile(r"scenario=(\w+) story=([\w-]+)")
 
 
 class MisbehavingServer:
@@ -45,8 +51,10 @@ class MisbehavingServer:
                 await exchange.fails("404 Not Found", "")
                 return
             # One story for each call: `user` tells the calls of a scenario apart.
-            name = body["model"]
-            key = (name, body.get("user"))
+            name, story = body["model"], body.get("user")
+            if name == AS_ASKED:
+                name, story = _ASKED.findall(body["messages"][-1]["content"])[-1]
+            key = (name, story)
             exchange.since = self._began.setdefault(key, time.monotonic())
             self._counts[key] = exchange.nth = self._counts.get(key, 0) + 1
             await SCENARIOS[name][0](exchange)
@@ -54,3 +62,20 @@ class MisbehavingServer:
             pass
         finally:
             writer.close()
+
+
+@contextlib.contextmanager
+def served_in_a_thread() -> Iterator[str]:
+    """The URL of a server that runs beside the test, for a deployment in other processes."""
+    loop = asyncio.new_event_loop()
+    server = MisbehavingServer()
+    running = server.run()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(10)
+    try:
+        yield server.url
+    finally:
+        asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
