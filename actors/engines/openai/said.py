@@ -1,4 +1,4 @@
-"""What a server says about an error: its own words, its code, and how long to wait.
+"""An error in the words of a server: the words, the code, and how long to wait.
 
 The words come in a dozen forms (`error.message`, `detail`, `message`, a list of validation errors,
 plain text, a page of HTML). They are found here, and made one bounded line for a person only after
@@ -29,6 +29,7 @@ _LOADING = re.compile(
     r"|no (?:healthy|available) (?:upstream|deployment|server|backend|worker)"
 )
 _PERMANENT = re.compile(r"insufficient_quota|exceeded your current quota|billing|payment required")
+_NO_ROUTE = re.compile(r"unexpected endpoint or method")
 _AGAIN_IN = re.compile(
     r"(?:again|retry|wait|available)(?: after| in| for)?:? (?:about )?(?:(\d{1,3})m)?\s?"
     r"(\d{1,6}(?:\.\d{1,6})?)\s?(ms|milliseconds?|s\b|sec|minutes?|min|m\b)"
@@ -76,6 +77,8 @@ def read_said(
         found = [text if data is not None else _TAG.sub(" ", text)]
     code = error.get("code", error.get("status_code"))
     raw = " ".join(found)
+    if _NO_ROUTE.search(raw[:2000].lower()):
+        code = 404  # LM Studio says it with status 200
     for name in ("code", "type", "error_type"):
         value = error.get(name)
         if isinstance(value, str) and value not in raw:

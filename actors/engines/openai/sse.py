@@ -1,11 +1,11 @@
 """The events of a streamed answer, from whatever a server calls a stream.
 
 A server-sent event is read by the standard: line ends CR, LF or CRLF, a byte order mark at the
-start, comments, several `data` lines joined. Servers also send what the standard does not know, and
-good clients take it: events without an empty line between them, JSON lines without `data:`, or the
-whole answer as one JSON document. So data is an event as soon as it is a complete JSON document;
-an empty line only ends one that is not. Lines that are neither are kept, bounded: a proxy's page of
-an error is all that a person gets to know.
+start, comments, several `data` lines joined. Servers also send forms that the standard does not
+know, and good clients take them: events without an empty line between them, JSON lines without
+`data:`, or the whole answer as one JSON document. So data is an event as soon as it is a complete
+JSON document; an empty line only ends one that is not. Lines that are neither are kept, bounded: a
+proxy's page of an error is all that a person gets to know.
 
 The package httpx-sse was weighed: it insists on the content type, knows no byte order mark, and
 gives nothing of an answer that is one JSON document.
@@ -44,7 +44,7 @@ class ServerEvent:
 
 @dataclass(slots=True)
 class EventReader:
-    """Feed it bytes, in any pieces; `end` gives what was not closed."""
+    """Feed it bytes, in any pieces; `end` gives the event that was not closed."""
 
     other: bytes = b""
     """What came that is no event, its first part."""
@@ -106,6 +106,9 @@ class EventReader:
             yield from self._add(value)
         elif name == b"event":
             self._name = value[:80].decode("utf-8", "replace").strip()
+        elif name == b"error" and value.lstrip().startswith(b"{"):  # older llama.cpp
+            self._name = "error"
+            yield from self._add(value)
         elif line.lstrip().startswith(b"{"):
             yield from self._add(line)
         elif name not in _FIELDS and len(self.other) < _LONGEST_OTHER:

@@ -159,6 +159,14 @@ async def test_reasoning_alone_is_no_answer_and_is_kept(
     assert outcome.reasoning == "Hm."
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+async def test_a_text_without_a_word_is_no_answer(text: str) -> None:
+    outcome = await outcome_of(order(), Delta(text), END)
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class == FailureClass.OUTPUT_INVALID
+    assert (await outcome_of(replace(order(), kind="plan"), Delta(text), END)).failure is None
+
+
 async def test_reasoning_counts_against_the_byte_limit() -> None:
     outcome = await outcome_of(order(max_bytes=100), Delta(reasoning="x" * 101, tokens=1), END)
     assert outcome.failure is not None

@@ -149,7 +149,9 @@ async def fields_left_out(x: Exchange) -> None:
 
 @scenario(Expected(engine_args={"system_role": "user"}))
 async def no_system_role(x: Exchange) -> None:
-    assert x.body["messages"] == [{"role": "user", "content": "Be brief.\n\nWrite."}]
+    [message] = x.body["messages"]  # type: ignore[misc]
+    assert message["role"] == "user"
+    assert "\n\n" in message["content"]
     await plain(x)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 
 from tests.actors.engines.openai.scenario import (
@@ -242,6 +243,24 @@ async def bytes_of_a_character_in_two_events(x: Exchange) -> None:
     await x.piece(finish="stop")
 
 
+@scenario()
+async def compressed(x: Exchange) -> None:
+    await x.head("200 OK", "text/event-stream", "Content-Encoding: gzip")
+    events = (chunk(TEXT[:4]), chunk(TEXT[4:], "stop"))
+    await x.send(gzip.compress("".join(f"data: {json.dumps(e)}\n\n" for e in events).encode()))
+
+
+@scenario()
+async def events_without_choices_or_delta(x: Exchange) -> None:
+    await x.head()
+    await x.event({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]})
+    await x.event({"choices": [{"index": 0, "delta": None, "finish_reason": None}]})
+    await x.event({"choices": None, "usage": {"prompt_tokens": 3}})
+    await x.event({"choices": [{"index": 7, "delta": {"content": TEXT}, "finish_reason": None}]})
+    await x.piece(role=None, content=None)
+    await x.piece(finish="stop")
+
+
 @scenario(cut("not a JSON object"))
 async def garbage(x: Exchange) -> None:
     await x.head()
@@ -310,6 +329,35 @@ async def overflow_in_stream(x: Exchange) -> None:
     await x.head()
     said = "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048."
     await x.event({"error": said, "error_type": "validation"})
+
+
+@scenario(Expected(failure=UNREACHABLE, words="the slot was lost"))
+async def error_as_a_field_of_its_own(x: Exchange) -> None:
+    await x.head()
+    await x.piece("# Ti")
+    await x.send('error: {"code": 500, "message": "the slot was lost", "type": "server_error"}\n\n')
+
+
+@scenario(Expected(failure=UNREACHABLE, words="Provider disconnected"))
+async def error_beside_choices(x: Exchange) -> None:
+    await x.head()
+    await x.piece("# Ti")
+    said = {"code": "server_error", "message": "Provider disconnected"}
+    await x.event({**chunk("", "error"), "error": said})
+
+
+@scenario(Expected(failure=REFUSED, words="Unexpected endpoint"))
+async def wrong_path_as_200(x: Exchange) -> None:
+    await x.head("200 OK", "application/json")
+    await x.send('{"error": "Unexpected endpoint or method. (POST /chat/completions)"}')
+
+
+@scenario(Expected(failure=REFUSED, words="by its filter: content_filter"))
+async def stopped_by_a_filter(x: Exchange) -> None:
+    await x.head()
+    await x.piece("# Ti")
+    await x.piece(finish="content_filter")
+    await x.event("[DONE]")
 
 
 # -- reasoning -------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ async def test_reasoning_ends_at_its_budget(engine: VllmEngine) -> None:
         engine._thinking = usual
     thought, mark, answer = text.partition("</think>")
     assert mark
-    assert 0 < len(thought.split()) <= BUDGET
+    assert 0 < len(thought.split()) <= BUDGET + 2, "an unbounded one would take all 40 tokens"
     assert answer.strip()
     assert reasoning_in(text) == thought.strip()
 
