@@ -1,4 +1,4 @@
-"""What the harness costs per call, beside a bare path of the same hops, stream and commits.
+"""The cost of the harness per call, beside a bare path of the same hops, stream and commits.
 
 Ours: a submitted run whose plan is a chain of text calls, each a scripted answer of 32 deltas.
 Bare: an actor that commits, calls an actor that reads a stream of 32 deltas and joins them, and

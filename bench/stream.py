@@ -1,9 +1,9 @@
-"""Tokens/s into files through `output_file`, over what the engine gives by itself.
+"""Tokens/s into files through `output_file`, over the tokens/s of the engine by itself.
 
 Alternating pairs: a run whose calls write files (prompt, route, committed events, workspace
 process, temporary file, hash, rename, git), then the engine alone with the same prompts, sampling
 and seeds, its deltas counted and dropped. The clock of a run goes from its calls' first start to
-the last token, which is what a stream can lose; publishing comes after the last token.
+the last token, the time that a stream can lose; publishing comes after the last token.
 
 Twice: 64 scripted streams of 100 tok/s side by side, and vLLM with the embedded model.
 """
@@ -76,7 +76,7 @@ def settings(pool: dict[str, Any], count: int, tokens: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a run wrote: tokens/s of all its files together, and the prompts they came from."""
+    """The output of a run: tokens/s of all its files together, and the prompts they came from."""
 
     tokens: int
     tokens_per_s: float

@@ -1,7 +1,7 @@
 """A stream read by a task of its own, so that its consumer can wait for other things too.
 
 Used where an abort from outside must end a wait for the next item, and where items are gathered for
-a while before they are passed on. What was read before an error or an abort is still delivered.
+a while before they are passed on. Items read before an error or an abort are still delivered.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Pump(Generic[T]):
         self.cancelled = False
 
     async def batch(self) -> list[T]:
-        """What has arrived, at least one item; [] at the end. Raises the source's error."""
+        """The items that have arrived, at least one; [] at the end. Raises the source's error."""
         while not self._items:
             if self._error is not None:
                 raise self._error
@@ -41,7 +41,7 @@ class Pump(Generic[T]):
         return self.more()
 
     def more(self) -> list[T]:
-        """What has arrived by now, which may be nothing."""
+        """The items that have arrived by now, perhaps none."""
         items, self._items = self._items, []
         return items
 

@@ -1,8 +1,8 @@
 """Tokens per second over the last few seconds, in constant memory.
 
 Tokens are counted in buckets of half a second; buckets older than the window are dropped whenever
-one is added or the rate is read. Whoever counts says what time it is (seconds of one monotonic
-clock), so nothing here reads or starts a clock.
+one is added or the rate is read. The caller gives the time (seconds of one monotonic clock), so
+nothing here reads or starts a clock.
 """
 
 from __future__ import annotations

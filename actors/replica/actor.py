@@ -46,7 +46,7 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """A replica now. `detail` says in words what it is doing or what is wrong. `healthy` is false
+    """A replica now. `detail` says in words what it does or lacks. `healthy` is false
     only when the engine was ready and cannot serve any more; a `degraded` one may serve again."""
 
     replica: str

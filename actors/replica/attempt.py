@@ -2,7 +2,7 @@
 
 Everything that ordinarily goes wrong ends in a `CallOutcome` with a class and evidence, never in an
 exception. Time is kept by one timer per attempt that looks when the next deadline can strike at the
-earliest; a delta costs no timer. What a deadline means is decided from what the stream did:
+earliest; a delta costs no timer. The meaning of a deadline follows from the stream until then:
 
 first token  Nothing came in time. `backend_slow` when the engine is known to be producing tokens
              for others meanwhile (it is busy), otherwise `backend_stalled`.
@@ -74,7 +74,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is known of the engine behind a stream: is it producing tokens now (for anybody), and
+    """The engine behind a stream: is it producing tokens now (for any request), and
     how many tokens/s does one call usually get (None: not known yet)."""
 
     producing: Callable[[], bool] = lambda: False
@@ -87,7 +87,7 @@ async def carry_out(
     progress: Progress | None = None,
     source: Source | None = None,
 ) -> CallOutcome:
-    """Carry out one attempt. Closes `deltas` in the end, which aborts what is left of it.
+    """Carry out one attempt. Closes `deltas` in the end, which aborts the rest.
 
     Cancelling the task that runs this gives an outcome too (`cancelled`, with the text so far):
     the caller that cancels has to expect a result instead of a CancelledError.
@@ -160,7 +160,7 @@ class _Carrier:
             watch.stop()
         self._judge_end()
         raw = self.progress.text()
-        self._judge_thought(raw)
+        self._judge_empty(raw)
         if order.mode == "text":
             # A plan is read whole by the judge, reasoning included.
             return FinishedDocument(raw) if order.kind == "plan" else self._without_reasoning(raw)
@@ -233,9 +233,16 @@ class _Carrier:
             },
         )
 
-    def _judge_thought(self, raw: str) -> None:
-        """Raises when the model only thought, and wrote nothing."""
-        if raw.strip() or not self.progress.reasoning:
+    def _judge_empty(self, raw: str) -> None:
+        """Raises when the model only thought, or did not even that."""
+        if raw.strip():
+            return
+        if not self.progress.reasoning:
+            if self.order.kind == "worker" and self.order.mode == "text":
+                raise CallError(
+                    f"{self.order.key}: the model wrote nothing.",
+                    failure_class=FailureClass.OUTPUT_INVALID,
+                )
             return
         cut = self.finish_reason == "length"
         raise CallError(
@@ -257,11 +264,11 @@ class _Carrier:
         return FinishedDocument(text, repairs)
 
     def reasoning(self) -> str:
-        """What the model thought: apart from the answer, or marked at its beginning."""
+        """The model's reasoning: apart from the answer, or marked at its beginning."""
         return "".join(self.progress.reasoning) or reasoning_in(self.progress.text())
 
     def _deadline_error(self) -> CallError:
-        """What the deadline that struck says about this call and its backend."""
+        """The meaning of the deadline that struck, for this call and its backend."""
         now, p, limits, key = time.monotonic(), self.progress, self.order.deadlines, self.order.key
         elapsed = now - p.started
         rate = p.tokens_per_s(now)
@@ -305,7 +312,7 @@ class _Carrier:
         return CallError(text, failure_class=kind, evidence=evidence)
 
     def evidence(self) -> dict[str, JsonValue]:
-        """What the stream did up to now."""
+        """Figures of the stream up to now."""
         now, p = time.monotonic(), self.progress
         return {
             "tokens": p.tokens,
@@ -370,7 +377,7 @@ def _absorb_cancellation() -> None:
 
 
 async def _close(deltas: AsyncIterator[Delta], *, hurry: bool) -> None:
-    """Close the stream, which aborts what is left of it in the engine. One that has not ended is
+    """Close the stream, which aborts the rest in the engine. One that has not ended is
     left behind when the engine hangs."""
     close = getattr(deltas, "aclose", None)
     if close is None:

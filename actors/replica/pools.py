@@ -1,7 +1,7 @@
 """All pools of a deployment as the orchestrator holds them: the supervisors of their replicas.
 
 An attempt is sent to the replica that the dispatcher chose; outcomes that are committed are
-released there, many at a time. What an earlier orchestrator sent out is asked for once, when the
+released there, many at a time. The attempts of an earlier orchestrator are asked for once, when the
 replica is found, and adopted by key.
 """
 
@@ -102,7 +102,7 @@ class Pools:
     async def _with_evidence(
         self, outcome: CallOutcome, replica: str, order: CallOrder
     ) -> CallOutcome:
-        """The outcome of a failed try with what can only be seen now (`actors.replica.probe`)."""
+        """The outcome of a failed attempt with the evidence of this moment (`probe`)."""
         supervisor, failure = self._supervisors.get(replica), outcome.failure
         if supervisor is None or failure is None or not FAILURES[failure.failure_class].probed:
             return outcome
@@ -216,7 +216,7 @@ class Pools:
         )
 
     async def _poll_texts(self) -> None:
-        """Keep what long attempts have written, in case their replica dies."""
+        """Keep the text of long attempts, in case their replica dies."""
         while True:
             await asyncio.sleep(LOOK_S)
             await self._poll(looked_at=False)
@@ -238,7 +238,7 @@ class Pools:
             self._dispatcher.replica_changed(view)
 
     async def _became_ready(self, view: ReplicaView) -> None:
-        """Before its first call: fence it with our epoch, and see what it holds."""
+        """Before its first call: fence it with our epoch, and ask for the attempts it holds."""
         supervisor = self._supervisors[view.replica]
         await self._ask_held(view.replica, supervisor.handle)
         if supervisor.state in TAKES_ATTEMPTS:
@@ -269,7 +269,7 @@ class Pools:
                 for key in await handle.held.remote(self._epoch):
                     self._held[key] = name
         except (RayActorError, TimeoutError, AttributeError) as error:
-            log.warning("%s does not say what it holds: %s", name, error)
+            log.warning("%s does not list its attempts: %s", name, error)
 
     async def _release_committed(self) -> None:
         """Tell holders, now and then, which outcomes they may forget."""

@@ -1,7 +1,7 @@
-"""What is looked at right after a call failed: evidence that only that moment has.
+"""Evidence that is there only right after a call failed.
 
-A deadline says that tokens did not come in time; whether the backend was there, what it did for
-others and whether its node still answers is known only then, so it is recorded with the failure.
+A deadline says that tokens did not come in time. Whether the backend was there, worked for others,
+and whether its node still answers, is known only then, so it is recorded with the failure.
 Everything is bounded and nothing raises: a probe that gets no answer is evidence as well.
 """
 

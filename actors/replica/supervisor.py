@@ -186,7 +186,7 @@ class Supervisor:
                 self._set("unhealthy", self.status.detail)
 
     def _is_down(self, handle: Any) -> None:
-        """What is said of an earlier process must not end its successor."""
+        """News of an earlier process must not end its successor."""
         if handle == self.handle:
             self._down.set()
             self._set("dead", "its process is gone")
@@ -318,7 +318,7 @@ def _cause(error: Exception) -> str:
 
 
 def _evidence(error: Exception) -> dict[str, JsonValue]:
-    """What a failed start knew of its engine, for the calls that wait for it in vain."""
+    """The evidence of a failed start, for the calls that wait for it in vain."""
     cause = cause_of(error)
     if not isinstance(cause, EngineError):
         return {}

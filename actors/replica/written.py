@@ -1,7 +1,7 @@
-"""The text of running attempts as it was polled last, kept for those who look and for partials.
+"""The text of running attempts as it was polled last, for live views and for partials.
 
 A poll is one request a replica. It names the attempts whose text is wanted and from which character
-on: those that somebody looks at, at most once a second, and those older than `LONG_S` every
+on: those of a live view, at most once a second, and those older than `LONG_S` every
 `LONG_S` seconds. When the replica dies, the text polled last is the partial answer.
 """
 

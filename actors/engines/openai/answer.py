@@ -8,11 +8,13 @@ as tokens and stays apart from the text.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator, Mapping
 
-from actors.engines.openai.whole_characters import WholeCharacters
 from familiar.engine import Delta, FinishReason
 
+_FILTERS = ("content_filter", "safety", "recitation")
 _FINISH: dict[str, FinishReason] = {
     **dict.fromkeys(
         ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed",
@@ -21,21 +23,24 @@ _FINISH: dict[str, FinishReason] = {
     ),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
     "abort": "abort",
-    **dict.fromkeys(("content_filter", "safety", "recitation", "error"), "error"),
+    **dict.fromkeys((*_FILTERS, "error"), "error"),
 }  # fmt: skip
 _REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _MOST_TOKENS = 10**9
 _DEEPEST = 4
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Answer:
-    """What has come of one stream. `tokens` counts events until the server's usage says better."""
+    """One stream so far. `tokens` counts events until the server's usage says better."""
 
     def __init__(self) -> None:
         self.finish: FinishReason | None = None
         self.done = False
         self.odd_finish = ""
         self.refusal = ""
+        self.filtered = ""
         self.tool = ""
         self.wrote = False
         self.tokens = self.prompt_tokens = self.cached_tokens = 0
@@ -83,6 +88,8 @@ class Answer:
             self.odd_finish = self.odd_finish if reason is None else repr(reason)[:80]
             return
         known = _FINISH.get(reason.strip().lower())
+        if reason.strip().lower() in _FILTERS:
+            self.filtered = self.filtered or reason.strip()
         if known is None:
             self.odd_finish = repr(reason)[:80]
         elif self.finish is None:
@@ -113,7 +120,7 @@ class Answer:
 
 
 def count(value: object) -> int:
-    """A number of tokens, however it is written; 0 for what is none."""
+    """A number of tokens, however it is written; 0 for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return 0
     try:
@@ -158,3 +165,33 @@ def _texts(content: object, *, thinking: bool, depth: int = 0) -> Iterator[str]:
                 yield from _texts(said, thinking=False, depth=depth + 1)
         elif kind in ("text", "output_text"):
             yield from _texts(content.get("text"), thinking=thinking, depth=depth + 1)
+
+
+class WholeCharacters:
+    """One stream of text, whose characters the server may have cut in two: tokens are bytes, so a
+    character may begin in one delta and end in the next, as two halves of a UTF-16 surrogate pair,
+    or as raw bytes of UTF-8, which come as `surrogateescape` writes them. A half that stays alone
+    becomes U+FFFD, so no text with a lone surrogate leaves an engine."""
+
+    def __init__(self) -> None:
+        self._high = ""
+        self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
+        self._open = False
+
+    def add(self, text: str) -> str:
+        """The whole characters that there are now."""
+        if not self._high and not self._open and not _SURROGATE.search(text):
+            return text
+        text = self._high + text
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        self._high = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = _NO_BYTE.sub("\ufffd", text[: len(text) - len(self._high)])
+        whole = self._bytes.decode(text.encode("utf-8", "surrogateescape"))
+        self._open = bool(self._bytes.getstate()[0])
+        return whole
+
+    def end(self) -> str:
+        """The rest of a character that never became whole."""
+        left = self._bytes.decode(b"", final=True) + ("\ufffd" if self._high else "")
+        self._high, self._open = "", False
+        return left

@@ -14,6 +14,7 @@ words), the prompt does not fit (`context_overflow`). Keys are in no message.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Mapping
 
@@ -21,12 +22,9 @@ import httpx
 from pydantic import JsonValue, ValidationError
 
 from actors.engines.openai.answer import Answer
-from actors.engines.openai.body import request_body
-from actors.engines.openai.patience import Patience
+from actors.engines.openai.request import OpenAIArgs, request_body
 from actors.engines.openai.said import Said, clean, read_said
-from actors.engines.openai.served import find_model, served_models
-from actors.engines.openai.server import Server
-from actors.engines.openai.settings import OpenAIArgs
+from actors.engines.openai.server import Server, find_model, served_models
 from actors.engines.openai.sse import EventReader, ServerEvent, TooLong
 from actors.engines.pump import Pump
 from actors.engines.rate import TokenRate
@@ -37,6 +35,8 @@ from familiar.secret import Secret
 
 PATIENCE_ALONE_S = 100.0
 PATIENCE_S = 5.0
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 5.0
 AFTER_FINISH_S = 5.0
 """How long usage is waited for after a finish reason."""
 FRESH_S = 30.0
@@ -320,6 +320,14 @@ class OpenAIEngine:
                 f"{odd}{f': {other}' if other else '.'}",
                 evidence={**evidence, "cut": True},
             )
+        if answer.filtered:
+            raise EngineError(
+                f"{root} ended the answer after {answer.tokens} tokens by its filter: "
+                f"{clean(answer.filtered)}.",
+                failure_class=FailureClass.BACKEND_REFUSED,
+                evidence={**evidence, "filter": answer.filtered},
+                remedy="Word the goal differently, or use a server without that filter.",
+            )
         if answer.wrote:
             return
         if answer.tool:
@@ -348,3 +356,28 @@ def _code_of(said: Said) -> int:
     return (
         400 if any(m in lowered for m in ("invalid_request", "badrequest", "validation")) else 500
     )
+
+
+class Patience:
+    """Pauses between the attempts of one request: as long as the server asks for, else growing,
+    and scattered, so that many calls do not come back at one moment."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._pauses = 0
+
+    @property
+    def waited_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def pause_s(self, error: EngineError) -> float | None:
+        """Seconds until the next attempt; None when waiting cures nothing or takes too long."""
+        if not error.evidence.get("transient"):
+            return None
+        asked = error.evidence.get("retry_after_s")
+        grown = min(FIRST_PAUSE_S * 1.6**self._pauses, LONGEST_PAUSE_S)
+        pause = max(float(asked), 0.05) if isinstance(asked, int | float) else grown
+        pause *= random.uniform(1.0, 1.2)
+        self._pauses = min(self._pauses + 1, 20)
+        return pause if self.waited_s + pause <= self._seconds else None

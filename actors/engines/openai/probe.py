@@ -15,8 +15,7 @@ import httpx
 from actors.engines.build import build_engine
 from actors.engines.openai.answer import count
 from actors.engines.openai.engine import OpenAIEngine
-from actors.engines.openai.served import ServedModel, find_model, served_models
-from actors.engines.openai.server import Server
+from actors.engines.openai.server import ServedModel, Server, find_model, served_models
 from actors.engines.openai.sse import read_object
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.engine import GenerateRequest, Message, Sampling

@@ -1,4 +1,5 @@
-"""One server: where its routes are, how it is asked, and what its errors mean.
+"""One server: where its routes are, how it is asked, the models that it lists, and what its errors
+mean.
 
 Redirects are followed by hand on the same host, because a POST has to stay one, and never to
 another host, because the key would go there. A key leaves its `Secret` in one header only; every
@@ -13,6 +14,7 @@ import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -20,17 +22,22 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import httpx
 from pydantic import JsonValue
 
-from actors.engines.http_status import class_of_status
+from actors.engines.openai.answer import count
 from actors.engines.openai.overflow import is_overflow, overflow_numbers
+from actors.engines.openai.request import OpenAIArgs
 from actors.engines.openai.said import Said, clean, read_said
-from actors.engines.openai.settings import OpenAIArgs
+from actors.engines.openai.sse import read_object
+from cluster.key_files import find_key
 from familiar.errors import ConfigError, EngineError, FailureClass
+from familiar.failure import class_of_status
 from familiar.secret import Secret
 
 PASSING = frozenset({408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 """Statuses of a server that may answer the same request later."""
 MOST_REDIRECTS = 5
 _LONGEST_ERROR = 64 << 10
+_LENGTHS = ("max_model_len", "context_length", "context_window", "max_context_length",
+            "loaded_context_length", "n_ctx", "max_input_tokens")  # fmt: skip
 _VERSIONED = re.compile(r"/v\d+\w*$")
 _ENDPOINT = re.compile(r"/(?:chat/)?completions/?$|/models/?$")
 _CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|password", re.I)
@@ -247,12 +254,12 @@ def _headers(headers: Mapping[str, str], replica_id: str) -> dict[str, Secret]:
     made: dict[str, Secret] = {}
     for name, value in headers.items():
         variable = value.removeprefix("env:")
-        made[name] = Secret(value if variable == value else os.environ.get(variable, ""))
+        made[name] = Secret(value) if variable == value else find_key(variable, os.environ)
         if not made[name]:
             raise ConfigError(
                 f"Replica {replica_id} sends the header {name} and has no value for it.",
                 where="engine_args.headers",
-                remedy="Set the variable that `env:` names on the node where the replica runs.",
+                remedy="Set the variable that `env:` names where the deployment is started.",
             )
     return made
 
@@ -280,3 +287,56 @@ async def _some(response: httpx.Response) -> bytes:
                 if len(read) > _LONGEST_ERROR:
                     break
     return read
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """`context_length` is 0 where the server does not say it. `any_name`: the server answers with
+    this model whatever name it is asked for (llama.cpp)."""
+
+    name: str
+    context_length: int = 0
+    any_name: bool = False
+
+    def is_called(self, name: str) -> bool:
+        """`:latest`, owners, folders and `.gguf` do not count where one side lacks them."""
+        mine, wanted = self.name.lower(), name.lower()
+        if mine == wanted or mine.removesuffix(":latest") == wanted.removesuffix(":latest"):
+            return True
+        short, asked = _short(mine), _short(wanted)
+        return (short == asked and ("/" in mine) != ("/" in wanted)) or mine == f"{asked}.gguf"
+
+
+def served_models(body: bytes) -> list[ServedModel]:
+    """The list of `/v1/models`, in the forms that there are; [] for anything else."""
+    data = read_object(body)
+    if data is None:
+        return []
+    listed = data.get("data") or data.get("models")
+    entries = listed[:2000] if isinstance(listed, list) else []
+    found: list[ServedModel] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            found.append(ServedModel(entry))
+        elif isinstance(entry, dict):
+            name = entry.get("id") or entry.get("name") or entry.get("model")
+            if isinstance(name, str) and name:
+                any_name = entry.get("owned_by") == "llamacpp" and len(entries) == 1
+                found.append(ServedModel(name, _context(entry), any_name))
+    return found
+
+
+def find_model(name: str, models: list[ServedModel]) -> ServedModel | None:
+    exact = next((model for model in models if model.name == name), None)
+    loose = exact or next((model for model in models if model.is_called(name)), None)
+    return loose or next((model for model in models if model.any_name), None)
+
+
+def _context(entry: Mapping[str, object]) -> int:
+    meta = entry.get("meta")
+    places = [entry, *([meta] if isinstance(meta, dict) else [])]
+    return next((n for place in places for key in _LENGTHS if (n := count(place.get(key)))), 0)
+
+
+def _short(name: str) -> str:
+    return name.rsplit("/", 1)[-1].removesuffix(":latest").removesuffix(".gguf")

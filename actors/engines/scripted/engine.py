@@ -2,7 +2,7 @@
 
 It stands in for a pool in tests, demos, fault injection and simulation, so it behaves like an
 engine where others can look: a bounded number of requests run at once and the rest wait, prompts
-are counted and hit a simulated prefix cache, a prompt that does not fit is refused, `max_tokens`
+are counted and hit a simulated prefix cache, a prompt that does not fit is rejected, `max_tokens`
 cuts, an abort frees the slot, and a dead engine fails everything that it holds.
 
 Tokens are due at absolute times (the k-th `k / tokens_per_s` after the first), so late wake-ups are
@@ -25,23 +25,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from actors.engines.http_status import class_of_status
 from actors.engines.rate import TokenRate
 from actors.engines.scripted.pace import Pace
-from actors.engines.scripted.prefix_cache import SimulatedPrefixCache
 from actors.engines.scripted.script import Answer, Fault, RequestParts, Rule, Script, load_script
-from actors.engines.scripted.starts import append_to, count_start
-from actors.engines.scripted.tokens import fewest_tokens, rest_of_filler, tokenize
+from actors.engines.scripted.tokens import (
+    SimulatedPrefixCache,
+    fewest_tokens,
+    rest_of_filler,
+    tokenize,
+)
 from familiar.engine import Delta, EngineHealth, EngineStats, FinishReason, GenerateRequest
 from familiar.errors import ConfigError, EngineError, FailureClass
+from familiar.failure import class_of_status
 
 _BREATH = 16  # deltas without a wait after which other coroutines get their turn
 
 
 @dataclass(slots=True)
 class _Running:
-    """One request in the engine. `visit` counts the matches of its rule, `wake` is what it waits
-    for now, `granted` whether it has a slot."""
+    """One request in the engine. `visit` counts the matches of its rule, `wake` is its wait of now,
+    `granted` whether it has a slot."""
 
     request: GenerateRequest
     parts: RequestParts
@@ -59,7 +62,7 @@ class _Running:
 
 
 class ScriptedEngine:
-    """See `actors.engines.scripted.script` for what a script can say."""
+    """`actors.engines.scripted.script` describes scripts."""
 
     def __init__(
         self,
@@ -265,8 +268,8 @@ class ScriptedEngine:
         answer = chosen or self._script.answer
         written = request.messages[-1].content if request.continue_final else ""
         if answer.tokens is not None:
-            stem, tries = request.request_id.rpartition("/")[0], running.parts.attempt
-            earlier = [f"{self._script.seed}/{stem}/{attempt}" for attempt in range(1, tries)]
+            stem, current = request.request_id.rpartition("/")[0], running.parts.attempt
+            earlier = [f"{self._script.seed}/{stem}/{attempt}" for attempt in range(1, current)]
             own = f"{self._script.seed}/{request.request_id}"
             pieces = rest_of_filler(answer.tokens, (*earlier, own), written)
         else:
@@ -318,10 +321,10 @@ class ScriptedEngine:
             return
         running.granted = False
         while self._queue:
-            heir = self._queue.popleft()
-            if heir.wake is not None and not heir.wake.done():
-                heir.granted = True
-                heir.rouse()
+            first = self._queue.popleft()
+            if first.wake is not None and not first.wake.done():
+                first.granted = True
+                first.rouse()
                 return
         self._free += 1
 
@@ -375,3 +378,17 @@ class ScriptedEngine:
 
 
 _NO_RULE = Rule()
+
+
+def append_to(path: str) -> int:
+    """A descriptor whose writes are whole lines also beside other processes."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def count_start(path: str, replica_id: str) -> int:
+    """Note one more start of the replica; how many there have been, this one included."""
+    fd = append_to(path)
+    os.write(fd, f"{replica_id} {os.getpid()}\n".encode())
+    os.close(fd)
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return sum(line.split(" ")[0] == replica_id for line in lines)

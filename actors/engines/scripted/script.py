@@ -1,8 +1,8 @@
-"""What the scripted engine is told: rules, rates, faults, as a YAML or JSON file or a mapping.
+"""The script of a scripted engine: rules, rates, faults, as a YAML or JSON file or a mapping.
 
-The rules are read in order and the first whose `when` matches answers. A rule sees what an engine
-sees: the messages, the request id (`run/call/attempt`), whether there is a grammar, and which
-replica this is; it does not see aliases or plans. Unknown keys are refused, so a fault that is
+The rules are read in order and the first whose `when` matches answers. A rule sees the same as an
+engine: the messages, the request id (`run/call/attempt`), whether there is a grammar, and which
+replica this is; it does not see aliases or plans. Unknown keys are rejected, so a fault that is
 misspelt can never silently not happen.
 """
 
@@ -146,7 +146,7 @@ class Rule(_Strict):
     faults: tuple[Fault, ...] = ()
 
     def choose(self, attempt: int, visit: int) -> Answer | None:
-        """The answer for this try; None leaves it to the script's own `answer`."""
+        """The answer for this attempt; None leaves it to the script's own `answer`."""
         if not self.answers:
             return self.answer
         nth = attempt if self.by == "attempt" else visit

@@ -63,7 +63,7 @@ CPU_KV_CACHE_BYTES = 1 << 30
 """vLLM would take most of the host's memory, and run the model once to see how much it can."""
 THINK_MARKS = ("<think>", "</think>")
 CPU_BLOCK_TOKENS = 32
-"""Prompts share whole blocks; vLLM's 128 on CPUs is longer than most of what they share."""
+"""Prompts share whole blocks; vLLM's 128 on CPUs is longer than most shared beginnings."""
 
 
 class VllmEngine:
@@ -190,8 +190,8 @@ class VllmEngine:
         return EngineHealth(True)
 
     def stats(self) -> EngineStats:
-        """The engine's own last reading, never more than what is open on this side: vLLM sends no
-        reading after its last request has been aborted."""
+        """The engine's own last reading, never more than the open requests of this side: vLLM sends
+        no reading after its last request has been aborted."""
         unfinished = self._llm.get_num_unfinished_requests() if self._llm is not None else 0
         running = min(self._readings.running, unfinished)
         return EngineStats(
@@ -328,7 +328,7 @@ class VllmEngine:
 
 
 class _Readings:
-    """What the engine core last said about itself, taken from vLLM's stream of statistics."""
+    """The last reading of the engine core, taken from vLLM's stream of statistics."""
 
     def __init__(self) -> None:
         self.running = 0

@@ -214,7 +214,7 @@ async def test_many_streams_share_the_loop_with_others() -> None:
 
 
 async def test_more_requests_than_slots_wait_their_turn() -> None:
-    made = await engine({"slots": 2, "rates": {"tokens_per_s": 100}, "answer": {"tokens": 5}})
+    made = await engine({"slots": 2, "rates": {"tokens_per_s": 10}, "answer": {"tokens": 5}})
     tasks = [asyncio.create_task(collect(made, ask(f"r/c{n}/1"))) for n in range(5)]
     await asyncio.sleep(0.02)
     assert (made.stats().running, made.stats().waiting) == (2, 3)
@@ -352,7 +352,7 @@ async def test_slow_and_a_limited_stall_delay_and_go_on() -> None:
     assert len(arrivals) == 8
     assert arrivals[0] >= 0.05
     assert arrivals[2] >= 0.1
-    assert arrivals[7] - arrivals[3] >= 0.035
+    assert arrivals[7] >= 0.135
 
 
 async def test_starts_can_fail_and_the_count_outlives_the_process(tmp_path: Path) -> None:

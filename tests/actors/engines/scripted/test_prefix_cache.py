@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engines.scripted.prefix_cache import SimulatedPrefixCache
+from actors.engines.scripted.tokens import SimulatedPrefixCache
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=30), min_size=1, max_size=6))
