@@ -4,12 +4,13 @@
     ├── ConfigError            the YAML or an override is wrong
     ├── InputError             the request or input is wrong (HTTP 4xx, exit code 2)
     │   ├── NotFound           no such run, call, session, artifact
-    │   └── Conflict           the request contradicts a recorded one
+    │   └── Conflict           the request contradicts a recorded one, or its workspace
     ├── WireError              model output that cannot be read in the expected form
     ├── PlanError              a plan that reads well and must not run
     ├── InvalidTransition      an event that the state of its run cannot take
     ├── StackError             an operation that a message stack does not allow
     ├── WorkspaceError         a path that leaves the workspace, a full disk, a git failure
+    │   └── PathRejected       the path cannot be written until a person has changed something
     ├── StoreError             the database rejected a statement, is read-only or is the wrong one
     │   └── StaleEpoch         a newer orchestrator owns the run
     ├── ClusterError           no node, no device, no placement, a port that is taken
@@ -96,7 +97,7 @@ class NotFound(InputError):
 
 
 class Conflict(InputError):
-    """The request contradicts a recorded one."""
+    """The request contradicts a recorded one, or the state of its workspace."""
 
 
 class WireError(FamiliarError):
@@ -138,6 +139,10 @@ class WorkspaceError(FamiliarError):
     def __init__(self, message: str, *, path: str = "", remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.path = path
+
+
+class PathRejected(WorkspaceError):
+    """A path that the workspace cannot take until a person has changed something there."""
 
 
 class StoreError(FamiliarError):

@@ -1,6 +1,6 @@
 """Which paths can name a file of a workspace: the one rule, for plans, requests and the workspace.
 
-A path is judged by its text: what git, a kernel or a person could be fooled by is refused wherever
+A path is judged by its text: what git, a kernel or a person could be fooled by is rejected wherever
 it appears, so a plan that passes here cannot fail for its path later. `planned_path_problem` is the
 same rule with less room: what a plan or a request names may also not be the harness's own.
 The kernel has the last word when the file is opened (`openat2` with `RESOLVE_BENEATH`), because
@@ -21,9 +21,10 @@ LONGEST_PART = 255
 """Bytes of UTF-8 in one part: NAME_MAX of the file systems in use."""
 
 _HARNESS = ".familiar"
-_QUOTES = frozenset("\"'`“”‘’«»")
-_UNSEEN = frozenset({"Cf", "Zs", "Zl", "Zp"})
-"""Unicode categories: zero width and bidirectional marks, blanks other than the space."""
+_QUOTES = frozenset("“”‘’«»")
+_UNSEEN = frozenset({"Cf", "Zs", "Zl", "Zp", "Cn"})
+"""Unicode categories: zero width and bidirectional marks, blanks other than the space, and code
+points without a character."""
 
 
 def path_problem(path: str) -> str | None:
@@ -43,8 +44,9 @@ def path_problem(path: str) -> str | None:
             return "it leaves the workspace"
         if len(part.encode()) > LONGEST_PART:
             return f"a part is longer than {LONGEST_PART} bytes"
-        # Git takes these for its own folder on some file systems, so it is refused everywhere.
-        if part.lower().rstrip(". ") == ".git" or part.lower().startswith("git~"):
+        # Git takes these for its own folder on some file systems, so it is rejected everywhere.
+        name = part.lower().partition(":")[0]
+        if name.rstrip(". ") == ".git" or name.startswith("git~"):
             return "it points into git's own folder"
     return None
 
@@ -53,24 +55,19 @@ def planned_path_problem(path: str) -> str | None:
     """Why a plan or a request cannot name `path` as a file to be written; None when it can."""
     if len(path) > LONGEST_PLANNED_PATH:
         return f"it must have at most {LONGEST_PLANNED_PATH} characters"
-    found = path_problem(path)
-    if found is None and any(part != part.strip() for part in path.split("/")):
+    if (found := path_problem(path)) is not None:
+        return found
+    parts = path.split("/")
+    if any(part != part.strip() for part in parts):
         return "a part begins or ends with a blank"
-    if found is None and any(c in "\"'`" or _is_hidden(c) for c in path):
-        return "it holds a quote, or a character that cannot be seen"
-    if found is None and path.startswith("~"):
-        return "it must be relative to the workspace, and ~ is a home folder"
-    if found is None and path.split("/", maxsplit=1)[0].lower().rstrip(". ") == _HARNESS:
-        return f"{_HARNESS} belongs to the harness"
-    if found is None and (path[0] in _QUOTES or path[-1] in _QUOTES):
-        return "it begins or ends with a quotation mark"
-    if found is None and any(part != part.strip() for part in path.split("/")):
-        return "a part begins or ends with a blank"
-    if found is None and any(unicodedata.category(c) in _UNSEEN and c != " " for c in path):
+    if any(char in "\"'`" for char in path) or {path[0], path[-1]} & _QUOTES:
+        return "it holds a quote"
+    if any(char != " " and unicodedata.category(char) in _UNSEEN for char in path):
         return "it holds a character that cannot be seen or that turns the text around"
-    return found
-
-
-def _is_hidden(char: str) -> bool:
-    """Invisible, bidirectional, or a blank that is not the plain one."""
-    return char != " " and unicodedata.category(char) in {"Cf", "Zs", "Zl", "Zp", "Cn"}
+    if unicodedata.normalize("NFC", path) != path:
+        return "its characters are not in Unicode's composed form (NFC)"
+    if path.startswith("~"):
+        return "it must be relative to the workspace, and ~ is a home folder"
+    if parts[0].lower().rstrip(". ") == _HARNESS:
+        return f"{_HARNESS} belongs to the harness"
+    return None

@@ -8,12 +8,14 @@ events themselves are in the database in any case.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from actors.private_file import make_private_folder, open_private
 from actors.store.log_line import LogLines
 from familiar.event import Event
 
@@ -49,8 +51,9 @@ class RunLog:
             return
         try:
             if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("a", encoding="utf-8", errors="replace")
+                make_private_folder(self._path.parent)
+                fd = open_private(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                self._file = os.fdopen(fd, "a", encoding="utf-8", errors="replace")
             self._file.write("".join(f"{line}\n" for line in self._backlog))
             self._file.flush()
             self._backlog.clear()

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 
 from actors.crash import Crash, CrashSpec, crasher, never
-from actors.workspace.files import Workspace
 from actors.workspace.git import FileCommit, Repository
 from cluster.named_actor import ensure_actor
 from familiar.call import CallKey, Publication, Published
@@ -25,6 +24,9 @@ from familiar.errors import StaleEpoch, WorkspaceError
 
 WORKSPACE = "workspace"
 _ANSWER_S = 30.0
+_AT_ONCE = 4
+"""Repositories that are written at the same time. Publications for the others gather meanwhile, so
+that one group of git commands serves many of them."""
 
 
 class Publisher:
@@ -33,6 +35,7 @@ class Publisher:
     def __init__(self, crash: Crash = never) -> None:
         self._crash = crash
         self._epoch = 0
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._repositories: dict[str, Repository] = {}
         self._publishing: dict[tuple[CallKey, str], asyncio.Task[Published]] = {}
 
@@ -45,9 +48,11 @@ class Publisher:
             )
         self._epoch = epoch
 
-    async def create_workspace(self, root: str) -> None:
-        """Make the workspace's folder and repository; an existing repository stays as it is."""
-        await self._repository(root).create()
+    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
+        """Make the workspace unless it is there; the reasons against these paths, by path.
+
+        Raises WorkspaceError when the workspace takes no file at all."""
+        return await self._repository(root).unwritable(paths)
 
     async def publish(self, publication: Publication) -> Published:
         """Put a finished file into the workspace and its history. Safe to repeat at any point.
@@ -64,7 +69,9 @@ class Publisher:
         return await asyncio.shield(task)
 
     def _repository(self, root: str) -> Repository:
-        return self._repositories.setdefault(root, Repository(root))
+        if root not in self._repositories:
+            self._repositories[root] = Repository(root, self._turns, self._crash)
+        return self._repositories[root]
 
     async def _publish(self, publication: Publication) -> Published:
         data = publication.text.encode("utf-8", "replace")
@@ -75,22 +82,11 @@ class Publisher:
                 f"the hash {digest}, not {publication.sha256}.",
                 path=publication.path,
             )
-        repository = self._repository(publication.workspace)
-        workspace = Workspace(publication.workspace)
-        if not (Path(publication.workspace) / ".git").exists():
-            await repository.create()
-        if publication.repeated:
-            there = await asyncio.to_thread(workspace.sha256, publication.path)
-            if there != digest and (commit := await repository.find(publication.key)) is not None:
-                # Committed long ago, and the file has changed since.
-                return Published(publication.path, commit, len(data))
-        executable = await repository.check(publication.path)
-        await asyncio.to_thread(workspace.write, publication.path, data, executable=executable)
-        self._crash("renamed")
-        commit = await repository.commit(
-            FileCommit(publication.key, publication.path, data, publication.alias)
+        commit = await self._repository(publication.workspace).publish(
+            FileCommit(
+                publication.key, publication.path, data, publication.alias, publication.repeated
+            )
         )
-        self._crash("committed")
         return Published(publication.path, commit, len(data))
 
 
@@ -112,9 +108,9 @@ class WorkspaceActor:
         """From now on reject lower epochs. Raises StaleEpoch."""
         self._publisher.see_epoch(epoch)
 
-    async def create_workspace(self, root: str) -> None:
-        """Make the workspace and its repository. Raises WorkspaceError."""
-        await self._publisher.create_workspace(root)
+    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
+        """Make the workspace; the reasons against these paths. Raises WorkspaceError."""
+        return await self._publisher.unwritable(root, paths)
 
     async def publish(self, publication: Publication) -> Published:
         """Raises StaleEpoch and WorkspaceError."""

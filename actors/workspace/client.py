@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 
 from actors.fingerprint import code_hash
+from actors.private_file import make_private_folder
 from actors.remote_error import cause_of
 from actors.workspace.actor import get_workspace_actor
 from familiar.call import Publication, Published
-from familiar.errors import CallError, ClusterError, FailureClass, StaleEpoch
+from familiar.errors import CallError, ClusterError, FailureClass, PathRejected, StaleEpoch
 
 ROUNDS = 12
 FIRST_PAUSE_S = 0.25
 LAST_PAUSE_S = 8.0
+REMEDY = "The database keeps the text; make room or repair the repository and run again."
 
 log = logging.getLogger("familiar.workspace")
 
@@ -36,7 +38,6 @@ class WorkspaceClient:
         self._namespace = namespace
         self._root = root
         self._epoch = epoch
-        self._workspaces: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
         """Find the workspace process or start it, and fence off older orchestrators.
@@ -52,52 +53,50 @@ class WorkspaceClient:
         raise ClusterError("The workspace process does not come up.")
 
     def _open(self) -> Any:
-        self._root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._root)
         return get_workspace_actor(self._namespace, code_hash())
 
     async def publish(self, publication: Publication) -> Published:
-        """Raises `CallError` when it cannot be done, again and again, and `StaleEpoch`."""
-        await self.ensure_workspace(publication.workspace)
+        """Raises `CallError` when it cannot be done, again and again, or a person has to change
+        something first, and `StaleEpoch`."""
+
+        def ask(round_: int) -> Any:
+            return self.handle.publish.remote(
+                replace(publication, repeated=publication.repeated or round_ > 0)
+            )
+
+        what = f"{publication.path} of {publication.key} could not be published"
+        published: Published = await self._ask(ask, what, publication.path)
+        return published
+
+    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
+        """Have a session's workspace made; the reasons against writing these paths, by path.
+
+        Raises `CallError` when the workspace takes no file at all, and `StaleEpoch`."""
+        found: dict[str, str] = await self._ask(
+            lambda _: self.handle.unwritable.remote(root, list(paths)),
+            f"The workspace {root} cannot be used",
+            root,
+        )
+        return found
+
+    async def _ask(self, ask: Callable[[int], Any], failed: str, path: str) -> Any:
         last: BaseException | None = None
         async for round_ in _rounds():
-            if round_:
-                publication = replace(publication, repeated=True)
             try:
-                published: Published = await self.handle.publish.remote(publication)
-                return published
+                return await ask(round_)
             except RayError as error:
                 _raise_if_stale(error)
                 last = cause_of(error)
-                log.warning("publishing %s for %s: %s", publication.path, publication.key, last)
+                log.warning("%s: %s", failed, last)
+                if isinstance(last, PathRejected):
+                    break
         raise CallError(
-            f"{publication.path} of {publication.key} could not be published: {last}",
+            f"{failed}: {last}",
             failure_class=FailureClass.WORKSPACE_FAILED,
-            evidence={"path": publication.path, "rounds": ROUNDS},
-            remedy="The database keeps the text; make room or repair the repository and run again.",
+            evidence={"path": path, "rounds": round_ + 1},
+            remedy="" if isinstance(last, PathRejected) else REMEDY,
         )
-
-    async def ensure_workspace(self, root: str) -> None:
-        """Have a session's workspace made, once. Raises `CallError`, `ClusterError`."""
-        making = self._workspaces.get(root)
-        if making is None or (making.done() and making.exception() is not None):
-            making = asyncio.ensure_future(self._make_workspace(root))
-            self._workspaces[root] = making
-        await asyncio.shield(making)
-
-    async def _make_workspace(self, root: str) -> None:
-        async for _ in _rounds():
-            try:
-                await self.handle.create_workspace.remote(root)
-                return
-            except RayActorError:
-                continue
-            except RayError as error:
-                raise CallError(
-                    str(cause_of(error)),
-                    failure_class=FailureClass.WORKSPACE_FAILED,
-                    evidence={"workspace": root},
-                ) from None
-        raise ClusterError("The workspace process does not come up.")
 
 
 async def _rounds() -> AsyncIterator[int]:

@@ -14,7 +14,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,36 +37,24 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
 
-    def _open_new(self, path: str, target: str) -> int:
-        """A descriptor for writing an empty file at `path`, which becomes `target`; the folders to
-        it are made."""
-        with self._errors(target), self._beneath(path) as root:
-            self._make_parents(root, path)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
-            fd = open_beneath(root, path, flags, 0o644)
-            try:
-                self._refuse_special(fd, target)
-                os.ftruncate(fd, 0)
-            except BaseException:
-                os.close(fd)
-                raise
-            return fd
-
     def write(self, path: str, data: bytes, *, executable: bool = False) -> None:
-        """Write a whole file: to a temporary name in the private folder, to disk, renamed. It gets
-        the mode of the file that it replaces; `executable` is for one that is not there.
+        """Write a whole file: to a temporary name in the private folder, to disk, renamed (`keep`
+        forces the new name to disk). It gets the mode of the file that it replaces; a new one is
+        as open as the workspace's own folder, and may be `executable`.
 
         The temporary name follows from path and content, so a repeat after a crash takes it up."""
         named = hashlib.sha256(path.encode("utf-8", "replace") + b"\0" + data).hexdigest()[:24]
         temporary = f"{PRIVATE}/{named}.part"
-        self._refuse(path)
-        fd = self._open_new(temporary, path)
         try:
-            with self._errors(path):
+            with self._errors(path), self._beneath(path) as root:
+                usual = stat.S_IMODE(os.fstat(root).st_mode) & 0o666
+                self._make_parents(root, temporary, 0o700)
+                fd = open_beneath(root, temporary, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, usual)
                 try:
+                    self._reject_special(fd, path)
+                    os.ftruncate(fd, 0)
                     write_all(fd, data)
-                    if (mode := self._mode(path, executable)) is not None:
-                        os.fchmod(fd, mode)
+                    os.fchmod(fd, self._mode(root, path, fd, executable))
                     os.fsync(fd)
                 finally:
                     os.close(fd)
@@ -76,28 +64,38 @@ class Workspace:
                 self.remove(temporary)
             raise
 
-    def _mode(self, path: str, executable: bool) -> int | None:
-        """Permissions for a new file at `path`; None for the usual ones."""
+    @staticmethod
+    def _mode(root: int, path: str, fd: int, executable: bool) -> int:
+        """Permissions of the file at `path`; those of the new one at `fd` when there is none."""
         try:
-            with self._beneath(path) as root:
-                fd = open_beneath(root, path, os.O_PATH)
+            old = open_beneath(root, path, os.O_PATH)
         except FileNotFoundError:
-            return 0o755 if executable else None
+            mode = stat.S_IMODE(os.fstat(fd).st_mode)
+            return mode | (mode & 0o444) >> 2 if executable else mode
         try:
-            return stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
+            return stat.S_IMODE(os.fstat(old).st_mode) & 0o777
         finally:
-            os.close(fd)
+            os.close(old)
 
     def rename(self, source: str, target: str) -> None:
-        """Move a file of the workspace onto another path of it, and that onto the disk."""
+        """Move a file of the workspace onto another path of it."""
         with self._errors(target), self._beneath(target) as root:
-            self._refuse(source)
+            self._check(source)
             self._make_parents(root, target)
             with self._parent(root, source) as old, self._parent(root, target) as new:
                 name = target.rpartition("/")[2]
-                self._refuse_existing(new, name, target)
+                self._reject_existing(new, name, target)
                 os.rename(source.rpartition("/")[2], name, src_dir_fd=old, dst_dir_fd=new)
-                os.fsync(new)
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Force onto the disk that files were renamed to these paths."""
+        for path in {path.rpartition("/")[0]: path for path in paths}.values():
+            with (
+                self._errors(path),
+                self._beneath(path) as root,
+                self._parent(root, path) as parent,
+            ):
+                os.fsync(parent)
 
     def remove(self, path: str) -> None:
         """Delete a file if it is there."""
@@ -135,7 +133,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def _beneath(self, path: str) -> Iterator[int]:
-        self._refuse(path)
+        self._check(path)
         try:
             # The root may be reached over the user's own links; what is below it may not.
             root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -163,12 +161,12 @@ class Workspace:
         with self._errors(path), self._beneath(path) as root:
             fd = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            self._refuse_special(fd, path)
+            self._reject_special(fd, path)
             yield fd
         finally:
             os.close(fd)
 
-    def _make_parents(self, root: int, path: str) -> None:
+    def _make_parents(self, root: int, path: str, mode: int | None = None) -> None:
         parts = path.split("/")[:-1]
         if not parts:
             return
@@ -176,34 +174,35 @@ class Workspace:
         with contextlib.suppress(FileNotFoundError):
             os.close(open_beneath(root, folder, os.O_PATH | os.O_DIRECTORY))
             return
+        mode = mode or stat.S_IMODE(os.fstat(root).st_mode) & 0o777
         held = os.dup(root)
         try:
             for part in parts:
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=held)
+                    os.mkdir(part, mode, dir_fd=held)
                 below = open_beneath(held, part, os.O_PATH | os.O_DIRECTORY)
                 os.close(held)
                 held = below
         finally:
             os.close(held)
 
-    # -- refusals --------------------------------------------------------------------------------
+    # -- rejections ------------------------------------------------------------------------------
 
-    def _refuse(self, path: str) -> None:
+    def _check(self, path: str) -> None:
         problem = path_problem(path)
         if problem is not None:
             self._fail(path, problem)
 
-    def _refuse_special(self, fd: int, path: str) -> None:
+    def _reject_special(self, fd: int, path: str) -> None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             self._fail(path, "it is not a regular file")
 
-    def _refuse_existing(self, parent: int, name: str, path: str) -> None:
+    def _reject_existing(self, parent: int, name: str, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
             if not stat.S_ISREG(mode):
                 kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
-                self._fail(path, f"what stands there is {kind}")
+                self._fail(path, f"it is {kind}")
 
     def _fail(self, path: str, problem: str, cause: OSError | None = None) -> NoReturn:
         raise WorkspaceError(

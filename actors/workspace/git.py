@@ -1,14 +1,15 @@
 """The workspace's history: one commit for one published file, with run, call and attempt in it.
 
-A commit holds exactly one path. It is built by `git fast-import` on top of HEAD, which touches
-neither the user's files nor what they have staged; afterwards the index learns of this one path, so
-that `git status` stays clean. Commits that are asked for at the same time go through one git
-process together, in order. Repeating a publication finds the commit by its trailers and makes no
-second one. Only one process at a time commits to a workspace (a lock file in the git folder); when
-the user commits in between, git notices and the commit is built again on the new HEAD.
+Publications that are asked for at the same time are done together, in order: the paths are checked,
+the files written (temporary file, to disk, renamed), the commits made on top of HEAD, and the index
+told of these paths alone, so that `git status` stays clean and the user's own work, staged or not,
+is not touched. Repeating a publication finds its commit by the trailers and makes no second one.
+Only one process at a time writes to a workspace (a lock file in the git folder); when the user
+commits in between, git notices and the commits are built again on the new HEAD.
 
 The user's configuration, hooks and signing have no part in it (`actors.workspace.git_process`), and
-the author is familiar.
+the author is familiar. A commit is as durable as one by `git commit`: objects are not forced to
+disk one by one, and the file itself is.
 """
 
 from __future__ import annotations
@@ -21,32 +22,46 @@ import os
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.workspace.files import PRIVATE
-from actors.workspace.git_paths import EXECUTABLE, PLAIN, Standing, inspect, raise_if_busy, renewed
+from actors.crash import Crash, never
+from actors.workspace.files import PRIVATE, Workspace, workspace_error
+from actors.workspace.git_objects import Head, Objects, TreeEntry, object_name
+from actors.workspace.git_paths import (
+    EXECUTABLE,
+    PLAIN,
+    Layout,
+    Standing,
+    converted,
+    inspect,
+    raise_if_busy,
+)
 from actors.workspace.git_process import GitProcess, first_line
 from actors.workspace.grouped import Grouped
 from familiar.call import CallKey
-from familiar.errors import WorkspaceError
+from familiar.errors import PathRejected, WorkspaceError
 from familiar.path import path_problem
 
-_IDENTITY = "familiar <familiar@localhost>"
-_LOCK_PATIENCE_S = 60.0
+LOCK_PATIENCE_S = 60.0
+INDEX_PATIENCE_S = 10.0
+"""How long another git process may hold the index before that is an error."""
+
 _GROUP = 64
-_TRIES = 8
+_ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class FileCommit:
-    """One file on its way into history. `data` are the bytes that stand at `path`."""
+    """One file on its way into the workspace and its history. `repeated`: an earlier request may
+    have been carried out, wholly or in part."""
 
     key: CallKey
     path: str
     data: bytes
     alias: str = ""
+    repeated: bool = False
 
     def trailers(self) -> dict[str, str]:
         named = {
@@ -62,53 +77,101 @@ class FileCommit:
         return f"Write {self.path}\n\n{lines}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file as git stores it. `data` are None when the object `blob` is stored already."""
-
-    mode: str
-    data: bytes | None
-    blob: str = ""
-
-    def name(self, like: str) -> str:
-        """The blob's hash, of the kind that the hash `like` is."""
-        return self.blob if self.data is None else _blob_hash(self.data, like)
-
-
 class Repository:
-    """The git repository whose top is the workspace's root."""
+    """The git repository whose top is the workspace's root. `turns` bounds how many repositories
+    are written at the same time."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(
+        self, root: str | Path, turns: asyncio.Semaphore | None = None, crash: Crash = never
+    ) -> None:
         self.root = Path(root)
+        self._files = Workspace(self.root)
         self._git = GitProcess(self.root)
-        self._commits = Grouped(self._commit_locked, _GROUP)
-        self._checks = Grouped(self._check_group, _GROUP)
-        self._git_folder: Path | None = None
-        self._checked: dict[str, Standing] = {}
-        self._trusts_modes: bool | None = None
+        self._turns = turns or asyncio.Semaphore()
+        self._crash = crash
+        self._group = Grouped(self._publish_group, _GROUP, self._turn)
+        self._layout: Layout | None = None
 
-    async def create(self) -> None:
-        """Make the repository unless there is one, and keep the private folder out of it. An
-        existing repository is taken as it is: nothing in it is cleaned, staged or switched.
+    async def unwritable(self, paths: Sequence[str]) -> dict[str, str]:
+        """Make the repository unless there is one, and say of each of these paths that cannot be
+        written and committed why not. An existing repository is taken as it is: nothing in it is
+        cleaned, staged or switched.
 
         Raises WorkspaceError, also for a repository of another user and while the user merges."""
+        layout = await self._open()
+        raise_if_busy(self.root, layout.folder)
+        await self._index_is_free(layout)
+        problems = {path: path_problem(path) for path in paths}
+        sound = [path for path, problem in problems.items() if problem is None]
+        _, standings = await inspect(self._git, layout, dict.fromkeys(sound, ""))
+        found = {path: str(_rejected(path, why)) for path, why in problems.items() if why}
+        for path, standing in standings.items():
+            if (error := standing.reject(self.root)) is not None:
+                found[path] = str(error)
+        return found
+
+    async def publish(self, change: FileCommit) -> str:
+        """Write and commit one file, and return the commit's hash. Safe to repeat.
+
+        Raises WorkspaceError, and PathRejected when a person has to change something first."""
+        problem = path_problem(change.path)
+        if problem is not None:
+            raise _rejected(change.path, problem)
+        await self._open()
+        return await self._group.ask(change)
+
+    # -- the repository --------------------------------------------------------------------------
+
+    async def _open(self) -> Layout:
+        """Raises WorkspaceError."""
+        if self._layout is None or not (self.root / ".git").exists():
+            self._layout = await self._opened()
+        return self._layout
+
+    async def _opened(self) -> Layout:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise WorkspaceError(
                 f"The workspace {self.root} cannot be made: {error.strerror}."
             ) from error
         if not (self.root / ".git").exists():
+            if (self.root / "HEAD").is_file() and (self.root / "objects").is_dir():
+                raise WorkspaceError(
+                    f"{self.root} is a bare git repository and holds no files.",
+                    remedy="Use a clone of it as the workspace.",
+                )
             await self._init()
-        top = os.fsdecode(await self._git.run("rev-parse", "--show-toplevel")).rstrip("\n")
-        if not _is_same_folder(Path(top), self.root):
+        asked = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
+        out = await self._git.run("rev-parse", *asked)
+        top, folder, common = (self.root / line for line in os.fsdecode(out).splitlines())
+        if top.resolve() != self.root.resolve():
             raise WorkspaceError(
                 f"The repository at {self.root} keeps its files in {top}.",
                 remedy=f"Unset core.worktree there, or use {top} as the workspace.",
             )
-        raise_if_busy(self.root, await self._folder())
-        named = await self._git.run("rev-parse", "--git-path", "info/exclude")
-        exclude = self.root / os.fsdecode(named).strip()
+        self._git.config_files = (common / "config", folder / "config.worktree")
+        settings = await self._git.configuration()
+        if "extensions.compatobjectformat" in settings:
+            raise WorkspaceError(
+                f"The repository at {self.root} keeps two kinds of hashes, which familiar cannot "
+                "write.",
+                remedy="Unset extensions.compatObjectFormat there.",
+            )
+        self._keep_out(common / "info" / "exclude")
+        return Layout(folder, common, settings.get("extensions.objectformat", "sha1"))
+
+    async def _init(self) -> None:
+        """A new repository appears whole or not at all, also when this process dies over it."""
+        made = self.root / PRIVATE / f"new-{os.urandom(4).hex()}"
+        await self._git.run("init", "--quiet", "--template=", "--initial-branch=main", str(made))
+        # It fails where there is a repository by now, and that one is taken as it is.
+        with contextlib.suppress(OSError):
+            (made / ".git").rename(self.root / ".git")
+        await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
+
+    def _keep_out(self, exclude: Path) -> None:
+        """Have git ignore the private folder."""
         line = f"/{PRIVATE}/"
         try:
             known = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
@@ -121,32 +184,41 @@ class Repository:
                 f"{exclude} cannot be written: {error.strerror}.", path=str(exclude)
             ) from error
 
-    async def _init(self) -> None:
-        """A new repository appears whole or not at all, also when this process dies over it."""
-        made = self.root / PRIVATE / f"new-{os.urandom(4).hex()}"
-        await self._git.run("init", "--quiet", "--template=", "--initial-branch=main", str(made))
-        # It fails where there is a repository by now, and that one is taken as it is.
-        with contextlib.suppress(OSError):
-            (made / ".git").rename(self.root / ".git")
-        await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
+    # -- one group of publications ---------------------------------------------------------------
 
-    async def commit(self, change: FileCommit) -> str:
-        """Commit one file and return the commit's hash. Safe to repeat. Raises WorkspaceError."""
-        problem = path_problem(change.path)
-        if problem is not None:
-            raise WorkspaceError(f"{change.path!r} cannot be committed: {problem}.")
-        return await self._commits.ask(change)
+    async def _publish_group(self, group: list[FileCommit]) -> list[str | Exception]:
+        layout = await self._open()
+        raise_if_busy(self.root, layout.folder)
+        answers: list[str | Exception | None] = [
+            await self._done_long_ago(change) for change in group
+        ]
+        left = [n for n, answer in enumerate(answers) if answer is None]
+        head, standings = await self._inspect(layout, [group[n] for n in left])
+        for n in left:
+            answers[n] = standings[group[n].path].reject(self.root)
+        sound = [group[n] for n in left if answers[n] is None]
+        failed = await self._write(layout, sound, standings) if sound else {}
+        self._crash("renamed")
+        sound = [change for change in sound if change.path not in failed]
+        commits = await self._commit(layout, sound, head, standings) if sound else []
+        self._crash("committed")
+        made = dict(zip([id(change) for change in sound], commits, strict=True))
+        return [
+            answer or failed.get(change.path) or made[id(change)]
+            for change, answer in zip(group, answers, strict=True)
+        ]
 
-    async def check(self, path: str) -> bool:
-        """Whether git has an executable file at `path`. Raises WorkspaceError when a file that is
-        written there could not be committed without a loss; nothing is changed."""
-        problem = path_problem(path)
-        if problem is not None:
-            raise WorkspaceError(f"{path!r} cannot be committed: {problem}.", path=path)
-        return await self._checks.ask(path)
+    async def _done_long_ago(self, change: FileCommit) -> str | None:
+        """The commit of a repeated publication whose file has changed since."""
+        if not change.repeated:
+            return None
+        there = await asyncio.to_thread(self._files.sha256, change.path)
+        if there == hashlib.sha256(change.data).hexdigest():
+            return None
+        return await self.find(change.key)
 
     async def find(self, key: CallKey) -> str | None:
-        """The newest commit of HEAD's history that carries this try's trailers."""
+        """The newest commit of HEAD's history that carries this attempt's trailers."""
         wanted = FileCommit(key, "-", b"").trailers()
         patterns = [f"--grep=^{name}: {re.escape(value)}$" for name, value in wanted.items()]
         code, out, _ = await self._git.attempt(
@@ -154,103 +226,112 @@ class Repository:
         )
         return out.decode().strip() or None if code == 0 else None
 
-    # -- one group of commits --------------------------------------------------------------------
+    async def _inspect(
+        self, layout: Layout, group: list[FileCommit]
+    ) -> tuple[Head, dict[str, Standing]]:
+        named = {
+            change.path: object_name("blob", change.data, layout.hash_name) for change in group
+        }
+        return await inspect(self._git, layout, named)
 
-    async def _check_group(self, paths: list[str]) -> list[bool | Exception]:
-        raise_if_busy(self.root, await self._folder())
-        found = await inspect(self._git, paths)
-        return [found[path].reject(self.root) or found[path].mode == EXECUTABLE for path in paths]
+    async def _write(
+        self, layout: Layout, group: list[FileCommit], standings: Mapping[str, Standing]
+    ) -> dict[str, WorkspaceError]:
+        """Write the files, of several texts for one path the last; the errors, by path. Each text
+        is one of git's objects before it is a file, so a successor knows it for ours."""
+        newest = {change.path: change for change in group}
+        objects = Objects(layout.hash_name)
+        for change in newest.values():
+            objects.add("blob", change.data)
 
-    async def _commit_locked(self, group: list[FileCommit]) -> list[str | Exception]:
-        async with self._locked():
-            raise_if_busy(self.root, await self._folder())
-            paths = [change.path for change in group]
-            known = [self._checked.pop(path, None) for path in dict.fromkeys(paths)]
-            fresh = [standing for standing in known if standing is not None]
-            if len(fresh) == len(known):  # each was checked a moment ago, before it was written
-                found = await renewed(self._git, fresh)
-            else:
-                found = await inspect(self._git, paths)
-            errors = [found[change.path].reject(self.root) for change in group]
-            sound = [change for change, error in zip(group, errors, strict=True) if error is None]
-            hashes = iter(await self._commit_group(sound, found) if sound else [])
-            return [error or next(hashes) for error in errors]
+        async def write(change: FileCommit) -> WorkspaceError | None:
+            executable = standings[change.path].mode == EXECUTABLE
+            try:
+                await asyncio.to_thread(
+                    self._files.write, change.path, change.data, executable=executable
+                )
+            except WorkspaceError as error:
+                return error
+            return None
 
-    async def _commit_group(
-        self, group: list[FileCommit], found: Mapping[str, Standing]
+        await self._store(layout, objects, group[0].path)
+        errors = await asyncio.gather(*(write(change) for change in newest.values()))
+        failed = {path: error for path, error in zip(newest, errors, strict=True) if error}
+        await asyncio.to_thread(self._files.keep, newest.keys() - failed.keys())
+        return failed
+
+    async def _store(self, layout: Layout, objects: Objects, path: str) -> None:
+        try:
+            await asyncio.to_thread(objects.store, layout.common / "objects")
+        except OSError as error:
+            raise workspace_error(self.root, path, error) from error
+
+    async def _commit(
+        self,
+        layout: Layout,
+        group: list[FileCommit],
+        head: Head,
+        standings: Mapping[str, Standing],
     ) -> list[str]:
         problem = ""
-        for attempt in range(_TRIES):
-            if attempt:
-                await asyncio.sleep(0.05 * attempt)
-                found = await inspect(self._git, [change.path for change in group])
-            ref, parent = await self._head()
-            entries = [await self._entry(change, found[change.path], parent) for change in group]
-            commits: list[str | None] = [None] * len(group)
-            for index, (change, entry) in enumerate(zip(group, entries, strict=True)):
-                if parent and found[change.path].blob == entry.name(parent):
-                    commits[index] = await self.find(change.key)
-            new = [index for index, commit in enumerate(commits) if commit is None]
-            if new:
-                wanted = [(group[index], entries[index]) for index in new]
-                script = _import_script(ref, parent, wanted)
-                code, out, err = await self._git.attempt(
-                    "fast-import", "--quiet", "--done", stdin=script
+        for round_ in range(_ROUNDS):
+            if round_:
+                await asyncio.sleep(0.05 * round_)
+                head, standings = await self._inspect(layout, group)
+            before = head.commit
+            objects = Objects(layout.hash_name)
+            entries = [
+                await self._entry(change, standings[change.path], objects) for change in group
+            ]
+            commits: list[str] = []
+            tip, when = before, int(time.time())
+            for change, entry in zip(group, entries, strict=True):
+                same = standings[change.path].blob == entry.name
+                if same and (known := await self.find(change.key)) is not None:
+                    commits.append(known)
+                    continue
+                tree = head.with_file(change.path, entry, objects)
+                tip = objects.commit(tree, tip, change.message(), when)
+                commits.append(tip)
+            if tip != before:
+                await self._store(layout, objects, group[0].path)
+                old = before or "0" * len(tip)
+                code, _, err = await self._git.attempt(
+                    "update-ref", "-m", "familiar", "HEAD", tip, old
                 )
-                made = out.decode().split()
-                if code != 0 or len(made) != len(new):
+                if code != 0:
                     problem = first_line(err)
                     continue
-                for index, commit in zip(new, made, strict=True):
-                    commits[index] = commit
-            done = [commit for commit in commits if commit is not None]
-            await self._tell_index(
-                {change.path: entry for change, entry in zip(group, entries, strict=True)}, done[0]
-            )
-            return done
+            await self._tell_index(dict(zip((c.path for c in group), entries, strict=True)))
+            return commits
         raise WorkspaceError(
             f"git could not commit {group[0].path} in {self.root}: {problem}.",
             path=group[0].path,
             remedy="See whether another git process is at work there.",
         )
 
-    async def _entry(self, change: FileCommit, standing: Standing, parent: str) -> Entry:
+    async def _entry(self, change: FileCommit, standing: Standing, objects: Objects) -> TreeEntry:
         """The file as git stores it: with the mode of the disk where git goes by it, and with its
         line ends and keywords as the attributes want them."""
         mode = standing.mode
-        if await self._goes_by_modes():
+        settings = await self._git.configuration()
+        if settings.get("core.filemode", "true") != "false":
             with contextlib.suppress(OSError):
                 bits = (self.root / change.path).lstat().st_mode
                 mode = EXECUTABLE if bits & 0o100 else PLAIN
-        if b"\r\n" not in change.data and b"$Id:" not in change.data:
-            return Entry(mode, change.data)
-        arguments = ("hash-object", "-w", "--stdin", "--path", change.path)
-        stored = await self._git.run(*arguments, stdin=change.data)
-        return Entry(mode, None, stored.decode().strip())
+        if b"\r\n" in change.data or b"$Id:" in change.data:
+            return TreeEntry(mode, await converted(self._git, change.path, change.data, store=True))
+        return TreeEntry(mode, objects.add("blob", change.data))
 
-    async def _goes_by_modes(self) -> bool:
-        if self._trusts_modes is None:
-            _, out, _ = await self._git.attempt("config", "--type=bool", "core.fileMode")
-            self._trusts_modes = out.strip() != b"false"
-        return self._trusts_modes
-
-    async def _head(self) -> tuple[str, str]:
-        """The branch (or "HEAD" when detached) and its commit ("" before the first one)."""
-        (code, name, _), (_, commit, _) = await asyncio.gather(
-            self._git.attempt("symbolic-ref", "-q", "HEAD"),
-            self._git.attempt("rev-parse", "-q", "--verify", "HEAD^{commit}"),
-        )
-        return (name.decode().strip() if code == 0 else "HEAD"), commit.decode().strip()
-
-    async def _tell_index(self, files: Mapping[str, Entry], commit: str) -> None:
+    async def _tell_index(self, files: Mapping[str, TreeEntry]) -> None:
         """Make the index say what HEAD now says about these paths, and nothing else."""
-        lines = [f"{entry.mode} {entry.name(commit)}\t{path}\0" for path, entry in files.items()]
+        lines = "".join(f"{entry.mode} {entry.name}\t{path}\0" for path, entry in files.items())
         problem = ""
-        for attempt in range(_TRIES):
-            if attempt:
-                await asyncio.sleep(0.05 * 2**attempt)
+        for round_ in range(_ROUNDS):
+            if round_:
+                await asyncio.sleep(0.05 * 2**round_)
             code, _, err = await self._git.attempt(
-                "update-index", "--add", "-z", "--index-info", stdin="".join(lines).encode()
+                "update-index", "--add", "-z", "--index-info", stdin=lines.encode()
             )
             if code == 0:
                 return
@@ -260,66 +341,53 @@ class Repository:
             remedy="See whether another git process is at work there.",
         )
 
-    # -- git and its lock ------------------------------------------------------------------------
+    # -- locks -----------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
-        path = await self._folder() / "familiar.lock"
+    async def _turn(self) -> AsyncIterator[None]:
+        """The lock of this repository among the processes of familiar, then a turn of this one."""
+        layout = await self._open()
+        path = layout.folder / "familiar.lock"
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be opened: {error.strerror}.") from error
         try:
-            deadline = time.monotonic() + _LOCK_PATIENCE_S
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise WorkspaceError(
-                            f"Another process has held {path} for {_LOCK_PATIENCE_S:.0f} s."
-                        ) from None
-                    await asyncio.sleep(0.01)
-            yield
+            deadline = time.monotonic() + LOCK_PATIENCE_S
+            while not _locked(fd):
+                if time.monotonic() > deadline:
+                    raise WorkspaceError(
+                        f"Another process has held {path} for {LOCK_PATIENCE_S:.0f} s."
+                    )
+                await asyncio.sleep(0.01)
+            await self._index_is_free(layout)
+            async with self._turns:
+                yield
         finally:
             os.close(fd)
 
-    async def _folder(self) -> Path:
-        if self._git_folder is None:
-            if (self.root / ".git").is_dir():
-                self._git_folder = self.root / ".git"
-            else:  # a worktree or a submodule: .git is a file that names the folder
-                out = await self._git.run("rev-parse", "--absolute-git-dir")
-                self._git_folder = Path(os.fsdecode(out).strip())
-        return self._git_folder
+    async def _index_is_free(self, layout: Layout) -> None:
+        """Wait while another git process writes the index. Raises WorkspaceError."""
+        lock = layout.folder / "index.lock"
+        deadline = time.monotonic() + INDEX_PATIENCE_S
+        while lock.exists():
+            if time.monotonic() > deadline:
+                raise WorkspaceError(
+                    f"Another git process has held {lock} for {INDEX_PATIENCE_S:.0f} s.",
+                    remedy="Let it finish; where no git runs, remove the file.",
+                )
+            await asyncio.sleep(0.05)
 
 
-def _is_same_folder(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
-def _blob_hash(data: bytes, like: str) -> str:
-    """Git's name for this content, in the kind of hash that `like` is."""
-    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
-    return kind(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-def _import_script(ref: str, parent: str, group: list[tuple[FileCommit, Entry]]) -> bytes:
-    """Commits in a row for `git fast-import`; it prints their hashes in this order."""
-    when = f"{int(time.time())} +0000"
-    parts: list[bytes] = []
-    for mark, (change, entry) in enumerate(group, start=1):
-        message = change.message().encode("utf-8", "replace")
-        path = change.path.replace("\\", "\\\\").replace('"', '\\"')
-        parts.append(f"commit {ref}\nmark :{mark}\n".encode())
-        parts.append(f"author {_IDENTITY} {when}\ncommitter {_IDENTITY} {when}\n".encode())
-        parts.append(b"data %d\n%s\n" % (len(message), message))
-        if mark == 1 and parent:
-            parts.append(f"from {parent}\n".encode())
-        place = "inline" if entry.data is not None else entry.blob
-        parts.append(f'M {entry.mode} {place} "{path}"\n'.encode())
-        if entry.data is not None:
-            parts.append(b"data %d\n%s\n\n" % (len(entry.data), entry.data))
-        parts.append(b"get-mark :%d\n" % mark)
-    return b"".join([*parts, b"done\n"])
+def _rejected(path: str, problem: str) -> PathRejected:
+    return PathRejected(
+        f"{path!r} cannot be committed: {problem}.", path=path, remedy="Choose another path."
+    )

@@ -1,10 +1,10 @@
 """Whether git can take a file at a path so that nothing of the user's is lost.
 
-A commit made by `git fast-import` skips what `git add` would notice: a submodule or a nested
-repository on the way, a merge that is not finished, a filter that would store other bytes, a path
-that a sparse checkout leaves out. `git add` stops at some of them and so do we at all, with a
-remedy, and before anything is written. Modes and line ends are supported: a file keeps the mode
-that it has, and text is stored as git would store it.
+The commits are made from git's objects, so nothing stops where `git add` or `git checkout` would:
+at a submodule or a nested repository on the way, a filter that would store other bytes, a path that
+a sparse checkout leaves out, work that is not committed and would be overwritten. We stop at all of
+them, with a remedy, before a model is asked and again before anything is written. Modes and line
+ends are supported: a file keeps its mode, and text is stored as git would store it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from actors.workspace.git_objects import FOLDER, Head, TreeEntry, folders_above, object_name
 from actors.workspace.git_process import GitProcess
-from familiar.errors import WorkspaceError
+from familiar.errors import PathRejected, WorkspaceError
 
 PLAIN, EXECUTABLE = "100644", "100755"
-_LINK, _FOLDER, _GITLINK = "120000", "040000", "160000"
+_LINK, _GITLINK = "120000", "160000"
+_ATTRIBUTES = ".gitattributes"
 
 _OPERATIONS = {
     "MERGE_HEAD": "a merge",
@@ -28,8 +31,18 @@ _OPERATIONS = {
     "REVERT_HEAD": "a revert",
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase or `git am`",
+    "sequencer": "a series of cherry-picks or reverts",
     "BISECT_LOG": "a bisection",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a repository keeps its parts: `folder` is of this worktree, `common` of all of them."""
+
+    folder: Path
+    common: Path
+    hash_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +55,26 @@ class Standing:
     problem: str = ""
     remedy: str = ""
 
-    def reject(self, root: Path) -> WorkspaceError | None:
+    def reject(self, root: Path) -> PathRejected | None:
         """The error that this path means; None when it can be committed."""
         if not self.problem:
             return None
-        return WorkspaceError(
+        return PathRejected(
             f"{self.path!r} cannot be committed in {root}: {self.problem}.",
             path=self.path,
             remedy=self.remedy,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _IndexEntry:
+    """`tag` is S for an entry that a sparse checkout leaves out, in lower case for one that git is
+    told to assume unchanged."""
+
+    tag: str
+    mode: str
+    blob: str
+    stage: str
 
 
 def raise_if_busy(root: Path, folder: Path) -> None:
@@ -64,77 +88,135 @@ def raise_if_busy(root: Path, folder: Path) -> None:
             )
 
 
-async def inspect(git: GitProcess, paths: Iterable[str]) -> dict[str, Standing]:
-    """What stands at each path, in HEAD, in the index, in the attributes and on the disk."""
-    wanted = list(dict.fromkeys(paths))
-    in_index, in_head, attributes = await asyncio.gather(
-        _index(git, wanted), _head(git, wanted), _attributes(git, wanted)
+async def inspect(
+    git: GitProcess, layout: Layout, wanted: Mapping[str, str]
+) -> tuple[Head, dict[str, Standing]]:
+    """HEAD, and the standing of each path: in HEAD, in the index, in the attributes and on the
+    disk. The values are names of the blobs that are to be written there ("" when not known)."""
+    paths = list(wanted)
+    asked = Head.asked(paths)
+    index, said = await asyncio.gather(
+        _index(git, layout, paths), git.run("cat-file", "--batch", stdin=asked)
     )
-    return {
-        path: _judge(git.root, path, in_index, in_head.get(path), attributes.get(path, {}))
-        for path in wanted
-    }
+    head = Head.read(asked, said)
+    settings = await git.configuration()
+    attributes = await _attributes(git, layout, paths, index, settings)
+    names = _Names(head, settings)
+    standings = {}
+    for path in paths:
+        entry = head.entry(path)
+        problem, remedy = (
+            _in_the_way(git.root, path, index, head)
+            or names.problem(path)
+            or _left_out(path, layout, index.get(path), settings)
+            or _other_bytes(attributes.get(path, {}))
+            or ("", "")
+        )
+        if not problem:
+            problem, remedy = await _unsaved(git, layout, path, index, entry, wanted[path])
+        tracked = index[path].mode if path in index else entry.mode if entry else PLAIN
+        mode = EXECUTABLE if tracked == EXECUTABLE else PLAIN
+        standings[path] = Standing(path, mode, entry.name if entry else "", problem, remedy)
+    return head, standings
 
 
-async def renewed(git: GitProcess, known: Iterable[Standing]) -> dict[str, Standing]:
-    """The same standings with the objects that HEAD has now."""
-    standings = {standing.path: standing for standing in known}
-    in_head = await _head(git, list(standings))
-    return {
-        path: replace(standing, blob=in_head.get(path, ("", ""))[1])
-        for path, standing in standings.items()
-    }
+_Problem = tuple[str, str] | None
 
 
-def _judge(
-    root: Path,
-    path: str,
-    in_index: dict[str, tuple[str, str, str]],
-    in_head: tuple[str, str] | None,
-    attributes: dict[str, str],
-) -> Standing:
-    problem, remedy = _problem(root, path, in_index, in_head, attributes)
-    tag, tracked, _ = in_index.get(path, ("", "", ""))
-    if not tag and in_head:
-        tracked = in_head[0]
-    mode = EXECUTABLE if tracked == EXECUTABLE else PLAIN
-    return Standing(path, mode, in_head[1] if in_head else "", problem, remedy)
-
-
-def _problem(
-    root: Path,
-    path: str,
-    in_index: dict[str, tuple[str, str, str]],
-    in_head: tuple[str, str] | None,
-    attributes: dict[str, str],
-) -> tuple[str, str]:
-    for above in _above(path):
-        _, mode, _ = in_index.get(above, ("", "", ""))
-        if mode == _GITLINK:
+def _in_the_way(root: Path, path: str, index: Mapping[str, _IndexEntry], head: Head) -> _Problem:
+    for above in folders_above(path):
+        modes = _modes(above, index, head)
+        if _GITLINK in modes:
             return f"{above} is a submodule", f"Use {above} as the workspace, or another path."
-        if mode:
-            return f"{above} is a file in git's index", f"Remove it from git (git rm {above})."
+        if modes - {FOLDER}:
+            return f"{above} is a file in git", f"Remove it (git rm {above}) and commit that."
         if os.path.lexists(root / above / ".git"):
             return f"{above} is another repository", f"Use {above} as the workspace."
         if (problem := _on_disk(root / above, stat.S_IFDIR)) is not None:
             return f"{above} is {problem}", "Choose another path."
     if (problem := _on_disk(root / path, stat.S_IFREG)) is not None:
         return f"it is {problem}", "Choose another path."
-    tag, mode, stage = in_index.get(path, ("", "", "0"))
-    held = {mode, in_head[0] if in_head else ""}
-    if _GITLINK in held:
+    modes = _modes(path, index, head)
+    if _GITLINK in modes:
         return "it is a submodule", "Choose another path."
-    if _LINK in held:
+    if _LINK in modes:
         return "git has a symbolic link there", "Remove the link from git (git rm)."
-    if _FOLDER in held:
+    if FOLDER in modes:
         return "git has a folder there", "Remove the folder from git (git rm -r) and commit that."
-    if stage != "0":
+    return None
+
+
+class _Names:
+    """Names in HEAD that cannot be told from another: by the eye, or where git ignores case."""
+
+    def __init__(self, head: Head, settings: Mapping[str, str]) -> None:
+        self._head = head
+        self._ignores_case = settings.get("core.ignorecase") == "true"
+        self._folders: dict[str, dict[str, str]] = {}
+
+    def problem(self, path: str) -> _Problem:
+        for part in (*folders_above(path), path):
+            folder, _, name = part.rpartition("/")
+            if folder not in self._folders:
+                names = self._head.names(folder)
+                self._folders[folder] = {self._alike(other): other for other in names}
+            other = self._folders[folder].get(self._alike(name), name)
+            if other != name and name not in self._head.names(folder):
+                return (
+                    f"git has {other!r}, which is the same name to git or to the eye",
+                    "Use exactly that name, or another one.",
+                )
+        return None
+
+    def _alike(self, name: str) -> str:
+        composed = unicodedata.normalize("NFC", name)
+        return composed.casefold() if self._ignores_case else composed
+
+
+def _left_out(
+    path: str, layout: Layout, entry: _IndexEntry | None, settings: Mapping[str, str]
+) -> _Problem:
+    """What the index says of it, and what a sparse checkout says of a new file."""
+    if entry is None:
+        if settings.get("core.sparsecheckout") != "true" or _in_cone(path, layout, settings):
+            return None
+        return (
+            "a sparse checkout leaves it out, or has patterns that are not of cone mode",
+            "Take its folder in with `git sparse-checkout add` (cone mode), then run again.",
+        )
+    if entry.stage != "0":
         return "it has merge conflicts in git's index", "Resolve them (git add), then run again."
-    if tag.upper() == "S":
+    if entry.tag.upper() == "S":
         return (
             "a sparse checkout leaves it out",
             "Take it in with `git sparse-checkout add`, then run again.",
         )
+    if entry.tag.islower():
+        return "git is told to assume that it is unchanged", (
+            f"Take that back: git update-index --no-assume-unchanged {path}"
+        )
+    return None
+
+
+def _in_cone(path: str, layout: Layout, settings: Mapping[str, str]) -> bool:
+    """Whether a sparse checkout in cone mode has the folder of this file: itself by `/FOLDER/`, all
+    that is below it unless `!/FOLDER/*/` follows."""
+    try:
+        text = (layout.folder / "info" / "sparse-checkout").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    if settings.get("core.sparsecheckoutcone", "true") != "true":
+        return False
+    lines = set(text.replace("\\", "").splitlines())
+    folders = list(folders_above(path))
+    if not folders:
+        return "/*" in lines
+    return f"/{folders[-1]}/" in lines or any(
+        f"/{folder}/" in lines and f"!/{folder}/*/" not in lines for folder in folders
+    )
+
+
+def _other_bytes(attributes: Mapping[str, str]) -> _Problem:
     driver = attributes.get("filter", "")
     if driver not in {"", "unspecified", "unset"}:
         return (
@@ -147,7 +229,55 @@ def _problem(
             f"the git attribute working-tree-encoding={encoding} applies to it",
             "familiar writes UTF-8: exclude the path in .gitattributes, or choose another one.",
         )
-    return "", ""
+    return None
+
+
+def _modes(path: str, index: Mapping[str, _IndexEntry], head: Head) -> set[str]:
+    entry = head.entry(path)
+    return {found.mode for found in (entry, index.get(path)) if found is not None}
+
+
+async def _unsaved(
+    git: GitProcess,
+    layout: Layout,
+    path: str,
+    index: Mapping[str, _IndexEntry],
+    committed: TreeEntry | None,
+    new: str,
+) -> tuple[str, str]:
+    """The user's work at this path that the new file would overwrite. A file is safe when it is as
+    committed, as it is to become, or one of git's objects; each text of ours is one before it is
+    written, also when its publication was interrupted."""
+    try:
+        data = await asyncio.to_thread((git.root / path).read_bytes)
+    except FileNotFoundError:
+        if path in index and committed is None and index[path].blob != new:
+            return "it is staged and not committed", "Commit it (or git rm --cached it)."
+        return "", ""
+    except OSError as error:
+        return f"it is not readable ({error.strerror})", "Make it readable, or choose another path."
+    there = object_name("blob", data, layout.hash_name)
+    saved = {new, committed.name if committed else ""}
+    if there not in saved and (b"\r\n" in data or b"$Id:" in data):
+        there = await converted(git, path, data)
+    if there in saved:
+        return "", ""
+    if path in index and index[path].blob == there:
+        return "it has staged changes", "Commit them (git commit) or unstage them."
+    code, _, _ = await git.attempt("cat-file", "-e", there)
+    if code == 0:
+        return "", ""
+    if path not in index and committed is None:
+        return "it is there, and git does not have it", "Commit it, or move it away."
+    return "it has changes that are not committed", "Commit them, or `git stash` them."
+
+
+async def converted(git: GitProcess, path: str, data: bytes, *, store: bool = False) -> str:
+    """The name of the blob as which git stores `data` at `path`, by its attributes and settings;
+    with `store`, it is stored."""
+    options = ["-w"] if store else []
+    out = await git.run("hash-object", *options, "--stdin", "--path", path, stdin=data)
+    return out.decode().strip()
 
 
 def _on_disk(place: Path, wanted: int) -> str | None:
@@ -166,25 +296,25 @@ def _on_disk(place: Path, wanted: int) -> str | None:
     }.get(kind, "not a regular file")
 
 
-def _above(path: str) -> Iterator[str]:
-    """The folders on the way to a path."""
-    parts = path.split("/")[:-1]
-    return ("/".join(parts[: count + 1]) for count in range(len(parts)))
-
-
 # -- what git says -------------------------------------------------------------------------------
 
 
-async def _index(git: GitProcess, paths: list[str]) -> dict[str, tuple[str, str, str]]:
-    """Tag, mode and stage of the index's entries at these paths and above them. The tag is S for
-    an entry that a sparse checkout leaves out."""
-    asked = dict.fromkeys(place for path in paths for place in (*_above(path), path))
-    out = await git.run("ls-files", "-s", "-t", "-z", "--", *map(_exactly, asked))
+async def _index(git: GitProcess, layout: Layout, paths: list[str]) -> dict[str, _IndexEntry]:
+    """The index's entries at these paths, at the folders above them, and the files of attributes
+    that count there."""
+    if not (layout.folder / "index").exists():
+        return {}
+    asked = dict.fromkeys(_ATTRIBUTES for _ in paths[:1])
+    for path in paths:
+        asked[path] = _ATTRIBUTES
+        for above in folders_above(path):
+            asked[above] = asked[f"{above}/{_ATTRIBUTES}"] = _ATTRIBUTES
+    out = await git.run("ls-files", "-s", "-v", "-z", "--", *map(_exactly, asked))
     found = {}
     for line in filter(None, out.split(b"\0")):
-        facts, _, path = line.partition(b"\t")
-        tag, mode, _, stage = facts.decode().split(" ")
-        found[os.fsdecode(path)] = (tag, mode, stage)
+        facts, _, name = line.partition(b"\t")
+        tag, mode, blob, stage = facts.decode().split(" ")
+        found[os.fsdecode(name)] = _IndexEntry(tag, mode, blob, stage)
     return found
 
 
@@ -195,20 +325,24 @@ def _exactly(path: str) -> str:
     return f":(glob){special}\\{path[-1]}"
 
 
-async def _head(git: GitProcess, paths: list[str]) -> dict[str, tuple[str, str]]:
-    """Mode and object of HEAD's entries at these paths; nothing before the first commit."""
-    code, out, _ = await git.attempt(
-        "ls-tree", "-z", "HEAD", "--", *(f":(literal){path}" for path in paths)
+async def _attributes(
+    git: GitProcess,
+    layout: Layout,
+    paths: list[str],
+    index: Mapping[str, _IndexEntry],
+    settings: Mapping[str, str],
+) -> dict[str, dict[str, str]]:
+    """The attributes that change how a file is stored; git is asked only where any are set."""
+    folders = {"", *(above for path in paths for above in folders_above(path))}
+    files = {f"{folder}/{_ATTRIBUTES}".lstrip("/") for folder in folders}
+    sources: Iterable[bool] = (
+        not files.isdisjoint(index),
+        bool(settings.keys() & {"core.attributesfile", "attr.tree"}),
+        (layout.common / "info" / "attributes").exists(),
+        any((git.root / file).exists() for file in files),
     )
-    found = {}
-    for line in filter(None, out.split(b"\0") if code == 0 else []):
-        facts, _, path = line.partition(b"\t")
-        mode, _, name = facts.decode().split(" ")
-        found[os.fsdecode(path)] = (mode, name)
-    return found
-
-
-async def _attributes(git: GitProcess, paths: list[str]) -> dict[str, dict[str, str]]:
+    if not any(sources):
+        return {}
     asked = "\0".join([*paths, ""]).encode()
     out = await git.run(
         "check-attr", "-z", "--stdin", "filter", "working-tree-encoding", stdin=asked

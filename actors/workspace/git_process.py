@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from familiar.errors import WorkspaceError
@@ -26,15 +27,13 @@ COMMANDS = frozenset(
         "cat-file",
         "check-attr",
         "config",
-        "fast-import",
         "hash-object",
         "init",
         "ls-files",
-        "ls-tree",
         "rev-list",
         "rev-parse",
-        "symbolic-ref",
         "update-index",
+        "update-ref",
     }
 )
 
@@ -60,9 +59,12 @@ class GitProcess:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.config_files: tuple[Path, ...] = ()
+        """The repository's own configuration, once known; it is read again when these change."""
+        self._config: tuple[object, dict[str, str]] | None = None
 
     async def run(self, *args: str, stdin: bytes = b"") -> bytes:
-        """What the command prints. Raises WorkspaceError when it fails."""
+        """The command's output. Raises WorkspaceError when it fails."""
         code, out, err = await self.attempt(*args, stdin=stdin)
         if code != 0:
             raise WorkspaceError(f"git {args[0]} failed in {self.root}: {first_line(err)}.")
@@ -75,7 +77,7 @@ class GitProcess:
             raise ValueError(f"git {args[0]} is not known to run nothing else")
         environment = _environment(self.root)
         if args[0] in _CONVERTING:
-            environment |= await self._filters_off()
+            environment |= _filters_off(await self.configuration())
         # A thread and a plain process: under uvloop inside a Ray worker, a child that ends early
         # closes the transport that asyncio's own subprocesses still want to write to.
         try:
@@ -88,6 +90,7 @@ class GitProcess:
                 capture_output=True,
                 check=False,
                 timeout=_LONGEST_S,
+                umask=_umask(self.root),
             )
         except FileNotFoundError as error:
             missing = "git is not installed" if self.root.is_dir() else "the folder is gone"
@@ -104,17 +107,45 @@ class GitProcess:
             )
         return done.returncode, done.stdout, done.stderr
 
-    async def _filters_off(self) -> dict[str, str]:
-        """Environment variables that give each filter of the configuration an empty command."""
-        _, out, _ = await self.attempt("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
-        named = {os.fsdecode(key).rpartition(".")[0] for key in out.split(b"\0") if key}
-        empty = {f"{name}.{kind}": "" for name in named for kind in ("clean", "smudge", "process")}
-        pairs = list((empty | {f"{name}.required": "false" for name in named}).items())
-        settings = {"GIT_CONFIG_COUNT": str(len(pairs))}
-        for number, (key, value) in enumerate(pairs):
-            settings[f"GIT_CONFIG_KEY_{number}"] = key
-            settings[f"GIT_CONFIG_VALUE_{number}"] = value
+    async def configuration(self) -> Mapping[str, str]:
+        """The repository's settings as git has them: section and last part of a name in lower case,
+        the last value of several. Raises WorkspaceError."""
+        seen = [_signature(file) for file in self.config_files]
+        if self._config is not None and seen and self._config[0] == seen:
+            return self._config[1]
+        out = await self.run("config", "-z", "--list")
+        settings = {}
+        for item in filter(None, out.split(b"\0")):
+            name, _, value = os.fsdecode(item).partition("\n")
+            settings[name] = value
+        includes = any(name.startswith(("include.", "includeif.")) for name in settings)
+        self._config = None if includes else (seen, settings)
         return settings
+
+
+def _signature(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _umask(root: Path) -> int:
+    """Git's files in a private workspace are private, too; elsewhere the user's umask holds."""
+    return 0o077 if root.is_dir() and not root.stat().st_mode & 0o077 else -1
+
+
+def _filters_off(settings: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables that give each filter of the configuration an empty command."""
+    named = {name.rpartition(".")[0] for name in settings if name.startswith("filter.")}
+    empty = {f"{name}.{kind}": "" for name in named for kind in ("clean", "smudge", "process")}
+    pairs = list((empty | {f"{name}.required": "false" for name in named}).items())
+    variables = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (key, value) in enumerate(pairs):
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
+    return variables
 
 
 def _environment(root: Path) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""Things asked for at the same time are done together, in order, one group after another."""
+"""Requests that arrive while others are handled form the next group, in order."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
@@ -11,13 +12,18 @@ Answer = TypeVar("Answer")
 
 
 class Grouped(Generic[Asked, Answer]):
-    """`handle` gets up to `size` items and returns an answer or an error for each."""
+    """`handle` gets up to `size` items and returns an answer or an error for each. It runs inside
+    `turn`, and a group is formed only when its turn has come: those that wait for it are in it."""
 
     def __init__(
-        self, handle: Callable[[list[Asked]], Awaitable[list[Answer | Exception]]], size: int
+        self,
+        handle: Callable[[list[Asked]], Awaitable[list[Answer | Exception]]],
+        size: int,
+        turn: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._handle = handle
         self._size = size
+        self._turn = turn
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -31,11 +37,13 @@ class Grouped(Generic[Asked, Answer]):
 
     async def _work(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+            group: list[tuple[Asked, asyncio.Future[Answer]]] = []
             try:
-                answers = await self._handle([item for item, _ in group])
+                async with self._turn():
+                    group = self._take()
+                    answers = await self._handle([item for item, _ in group])
             except BaseException as error:
-                for _, done in group:
+                for _, done in group or self._take():
                     if not done.done():
                         done.set_exception(error)
                 if not isinstance(error, Exception):
@@ -48,3 +56,8 @@ class Grouped(Generic[Asked, Answer]):
                     done.set_exception(answer)
                 else:
                     done.set_result(answer)
+
+    def _take(self) -> list[tuple[Asked, asyncio.Future[Answer]]]:
+        group = self._waiting[: self._size]
+        del self._waiting[: self._size]
+        return group

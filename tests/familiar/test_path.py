@@ -24,6 +24,8 @@ BAD = [
     "sub/.git/hooks/x",
     "a/.GIT. /x",
     "git~1/x",
+    ".git::$INDEX_ALLOCATION/x",
+    ".GIT:stream",
     "x" * 256,
     "日" * 86,
 ]
@@ -47,6 +49,9 @@ def test_what_no_workspace_can_hold_no_plan_can_name(path: str) -> None:
         "a\u202eb",
         "a\u200bb",
         "a\u00a0b",
+        "cafe\u0301.md",
+        "\u1100\u1161.md",
+        "“a”",
         ".familiar/token",
         ".Familiar/x",
         "a/" * 120 + "b",

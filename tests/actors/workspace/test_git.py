@@ -34,9 +34,9 @@ def change(root: Path, path: str, text: str, call: str = "page-1", attempt: int 
 async def test_a_new_workspace_gets_a_repository_and_commits_with_trailers(tmp_path: Path) -> None:
     root = tmp_path / "made" / "ws"
     repository = Repository(root)
-    await repository.create()
-    await repository.create()
-    commit = await repository.commit(change(root, "pages/index.html", "<p>hi</p>\n"))
+    await repository.unwritable([])
+    await repository.unwritable([])
+    commit = await repository.publish(change(root, "pages/index.html", "<p>hi</p>\n"))
     assert git(root, "rev-parse", "HEAD") == commit
     assert git(root, "show", "HEAD:pages/index.html") == "<p>hi</p>"
     assert git(root, "log", "-1", "--format=%an <%ae>") == "familiar <familiar@localhost>"
@@ -77,23 +77,23 @@ async def test_a_repository_that_was_not_finished_is_made_again(
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     root = tmp_path / "ws"
     with pytest.raises(WorkspaceError, match="git init failed"):
-        await Repository(root).create()
+        await Repository(root).unwritable([])
     assert (tmp_path / "marker").exists()
-    await Repository(root).create()
-    commit = await Repository(root).commit(change(root, "a.txt", "one"))
+    await Repository(root).unwritable([])
+    commit = await Repository(root).publish(change(root, "a.txt", "one"))
     assert git(root, "rev-parse", "HEAD") == commit
     assert git(root, "status", "--porcelain") == ""
 
 
 async def test_repeating_finds_the_commit_and_makes_no_second(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    await repository.create()
+    await repository.unwritable([])
     first = change(tmp_path, "a.txt", "one")
-    commit = await repository.commit(first)
-    assert await repository.commit(first) == commit
-    assert await Repository(tmp_path).commit(first) == commit  # another process, later
-    await repository.commit(change(tmp_path, "b.txt", "two", "page-2"))
-    assert await repository.commit(first) == commit
+    commit = await repository.publish(first)
+    assert await repository.publish(first) == commit
+    assert await Repository(tmp_path).publish(first) == commit  # another process, later
+    await repository.publish(change(tmp_path, "b.txt", "two", "page-2"))
+    assert await repository.publish(first) == commit
     assert git(tmp_path, "rev-list", "--count", "HEAD") == "2"
     assert await repository.find(CallKey("run-1", "page-1", 1)) == commit
     assert await repository.find(CallKey("run-1", "page-1", 11)) is None
@@ -102,19 +102,19 @@ async def test_repeating_finds_the_commit_and_makes_no_second(tmp_path: Path) ->
 
 async def test_the_same_content_by_another_call_is_a_commit_of_its_own(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    await repository.create()
-    one = await repository.commit(change(tmp_path, "a.txt", "same", attempt=1))
-    two = await repository.commit(change(tmp_path, "a.txt", "same", attempt=12))
+    await repository.unwritable([])
+    one = await repository.publish(change(tmp_path, "a.txt", "same", attempt=1))
+    two = await repository.publish(change(tmp_path, "a.txt", "same", attempt=12))
     assert one != two
-    assert await repository.commit(change(tmp_path, "a.txt", "same", attempt=12)) == two
-    assert await repository.commit(change(tmp_path, "a.txt", "same", attempt=1)) == one
+    assert await repository.publish(change(tmp_path, "a.txt", "same", attempt=12)) == two
+    assert await repository.publish(change(tmp_path, "a.txt", "same", attempt=1)) == one
 
 
 async def test_commits_at_the_same_time_are_one_path_each_and_in_order(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    await repository.create()
+    await repository.unwritable([])
     changes = [change(tmp_path, f"d/{n}.txt", f"text {n}", f"page-{n}") for n in range(70)]
-    commits = await asyncio.gather(*(repository.commit(c) for c in changes))
+    commits = await asyncio.gather(*(repository.publish(c) for c in changes))
     assert len(set(commits)) == 70
     for commit, made in zip(commits, changes, strict=True):
         assert git(tmp_path, "show", "--format=", "--name-only", commit) == made.path
@@ -148,8 +148,8 @@ async def test_an_existing_repository_is_used_as_it_is(tmp_path: Path) -> None:
     git(tmp_path, "config", "gpg.program", "/bin/false")
 
     repository = Repository(tmp_path)
-    await repository.create()
-    commit = await repository.commit(change(tmp_path, "page.html", "<p>ours</p>"))
+    await repository.unwritable([])
+    commit = await repository.publish(change(tmp_path, "page.html", "<p>ours</p>"))
     assert not (tmp_path / "hook-ran").exists()
     (tmp_path / ".git/hooks/post-index-change").unlink()  # the user's own `git status` runs it
     assert git(tmp_path, "show", "--format=", "--name-status", commit) == "A\tpage.html"
@@ -171,10 +171,10 @@ async def test_a_commit_works_on_a_detached_head_in_a_worktree_and_on_top_of_the
     git(main, "worktree", "add", "-q", "--detach", str(tree))
 
     repository = Repository(tree)
-    await repository.create()
-    one = await repository.commit(change(tree, "b.txt", "b"))
+    await repository.unwritable([])
+    one = await repository.publish(change(tree, "b.txt", "b"))
     git(tree, "commit", "-q", "--allow-empty", "-m", "the user in between")
-    two = await repository.commit(change(tree, "c.txt", "c", "page-2"))
+    two = await repository.publish(change(tree, "c.txt", "c", "page-2"))
     history = git(tree, "rev-list", "HEAD").splitlines()
     assert (history[0], history[2], len(history)) == (two, one, 4)
     assert git(tree, "status", "--porcelain") == ""
@@ -184,8 +184,8 @@ async def test_a_commit_works_on_a_detached_head_in_a_worktree_and_on_top_of_the
 async def test_a_workspace_below_another_repository_has_its_own(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     repository = Repository(tmp_path / "inner")
-    await repository.create()
-    await repository.commit(change(tmp_path / "inner", "a.txt", "a"))
+    await repository.unwritable([])
+    await repository.publish(change(tmp_path / "inner", "a.txt", "a"))
     assert (tmp_path / "inner" / ".git").is_dir()
     with pytest.raises(subprocess.CalledProcessError):
         git(tmp_path, "rev-parse", "--verify", "-q", "HEAD")
@@ -194,19 +194,19 @@ async def test_a_workspace_below_another_repository_has_its_own(tmp_path: Path) 
 @pytest.mark.parametrize("name", ['quo"te.txt', "back'tick`.txt", "sp ace.txt", "ünï/日本.txt"])
 async def test_names_survive_git(tmp_path: Path, name: str) -> None:
     repository = Repository(tmp_path)
-    await repository.create()
-    await repository.commit(change(tmp_path, name, "text"))
+    await repository.unwritable([])
+    await repository.publish(change(tmp_path, name, "text"))
     listed = git(tmp_path, "-c", "core.quotePath=false", "ls-tree", "-r", "-z", "HEAD")
     assert listed.rstrip("\0").split("\t")[1] == name
     assert git(tmp_path, "status", "--porcelain") == ""
 
 
 async def test_two_processes_commit_to_one_workspace_without_losing_any(tmp_path: Path) -> None:
-    await Repository(tmp_path).create()
+    await Repository(tmp_path).unwritable([])
     ours, theirs = Repository(tmp_path), Repository(tmp_path)  # each takes the lock on its own
     await asyncio.gather(
-        *(ours.commit(change(tmp_path, f"o{n}", "x", f"o{n}")) for n in range(10)),
-        *(theirs.commit(change(tmp_path, f"t{n}", "x", f"t{n}")) for n in range(10)),
+        *(ours.publish(change(tmp_path, f"o{n}", "x", f"o{n}")) for n in range(10)),
+        *(theirs.publish(change(tmp_path, f"t{n}", "x", f"t{n}")) for n in range(10)),
     )
     assert len(git(tmp_path, "ls-tree", "--name-only", "HEAD").splitlines()) == 20
     assert git(tmp_path, "rev-list", "--count", "HEAD") == "20"
@@ -215,23 +215,23 @@ async def test_two_processes_commit_to_one_workspace_without_losing_any(tmp_path
 
 async def test_a_held_index_is_waited_for_and_a_broken_repository_is_named(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    await repository.create()
+    await repository.unwritable([])
     lock = tmp_path / ".git" / "index.lock"
     lock.touch()
-    pending = asyncio.create_task(repository.commit(change(tmp_path, "a.txt", "a")))
+    pending = asyncio.create_task(repository.publish(change(tmp_path, "a.txt", "a")))
     await asyncio.sleep(0.1)
     assert not pending.done()
     lock.unlink()
     assert await pending == git(tmp_path, "rev-parse", "HEAD")
     assert git(tmp_path, "status", "--porcelain") == ""
 
-    os.rename(tmp_path / ".git", tmp_path / ".gone")
+    (tmp_path / ".git" / "HEAD").unlink()
     with pytest.raises(WorkspaceError, match=str(tmp_path)):
-        await Repository(tmp_path).commit(change(tmp_path, "b.txt", "b"))
+        await Repository(tmp_path).publish(change(tmp_path, "b.txt", "b"))
 
 
 async def test_a_path_that_leaves_is_refused(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    await repository.create()
+    await repository.unwritable([])
     with pytest.raises(WorkspaceError, match="leaves"):
-        await repository.commit(FileCommit(CallKey("r", "c", 1), "../x", b""))
+        await repository.publish(FileCommit(CallKey("r", "c", 1), "../x", b""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from actors.workspace.actor import Publisher
 from familiar.call import CallKey, Publication
-from familiar.errors import WorkspaceError
+from familiar.errors import PathRejected, WorkspaceError
 
 
 def git(root: Path, *args: str, code: int = 0) -> str:
@@ -40,11 +41,10 @@ def root(tmp_path: Path) -> Path:
     return made
 
 
-async def publish(root: Path, path: str, text: str) -> str:
+async def publish(root: Path, path: str, text: str, call: str = "c") -> str:
     publisher = Publisher()
-    await publisher.create_workspace(str(root))
     publication = Publication(
-        key=CallKey("run", "c", 1),
+        key=CallKey("run", call, 1),
         epoch=1,
         workspace=str(root),
         path=path,
@@ -80,11 +80,97 @@ async def test_an_executable_file_stays_one(root: Path, file_mode: str, there: b
     assert git(root, "status", "--porcelain") == ""
 
 
-async def test_an_executable_file_that_git_did_not_know_is_committed_as_one(root: Path) -> None:
-    (root / "mine.sh").write_text("mine\n")
-    (root / "mine.sh").chmod(0o755)
-    await publish(root, "mine.sh", "new\n")
-    assert git(root, "ls-tree", "HEAD", "mine.sh").startswith("100755")
+def sparse_index(root: Path) -> None:
+    (root / "big").mkdir()
+    (root / "big/far.md").write_text("far\n")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "big")
+    git(root, "sparse-checkout", "set", "--cone", "--sparse-index", "docs")
+
+
+def sha256(root: Path) -> None:
+    subprocess.run(["rm", "-rf", ".git"], cwd=root, check=True)
+    git(root, "init", "-q", "-b", "main", "--object-format=sha256")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "first")
+
+
+def unborn(root: Path) -> None:
+    subprocess.run(["rm", "-rf", ".git", "run.sh", "page.md", "docs"], cwd=root, check=True)
+    git(root, "init", "-q", "-b", "main")
+
+
+def packed(root: Path) -> None:
+    git(root, "gc", "-q")
+    git(root, "pack-refs", "--all")
+
+
+def staged_and_dirty_elsewhere(root: Path) -> None:
+    (root / "run.sh").write_text("staged\n")
+    git(root, "add", "run.sh")
+    (root / "run.sh").write_text("dirty\n")
+    (root / "mine.txt").write_text("untracked\n")
+    (root / "intent.txt").write_text("intent\n")
+    git(root, "add", "--intent-to-add", "intent.txt")
+
+
+def ignored(root: Path) -> None:
+    (root / ".git/info/exclude").write_text("docs/\n*.md\n")
+
+
+def detached(root: Path) -> None:
+    git(root, "checkout", "-q", "--detach")
+
+
+def many_folders(root: Path) -> None:
+    """Names around a folder's in the order of trees: `docs-a` < `docs/` < `docs0`."""
+    for name in ("docs-a", "docs.md", "docs0", "docs/a/b/c"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "many")
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        sparse_index,
+        sha256,
+        unborn,
+        packed,
+        staged_and_dirty_elsewhere,
+        ignored,
+        detached,
+        many_folders,
+        lambda root: git(root, "update-index", "--split-index"),
+        lambda root: git(root, "update-index", "--untracked-cache"),
+        lambda root: git(root, "update-index", "--index-version", "4"),
+        lambda root: git(root, "config", "core.ignoreCase", "true"),
+        lambda root: git(root, "config", "core.autocrlf", "true"),
+        lambda root: git(root, "config", "core.preloadIndex", "true"),
+        lambda root: git(root, "config", "index.threads", "4"),
+        lambda root: git(root, "config", "core.sharedRepository", "group"),
+    ],
+)
+async def test_the_user_s_work_stays_and_status_is_as_before(
+    root: Path, prepare: Callable[[Path], object]
+) -> None:
+    prepare(root)
+    before = git(root, "status", "--porcelain")
+    await publish(root, "docs/in.md", "one\n")
+    await publish(root, "docs/new.md", "two\n", call="d")
+    assert git(root, "status", "--porcelain") == before
+    assert git(root, "show", "HEAD:docs/in.md") == "one"
+    assert git(root, "show", "HEAD~1:docs/in.md") == "one"
+    assert git(root, "show", "HEAD:docs/new.md") == "two"
+    git(root, "fsck", "--strict")
+
+
+async def test_a_file_that_was_left_by_an_interrupted_publication_is_replaced(root: Path) -> None:
+    """Written, and not committed: its text is one of git's objects, so it is ours to replace."""
+    (root / "page.md").write_text("left\n")
+    git(root, "hash-object", "-w", "page.md")
+    await publish(root, "page.md", "new\n")
     assert git(root, "status", "--porcelain") == ""
 
 
@@ -170,6 +256,62 @@ def with_sparse_checkout(root: Path) -> None:
     git(root, "sparse-checkout", "set", "--no-cone", "/*", "!/page.md")
 
 
+def with_cone(root: Path) -> None:
+    sparse_index(root)
+
+
+def with_dirty_file(root: Path) -> None:
+    (root / "page.md").write_text("mine\n")
+
+
+def with_staged_file(root: Path) -> None:
+    with_dirty_file(root)
+    git(root, "add", "page.md")
+
+
+def with_staged_new_file(root: Path) -> None:
+    (root / "new.md").write_text("mine\n")
+    git(root, "add", "new.md")
+    (root / "new.md").unlink()
+
+
+def with_untracked_file(root: Path) -> None:
+    (root / "new.md").write_text("mine\n")
+
+
+def with_intent(root: Path) -> None:
+    with_untracked_file(root)
+    git(root, "add", "--intent-to-add", "new.md")
+
+
+def with_ignored_file(root: Path) -> None:
+    ignored(root)
+    with_untracked_file(root)
+
+
+def with_assumed_file(root: Path) -> None:
+    git(root, "update-index", "--assume-unchanged", "page.md")
+
+
+def with_skipped_file(root: Path) -> None:
+    git(root, "update-index", "--skip-worktree", "page.md")
+
+
+def with_decomposed_name(root: Path) -> None:
+    (root / "cafe\u0301.md").write_text("x")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "decomposed")
+
+
+def with_ignored_case(root: Path) -> None:
+    git(root, "config", "core.ignoreCase", "true")
+
+
+def with_committed_file_above(root: Path) -> None:
+    (root / "page.md").unlink()
+    git(root, "rm", "-q", "--cached", "page.md")
+
+
 def with_unmerged_entry(root: Path) -> None:
     blob = git(root, "rev-parse", "HEAD:page.md")
     lines = "".join(f"100644 {blob} {stage}\tpage.md\n" for stage in (1, 2, 3))
@@ -197,6 +339,20 @@ def with_unmerged_entry(root: Path) -> None:
         (with_encoding, "page.md", "working-tree-encoding"),
         (with_sparse_checkout, "page.md", "sparse checkout"),
         (with_unmerged_entry, "page.md", "conflicts"),
+        (with_cone, "big/new.md", "sparse checkout"),
+        (with_cone, "big/far.md", "sparse checkout"),
+        (with_dirty_file, "page.md", "not committed"),
+        (with_staged_file, "page.md", "staged changes"),
+        (with_staged_new_file, "new.md", "staged and not committed"),
+        (with_untracked_file, "new.md", "git does not have it"),
+        (with_intent, "new.md", "not committed"),
+        (with_ignored_file, "new.md", "git does not have it"),
+        (with_assumed_file, "page.md", "assume"),
+        (with_skipped_file, "page.md", "sparse checkout"),
+        (with_decomposed_name, "caf\u00e9.md", "same name"),
+        (with_ignored_case, "PAGE.md", "same name"),
+        (with_ignored_case, "Docs/new.md", "same name"),
+        (with_committed_file_above, "page.md/new.md", "page.md is a file"),
     ],
 )
 async def test_a_path_that_git_cannot_take_without_a_loss_is_rejected_before_it_is_written(
@@ -204,7 +360,11 @@ async def test_a_path_that_git_cannot_take_without_a_loss_is_rejected_before_it_
 ) -> None:
     prepare(root)
     before = state(root)
-    with pytest.raises(WorkspaceError, match=words) as caught:
+    told = await Publisher().unwritable(str(root), [path, "run.sh"])
+    assert path in told
+    assert "run.sh" not in told
+    assert re.search(words, told[path])
+    with pytest.raises(PathRejected, match=words) as caught:
         await publish(root, path, "text\n")
     assert caught.value.path == path
     assert caught.value.remedy
@@ -243,7 +403,7 @@ async def test_an_operation_in_progress_is_not_committed_into(
         git(root, *operation, code=0 if operation[0] == "bisect" else 1)
     before = state(root)
     with pytest.raises(WorkspaceError, match="in progress") as caught:
-        await Publisher().create_workspace(str(root))
+        await Publisher().unwritable(str(root), [])
     assert "git status" in caught.value.remedy
     with pytest.raises(WorkspaceError, match="in progress"):
         await publish(root, "new.md", "text\n")
@@ -256,11 +416,29 @@ async def test_a_repository_with_its_files_elsewhere_is_rejected(
     (tmp_path / "elsewhere").mkdir()
     git(root, "config", "core.worktree", str(tmp_path / "elsewhere"))
     with pytest.raises(WorkspaceError, match="elsewhere"):
-        await Publisher().create_workspace(str(root))
+        await Publisher().unwritable(str(root), [])
     git(root, "config", "--unset", "core.worktree")
     git(root, "config", "core.bare", "true")
     with pytest.raises(WorkspaceError, match="work tree"):
-        await Publisher().create_workspace(str(root))
+        await Publisher().unwritable(str(root), [])
+
+
+async def test_an_index_that_another_git_holds_is_told_before_a_model_is_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.workspace.git.INDEX_PATIENCE_S", 0.1)
+    (root / ".git/index.lock").touch()
+    before = state(root)
+    with pytest.raises(WorkspaceError, match=r"index\.lock") as caught:
+        await Publisher().unwritable(str(root), ["new.md"])
+    assert "remove the file" in caught.value.remedy
+    assert state(root) == before
+
+
+async def test_a_bare_repository_is_rejected(root: Path, tmp_path: Path) -> None:
+    git(root, "clone", "-q", "--bare", str(root), str(tmp_path / "bare.git"))
+    with pytest.raises(WorkspaceError, match="bare"):
+        await Publisher().unwritable(str(tmp_path / "bare.git"), ["new.md"])
 
 
 async def test_one_rejected_path_does_not_hold_up_the_others(root: Path) -> None:

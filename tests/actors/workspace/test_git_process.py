@@ -50,12 +50,12 @@ def trap(tmp_path: Path) -> Path:
 async def use(root: Path) -> None:
     """All that the workspace does with a repository: make, write, repeat, find, convert."""
     made = Repository(root)
-    await made.create()
+    await made.unwritable([])
     for name, text in (("new.txt", "text\n"), ("old.txt", "newer\r\n$Id: x $\r\n")):
         (root / name).write_bytes(text.encode())
         change = FileCommit(CallKey("run", name, 1), name, text.encode())
-        commit = await made.commit(change)
-        assert await Repository(root).commit(change) == commit
+        commit = await made.publish(change)
+        assert await Repository(root).publish(change) == commit
         assert await made.find(change.key) == commit
 
 
@@ -91,6 +91,23 @@ SETTINGS = {
     "sendemail.smtpServer": "nothing is sent",
     "tar.trap.command": "nothing is archived",
     "submodule.folder.update": "no submodule is updated",
+    "remote.origin.url": "no remote is asked",
+    "url.trap.insteadOf": "no remote is asked",
+    "protocol.ext.allow": "no protocol is allowed, whatever each one says",
+    "fetch.bundleURI": "nothing is fetched",
+    "receive.procReceiveRefs": "nothing is received",
+    "core.attributesFile": "a file of attributes runs nothing: filters are off",
+    "core.untrackedCache": "the work tree is not looked at",
+    "maintenance.commit-graph.schedule": "maintenance is off",
+    "trace2.eventTarget": "git reads it in the user's and the system's files alone",
+    "trace2.normalTarget": "git reads it in the user's and the system's files alone",
+    "difftool.trap.cmd": "nothing is compared",
+    "interactive.diffFilter": "nothing is interactive",
+    "format.signatureFile": "no patch is made",
+    "imap.tunnel": "nothing is sent",
+    "web.browser": "no help is shown",
+    "instaweb.httpd": "nothing is served",
+    "filter.trap.clean": "filters get empty commands",
 }
 
 
@@ -111,6 +128,9 @@ def plant(root: Path, setting: str, trap: Path) -> None:
         "gpg.format": "ssh" if "ssh" in setting else "openpgp",
         "merge.default": "trap",
         "log.diffMerges": "on",
+        "tag.gpgSign": "true",
+        "gc.auto": "1",
+        "maintenance.auto": "true",
     }.items():
         git(root, "config", name, other)
     if setting.startswith(("diff", "merge.")):
@@ -146,11 +166,11 @@ async def test_no_filter_runs(repository: Path, trap: Path, kind: str) -> None:
     git(repository, "config", f"filter.trap.{kind}", str(trap))
     git(repository, "config", "filter.trap.required", "true")
     made = Repository(repository)
-    await made.create()
+    await made.unwritable([])
     with contextlib.suppress(WorkspaceError):
-        await made.commit(FileCommit(CallKey("run", "a", 1), "old.txt", b"newer\r\n"))
+        await made.publish(FileCommit(CallKey("run", "a", 1), "old.txt", b"newer\r\n"))
     # Writing the index compares what is as new as the index itself, `old.txt` here.
-    await made.commit(FileCommit(CallKey("run", "b", 1), "folder/other.md", b"text"))
+    await made.publish(FileCommit(CallKey("run", "b", 1), "folder/other.md", b"text"))
     assert not (trap.parent / "ran").exists()
 
 
@@ -179,10 +199,10 @@ async def test_a_missing_object_is_not_fetched(repository: Path, trap: Path, url
     }.items():
         git(repository, "config", name, value)
     made = Repository(repository)
-    await made.create()
+    await made.unwritable([])
     await made.find(CallKey("run", "a", 1))
     with pytest.raises(WorkspaceError):
-        await made.commit(FileCommit(CallKey("run", "a", 1), "folder/new.txt", b"text"))
+        await made.publish(FileCommit(CallKey("run", "a", 1), "folder/new.txt", b"text"))
     assert not (trap.parent / "ran").exists()
 
 
@@ -193,10 +213,42 @@ async def test_a_repository_of_another_user_is_rejected_when_it_is_opened(
 ) -> None:
     os.chown(repository / given, 65534, 65534)
     with pytest.raises(WorkspaceError, match="another user") as caught:
-        await Repository(repository).create()
+        await Repository(repository).unwritable([])
     assert "chown" in caught.value.remedy
     with pytest.raises(WorkspaceError, match="another user"):
-        await Repository(repository).commit(FileCommit(CallKey("r", "c", 1), "old.txt", b"x"))
+        await Repository(repository).publish(FileCommit(CallKey("r", "c", 1), "old.txt", b"x"))
+
+
+async def test_no_daemon_watches_the_files(repository: Path) -> None:
+    git(repository, "config", "core.fsmonitor", "true")
+    await use(repository)
+    assert not (repository / ".git/fsmonitor--daemon").exists()
+    assert not list((repository / ".git").glob("fsmonitor--daemon*"))
+
+
+async def test_a_replaced_object_is_not_taken_for_the_real_one(repository: Path) -> None:
+    (repository / "secret.txt").write_text("secret\n")
+    git(repository, "add", ".")
+    other = git(repository, "write-tree")
+    git(repository, "rm", "-q", "-f", "--cached", "secret.txt")
+    (repository / "secret.txt").unlink()
+    git(repository, "replace", git(repository, "rev-parse", "HEAD^{tree}"), other)
+    change = FileCommit(CallKey("run", "a", 1), "new.txt", b"text")
+    commit = await Repository(repository).publish(change)
+    tree = git(repository, "--no-replace-objects", "ls-tree", "--name-only", commit)
+    assert tree.split() == ["folder", "new.txt", "old.txt"]
+
+
+async def test_objects_of_another_repository_are_read_and_not_written(
+    repository: Path, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    git(tmp_path, "clone", "-q", "--shared", str(repository), str(shared))
+    before = git(repository, "count-objects", "-v")
+    change = FileCommit(CallKey("run", "a", 1), "folder/new.txt", b"text")
+    await Repository(shared).publish(change)
+    assert git(shared, "ls-tree", "--name-only", "HEAD:folder").split() == ["kept.txt", "new.txt"]
+    assert git(repository, "count-objects", "-v") == before
 
 
 async def test_a_command_that_is_not_known_to_be_harmless_is_not_run(repository: Path) -> None:

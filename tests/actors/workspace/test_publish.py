@@ -89,7 +89,7 @@ async def test_a_path_that_leaves_the_workspace_is_rejected_and_writes_nothing(
     outside.mkdir()
     (root / "link").symlink_to(outside)
     publisher = Publisher()
-    await publisher.create_workspace(str(root))
+    await publisher.unwritable(str(root), [])
     with pytest.raises(WorkspaceError) as caught:
         await publisher.publish(publication(root, "kept", path=path))
     assert caught.value.path == path
@@ -102,7 +102,7 @@ async def test_a_full_disk_while_publishing_is_named_and_a_repeat_succeeds(
     small_disk: Path,
 ) -> None:
     publisher = Publisher()
-    await publisher.create_workspace(str(small_disk))
+    await publisher.unwritable(str(small_disk), [])
     hog = small_disk / "hog"
     free = os.statvfs(small_disk)
     hog.write_bytes(b"x" * max(free.f_bavail * free.f_bsize - 4096, 0))
@@ -169,7 +169,7 @@ def test_a_kill_between_the_steps_of_a_publication_is_repaired_by_repeating_it(
     root = tmp_path / "ws"
     marker = tmp_path / "crashed"
     wanted = publication(root, "words\n")
-    asyncio.run(Publisher().create_workspace(str(root)))
+    asyncio.run(Publisher().unwritable(str(root), []))
     assert publish_in_a_process(wanted, f"{point}:1", marker) == -signal.SIGKILL
     assert marker.exists()
     assert (root / "page.html").read_text() == "words\n"
