@@ -37,9 +37,15 @@ from actors.workspace.client import WorkspaceClient
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
 from familiar.config.schema import Config
-from familiar.errors import FailureClass, FamiliarError, StaleEpoch
-from familiar.event import Draft, Event, RunCancelRequested, RunEnded
-from familiar.goal import read_goal
+from familiar.errors import (
+    CallError,
+    Conflict,
+    FailureClass,
+    FamiliarError,
+    StaleEpoch,
+)
+from familiar.event import Body, Draft, Event, RunCancelRequested, RunEnded, RunSubmitted
+from familiar.goal import Goal, read_goal
 from familiar.limits import RunLimits
 from familiar.plan.view import PoolLoad
 from familiar.run.machine import RunMachine
@@ -94,6 +100,8 @@ class Orchestrator:
         await turn.acquire()
         try:
             accepted = await self._intake.accept(request, goal)
+            if accepted.draft is not None:
+                await self._check_workspace(request, accepted.draft.body, goal)
         except BaseException:
             turn.release()
             raise
@@ -107,6 +115,19 @@ class Orchestrator:
         begun.add_done_callback(lambda _: turn.release())
         await asyncio.shield(begun)
         return accepted.receipt
+
+    async def _check_workspace(self, request: SubmitRun, submitted: Body, goal: Goal) -> None:
+        """Raise `Conflict` when the files that the goal names cannot be written where they have to
+        go, before a model is asked. A new session's own workspace has nothing in the way."""
+        assert isinstance(submitted, RunSubmitted)
+        if self.config.workspace.repository is None and request.session_id is None:
+            return
+        try:
+            found = await self._workspace.unwritable(submitted.workspace, goal.files, patient=False)
+        except CallError as error:
+            raise Conflict(error.message, field="workspace", remedy=error.remedy) from None
+        if found:
+            raise Conflict(" ".join(found.values()), field="goal")
 
     async def _begin(self, performer: Performer, draft: Draft) -> None:
         run_id = performer.run_id
@@ -225,8 +246,11 @@ class Orchestrator:
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self._pools.forget(replica, key)
 
-    async def ensure_workspace(self, root: str) -> None:
-        await self._workspace.ensure_workspace(root)
+    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
+        try:
+            return await self._workspace.unwritable(root, paths)
+        except StaleEpoch:
+            await self._give_way()
 
     async def publish(self, publication: Publication) -> Published:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from actors.private_file import make_private_folder, open_private
 from actors.store.lease import OwnedElsewhere
 from actors.store.store import Store
 from familiar.config.schema import Config
@@ -85,7 +86,8 @@ def open_store(config: Config) -> Store:
     expected = note.read_text().strip() if note.exists() else None
     store = Store.open(config.store.url, create=expected is None, expected_id=expected)
     if expected is None:
-        note.write_text(store.store_id + "\n")
+        with open(note, "w", opener=open_private) as file:
+            file.write(store.store_id + "\n")
     return store
 
 
@@ -93,5 +95,5 @@ def log_path(config: Config) -> Path:
     """`orchestra.log` stands beside the workspaces."""
     root = Path(config.workspace.root).expanduser()
     with contextlib.suppress(OSError):
-        root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(root)
     return root / "orchestra.log"

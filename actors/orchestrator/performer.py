@@ -27,7 +27,7 @@ from familiar.config.schema import Config
 from familiar.errors import CallError, FailureClass, FamiliarError, StaleEpoch
 from familiar.goal import Goal
 from familiar.plan.dag import dag
-from familiar.plan.judge import judge_plan
+from familiar.plan.judge import judge_plan, reject_paths
 from familiar.plan.read import PlanWire
 from familiar.plan.rules import decide_by_rules
 from familiar.plan.view import TurnView
@@ -168,8 +168,7 @@ class Performer:
             case cmd.JudgePlan():
                 return await self._judge(command)
             case cmd.PlanByRules():
-                body = decide_by_rules(self._view(), "the model has no valid plan")
-                return Input([body], answers=command)
+                return await self._plan_by_rules(command)
             case cmd.Synthesize():
                 return await self._synthesize(command)
             case cmd.Publish():
@@ -235,8 +234,6 @@ class Performer:
             if holder is not None:
                 adopted = ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder)
                 self._take(Input([adopted], answers=command))
-        if call.planned.output_file is not None:
-            await self._services.ensure_workspace(self.machine.state.workspace)
         order = await self._order(call, key)
         outcome = await self._services.attempt(replica, order)
         self._briefs.pop(key, None)
@@ -258,7 +255,23 @@ class Performer:
             wire=PlanWire(wire, wire_suffix(self.run_id, command.turn)),
             finish_reason=call.finish_reason,
         )
+        if isinstance(body, ev.PlanAccepted):
+            body = reject_paths(body, command.attempt, await self._unwritable(body))
         return Input([body], answers=command)
+
+    async def _plan_by_rules(self, command: cmd.PlanByRules) -> Input:
+        body = decide_by_rules(self._view(), "the model has no valid plan")
+        if isinstance(body, ev.PlanAccepted) and (why := await self._unwritable(body)):
+            reason, failure = " ".join(why.values()), FailureClass.WORKSPACE_FAILED
+            body = ev.RunEnded(outcome="failed", reason=reason, failure_class=failure)
+        return Input([body], answers=command)
+
+    async def _unwritable(self, plan: ev.PlanAccepted) -> Mapping[str, str]:
+        """The workspace's reasons against files of a plan."""
+        files = list(dict.fromkeys(call.output_file for call in plan.calls if call.output_file))
+        if not files:
+            return {}
+        return await self._services.unwritable(self.machine.state.workspace, files)
 
     async def _synthesize(self, command: cmd.Synthesize) -> Input:
         state, texts = self.machine.state, self._services.texts

@@ -8,7 +8,7 @@ has them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from actors.orchestrator.dispatcher import Dispatcher
@@ -48,8 +48,9 @@ class Services(Protocol):
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         """The outcome is committed; its holder may forget it."""
 
-    async def ensure_workspace(self, root: str) -> None:
-        """Have a session's workspace made, once. Raises `CallError`, `ClusterError`."""
+    async def unwritable(self, root: str, paths: Sequence[str]) -> Mapping[str, str]:
+        """Have a session's workspace made; the reasons against writing these paths, by path.
+        Raises `CallError` when the workspace takes no file at all."""
 
     async def publish(self, publication: Publication) -> Published:
         """Publish a file, again and again until it is there. Raises `CallError` when it cannot

@@ -13,14 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
 from actors.fingerprint import code_hash
 from actors.private_file import make_private_folder
 from actors.remote_error import cause_of
 from actors.workspace.actor import get_workspace_actor
 from familiar.call import Publication, Published
-from familiar.errors import CallError, ClusterError, FailureClass, PathRejected, StaleEpoch
+from familiar.errors import (
+    CallError,
+    ClusterError,
+    FailureClass,
+    PathRejected,
+    StaleEpoch,
+    WorkspaceError,
+)
 
 ROUNDS = 12
 FIRST_PAUSE_S = 0.25
@@ -69,18 +76,24 @@ class WorkspaceClient:
         published: Published = await self._ask(ask, what, publication.path)
         return published
 
-    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
+    async def unwritable(
+        self, root: str, paths: Sequence[str], *, patient: bool = True
+    ) -> dict[str, str]:
         """Have a session's workspace made; the reasons against writing these paths, by path.
 
-        Raises `CallError` when the workspace takes no file at all, and `StaleEpoch`."""
+        Raises `StaleEpoch`, and `CallError` when the workspace takes no file at all, which is
+        waited out first (a merge, a full disk) unless `patient` is False."""
         found: dict[str, str] = await self._ask(
             lambda _: self.handle.unwritable.remote(root, list(paths)),
             f"The workspace {root} cannot be used",
             root,
+            patient=patient,
         )
         return found
 
-    async def _ask(self, ask: Callable[[int], Any], failed: str, path: str) -> Any:
+    async def _ask(
+        self, ask: Callable[[int], Any], failed: str, path: str, *, patient: bool = True
+    ) -> Any:
         last: BaseException | None = None
         async for round_ in _rounds():
             try:
@@ -89,13 +102,14 @@ class WorkspaceClient:
                 _raise_if_stale(error)
                 last = cause_of(error)
                 log.warning("%s: %s", failed, last)
-                if isinstance(last, PathRejected):
+                for_a_person = isinstance(last, PathRejected) or not patient
+                if for_a_person and not isinstance(error, RayActorError):
                     break
         raise CallError(
             f"{failed}: {last}",
             failure_class=FailureClass.WORKSPACE_FAILED,
             evidence={"path": path, "rounds": round_ + 1},
-            remedy="" if isinstance(last, PathRejected) else REMEDY,
+            remedy="" if isinstance(last, WorkspaceError) and last.remedy else REMEDY,
         )
 
 

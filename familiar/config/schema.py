@@ -223,6 +223,12 @@ class WorkspaceConfig(_Strict):
 
     root: str = "~/.local/state/familiar/workspaces"
     repository: str | None = None
+    acting_files: list[str] = Field(
+        default_factory=list,
+        description="files of `repository` that a plan may write although programs act on them by "
+        "their name (Makefile, .github/…) and the goal does not name them: paths, with * for any "
+        "characters",
+    )
     max_file_mib: Annotated[float, Field(gt=0, le=1024)] = 16.0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from familiar.event import PlanAccepted, PlanRejected
+from collections.abc import Mapping
+
+from familiar.event import PlanAccepted, PlanRejected, Problem
 from familiar.plan.fingerprint import fingerprint
 from familiar.plan.lint import lint
 from familiar.plan.read import PlanWire, ReadPlan, read_plan
@@ -38,4 +40,25 @@ def judge_plan(
         calls=linted.calls,
         repairs=repairs,
         reason="valid" if not repairs else "valid after safe repairs",
+    )
+
+
+def reject_paths(
+    plan: PlanAccepted, attempt: int, unwritable: Mapping[str, str]
+) -> PlanAccepted | PlanRejected:
+    """The decision about a plan that is sound by itself, once the workspace has been looked at:
+    `unwritable` has its reasons against output files of the plan."""
+    problems = tuple(
+        Problem(
+            code="path_blocked",
+            call=call.id,
+            message=f"{call.id} cannot write {call.output_file}. {unwritable[call.output_file]}",
+        )
+        for call in plan.calls
+        if call.output_file is not None and call.output_file in unwritable
+    )
+    if not problems:
+        return plan
+    return PlanRejected(
+        turn=plan.turn, attempt=attempt, problems=problems, fingerprint=fingerprint(plan.calls)
     )

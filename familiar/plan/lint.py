@@ -12,6 +12,8 @@ unchanged.
 | unknown_dependency | `depends_on` names no call |
 | self_dependency, dependency_cycle | the calls wait for themselves |
 | path_escape | an output_file outside the workspace, or inside the harness's folders |
+| acting_path | an output_file on which programs act by its name, and that the goal does not name |
+| path_blocked | an output_file that the workspace cannot take (`judge.reject_paths`) |
 | path_collision | two calls write one file, or one writes a file where another needs a folder |
 | unknown_need | `needs` names a file that is neither there nor written by this plan |
 | contract_missing | pages that share parts, without the call that writes them first |
@@ -183,6 +185,13 @@ def _paths(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
                 code="path_escape",
                 call=call.id,
                 message=f"{call.id} cannot write {call.output_file!r}: {why}.",
+            )
+        elif not view.may_write(call.output_file):
+            yield Problem(
+                code="acting_path",
+                call=call.id,
+                message=f"{call.id} cannot write {call.output_file}: programs act on a file of "
+                "this name, and the goal does not name it.",
             )
         writers.setdefault(call.output_file, []).append(call.id)
     for path, names in writers.items():

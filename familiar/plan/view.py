@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
+from familiar.acting_path import acts_by_name
 from familiar.config.schema import AliasConfig, Config
 from familiar.errors import FailureClass
 from familiar.event import PlannedCall
@@ -117,6 +119,8 @@ class TurnView:
     failed_plans: tuple[FailedPlan, ...] = ()
     rejected_plans: tuple[str, ...] = ()
     """Fingerprints of plans of this run that were rejected, newest last."""
+    acting_files: tuple[str, ...] | None = None
+    """Patterns of files that a plan may write although they act by their name; None for all."""
     doubted: frozenset[str] = frozenset()
     """What a guessed length has questioned in this run; a guess questions it only once."""
 
@@ -135,6 +139,16 @@ class TurnView:
 
     def is_page(self, file: str) -> bool:
         return self.shares_parts and file.endswith((".html", ".htm")) and file != CONTRACT_FILE
+
+    def may_write(self, file: str) -> bool:
+        """Whether a file that acts by its name may be written: the goal or the configuration names
+        it. All others may."""
+        return (
+            self.acting_files is None
+            or not acts_by_name(file)
+            or file in self.goal.files
+            or any(fnmatchcase(file, pattern) for pattern in self.acting_files)
+        )
 
     @property
     def taken_ids(self) -> frozenset[str]:

@@ -36,6 +36,8 @@ def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_L
         load=load,
         failed_plans=failed_plans(state),
         rejected_plans=tuple(state.rejected_plans[-MAX_COMPARED:]),
+        # A session's own workspace is new, so nobody's programs act there yet.
+        acting_files=tuple(config.workspace.acting_files) if config.workspace.repository else None,
         doubted=frozenset(state.doubted),
         notices=tuple(notice(reached) for reached in state.warned.values()),
     )

@@ -105,7 +105,7 @@ class Around:
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self.released.append((replica, key))
 
-    async def ensure_workspace(self, root: str) -> None:
+    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
         raise NotImplementedError
 
     async def publish(self, publication: Publication) -> Published:

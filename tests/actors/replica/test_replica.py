@@ -291,7 +291,7 @@ def test_a_workspace_process_killed_at_any_step_comes_back_and_publishes_once(
         options={"max_restarts": -1},
         crash=CrashSpec(point, 1, str(tmp_path / "crashed")),
     )
-    ray.get(bench.create_workspace.remote(str(root)))
+    ray.get(bench.unwritable.remote(str(root), []))
     publication = Publication(
         key=order().key,
         epoch=1,

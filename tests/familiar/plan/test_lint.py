@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from familiar.event import PlanAccepted, PlannedCall, PlanRejected
 from familiar.plan import lint as lint_module
-from familiar.plan.judge import judge_plan
+from familiar.plan.judge import judge_plan, reject_paths
 from familiar.plan.lint import lint
 from familiar.plan.read import ReadPlan, read_plan
 from familiar.plan.view import CONTRACT_FILE, EarlierCall, TurnView
@@ -221,3 +222,37 @@ def test_every_code_has_its_section_in_the_readme() -> None:
     assert len(codes) > 15
     readme = (folder / "README.md").read_text("utf-8")
     assert {code for code in codes if f"`{code}`" not in readme} == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "patterns", "rejected"),
+    [
+        (".github/workflows/ci.yml", (), True),
+        ("sub/.GITATTRIBUTES", (), True),
+        ("Makefile", ("docs/*",), True),
+        ("Makefile", ("Makefile",), False),
+        (".github/workflows/ci.yml", (".github/*",), False),
+        ("README.md", (), False),
+        (".envrc", None, False),
+    ],
+)
+def test_a_file_on_which_programs_act_is_written_only_where_somebody_named_it(
+    file: str, patterns: tuple[str, ...] | None, rejected: bool
+) -> None:
+    seen = replace(view(files=("README.md",), shares_parts=False), acting_files=patterns)
+    calls = [README] if file == "README.md" else [README, call("a", file=file)]
+    assert ("acting_path" in codes(answer(*calls), seen)) is rejected
+    named = view(files=("README.md", file), shares_parts=False)
+    assert "acting_path" not in codes(answer(*calls), replace(named, acting_files=patterns))
+
+
+def test_a_plan_for_files_that_the_workspace_cannot_take_is_rejected_with_its_reasons() -> None:
+    body = judge_plan(answer(README, call("a", file="b.md")), view(shares_parts=False), attempt=2)
+    assert isinstance(body, PlanAccepted)
+    assert reject_paths(body, 2, {}) is body
+    found = reject_paths(body, 2, {"b.md": "It has changes."})
+    assert isinstance(found, PlanRejected)
+    assert [(p.code, p.call) for p in found.problems] == [("path_blocked", "a")]
+    assert "It has changes." in found.problems[0].message
+    assert (found.turn, found.attempt) == (body.turn, 2)
+    assert found.fingerprint
