@@ -46,6 +46,15 @@ def exposed_ports(directory: Path) -> tuple[ExposedPort, ...]:
     return tuple(found)
 
 
+def local_rays() -> tuple[Path, ...]:
+    """The directories of the local Rays of this user that run now."""
+    found: set[str] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            found.add(process.environ().get(guard.MARKER, ""))
+    return tuple(Path(directory) for directory in sorted(found - {""}))
+
+
 def is_loopback(address: str) -> bool:
     """Also for an IPv4 address in IPv6 form."""
     parsed = ip_address(address)

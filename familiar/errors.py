@@ -14,6 +14,7 @@
     ├── StoreError             the database rejected a statement, is read-only or is the wrong one
     │   └── StaleEpoch         a newer orchestrator owns the run
     ├── ClusterError           no node, no device, no placement, a port that is taken
+    │   └── DeploymentEnded    no orchestrator works on the deployment's runs any more
     ├── EngineError            an engine did not start, broke, or answered with an error
     └── CallError              a worker call failed with a class and evidence
 
@@ -155,6 +156,11 @@ class StaleEpoch(StoreError):
 
 class ClusterError(FamiliarError):
     """No node, no device, no placement, or a port that is taken."""
+
+
+class DeploymentEnded(ClusterError):
+    """The deployment was taken down, or another one took its database: its open runs stand still
+    until it is started again."""
 
 
 class EngineError(FamiliarError):

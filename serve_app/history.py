@@ -22,6 +22,7 @@ from familiar.event import Event
 from familiar.explain.diff import RunDiff, diff
 from familiar.explain.explain import explain
 from familiar.explain.explanation import Explanation
+from familiar.goal_files import named_paths
 from serve_app.media_type import media_type_of
 from serve_app.models import (
     Artifact,
@@ -77,7 +78,14 @@ def run_detail(reader: Reader, run_id: str) -> RunDetail:
     run = reader.run(run_id)
     goal = reader.text(run.goal_sha256)
     syntheses = tuple(_synthesis(reader, row) for row in reader.syntheses(run_id))
-    return RunDetail(**shown(run, RunState), goal=goal, syntheses=syntheses)
+    taken = named_paths(goal)
+    named = dict.fromkeys(name.path for name in taken if name.problem is None)
+    return RunDetail(
+        **shown(run, RunState),
+        goal=goal,
+        taken=taken if tuple(named) == run.files_wanted else (),
+        syntheses=syntheses,
+    )
 
 
 def last_seq(reader: Reader, run_id: str) -> tuple[int, StreamEnd | None]:

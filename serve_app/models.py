@@ -28,6 +28,8 @@ from actors.store.rows import (
     TurnState,
 )
 from familiar.event import Event, RunEnd, RunEnded
+from familiar.goal import Goal
+from familiar.goal_files import NamedPath
 from familiar.path import planned_path_problem
 from familiar.service import CallProgress, PoolView, RunReceipt
 
@@ -98,10 +100,14 @@ class RunAccepted(HttpModel):
     run_id: str
     session_id: str
     created: bool
+    files: tuple[str, ...] = Field((), description="the files that the run must make")
+    taken: tuple[NamedPath, ...] = Field(
+        (), description="the path that each file name in the goal was taken for"
+    )
 
     @classmethod
-    def of(cls, receipt: RunReceipt) -> RunAccepted:
-        return cls(**shown(receipt, RunReceipt))
+    def of(cls, receipt: RunReceipt, goal: Goal) -> RunAccepted:
+        return cls(**shown(receipt, RunReceipt), files=goal.files, taken=goal.taken)
 
 
 class CancelAccepted(HttpModel):
@@ -129,9 +135,11 @@ class Synthesis(SynthesisState):
 
 @dataclass(frozen=True, slots=True)
 class RunDetail(RunState):
-    """State of a run. `calls` counts its calls by status."""
+    """State of a run. `calls` counts its calls by status; `taken` has the path that each file name
+    in the goal was taken for, empty where the request named the files."""
 
     goal: str
+    taken: tuple[NamedPath, ...]
     syntheses: tuple[Synthesis, ...]
 
 

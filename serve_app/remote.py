@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from actors.remote_error import cause_of
 from actors.store.queries import Reader
-from familiar.errors import ClusterError
+from familiar.errors import ClusterError, DeploymentEnded
 from familiar.service import (
     ORCHESTRATOR,
     CallProgress,
@@ -120,7 +120,7 @@ class RemoteBackend:
                     ray.get_actor, ORCHESTRATOR, namespace=self._namespace
                 )
             except ValueError:
-                raise ClusterError(
+                raise DeploymentEnded(
                     f"There is no orchestrator in {self._namespace}.",
                     remedy="It may be starting; ask again. Otherwise deploy the application anew.",
                 ) from None

@@ -2,61 +2,204 @@
 
 The id of a message is the event's seq. Messages are read from the store, never from the wire
 between the processes, so what a client has seen is committed and a resume after id N begins at N+1.
-Between two pages the stream waits in the orchestrator's long poll; when the orchestrator is away,
-history is still served and the wait begins again. `end` is explicit, because a cut stream looks
-like a normal end to many clients. Progress (`progress`, without an id) is telemetry: it is not
-kept, and a client that was away has missed it.
+
+A run is read once for all who follow it: its `Feed` waits in the orchestrator's long poll, reads
+the new events, and keeps the newest messages; a follower takes them from there. Only a follower
+that begins earlier, or falls behind what is kept, reads pages of its own.
+
+When the orchestrator is away, history is still served and the wait begins again. `end` is explicit,
+because a cut stream looks like a normal end to many clients; so is `error`, the last message when
+the deployment has ended and the run stands still. Progress (`progress`, without an id) is
+telemetry: it is not kept, and a client that was away has missed it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 from sse_starlette import ServerSentEvent
 
 from actors.store.queries import Reader
-from familiar.errors import ClusterError, FamiliarError
+from familiar.errors import ClusterError, DeploymentEnded, FamiliarError
 from familiar.event import Event, RunEnded
 from familiar.service import CallProgress
 from serve_app.backend import Backend
 from serve_app.models import RecordedEvent, StreamEnd, StreamProgress
+from serve_app.problems import problem
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds, and events a page. `wait_s` bounds one long poll; `pause_s` is waited after a poll
-    that brought nothing and came back at once, and while the orchestrator is away."""
+    """Seconds, and events. `wait_s` bounds one long poll; `pause_s` is waited after a poll that
+    brought nothing and came back at once, and while the orchestrator is away; after `gone_s`
+    without an orchestrator's name the deployment has ended. A feed keeps `kept` messages."""
 
     page: int = 200
     wait_s: float = 15.0
     progress_s: float = 1.0
     pause_s: float = 1.0
+    gone_s: float = 10.0
+    kept: int = 5_000
 
 
 PACE = Pace()
+# Progress is asked for at most so often in a second, however many runs are followed; and with many
+# of them, events gather for a page, at most half a second.
+_ASKED_PER_S = 100
+_QUIET = 20
+SEPARATOR = "\n"
+
+
+class Feed:
+    """The messages of one run, for all its followers. Reads as long as its task lives."""
+
+    def __init__(self, backend: Backend, run_id: str, after: int, pace: Pace, crowd: Crowd) -> None:
+        self.run_id = run_id
+        self.seq = after
+        self.last: ServerSentEvent | None = None
+        self.report: ServerSentEvent | None = None
+        self.error: Exception | None = None
+        self.followers = 0
+        self.progress_wanted = 0
+        self._backend = backend
+        self._pace = pace
+        self._crowd = crowd
+        self._messages: deque[ServerSentEvent] = deque(maxlen=pace.kept)
+        self._told: tuple[CallProgress, ...] = ()
+        self._gone = False
+        self._gone_since: float | None = None
+        self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.ensure_future(self._read())
+
+    @property
+    def begin(self) -> int:
+        """The seq before the first message that is kept."""
+        return self.seq - len(self._messages)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether a new follower needs another feed."""
+        return self.error is not None or self._gone
+
+    def message(self, seq: int) -> ServerSentEvent:
+        return self._messages[seq - self.begin - 1]
+
+    async def news(self) -> None:
+        """Wait for a message, a report, or the end."""
+        await asyncio.shield(self._news)
+
+    def close(self) -> None:
+        self._task.cancel()
+
+    async def _read(self) -> None:
+        page = self._pace.page
+        try:
+            while self.last is None:
+                events = await self._backend.read(Reader.events, self.run_id, self.seq, page)
+                self._take(events)
+                if len(events) < page and self.last is None:
+                    await self._wait()
+        except Exception as error:
+            self.error = error
+        self._tell()
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            self._messages.append(recorded(event))
+            self.seq = event.seq
+            if isinstance(event.body, RunEnded):
+                self.last = end(StreamEnd.of(event, event.body))
+        if events:
+            self._tell()
+
+    def _tell(self) -> None:
+        told, self._news = self._news, asyncio.get_running_loop().create_future()
+        if not told.done():
+            told.set_result(None)
+
+    async def _wait(self) -> None:
+        """Return when there may be more; meanwhile report the progress whenever it moved."""
+        poll = asyncio.ensure_future(
+            self._backend.wait_beyond(self.run_id, self.seq, self._pace.wait_s)
+        )
+        try:
+            while not poll.done():
+                await asyncio.wait({poll}, timeout=self._crowd.progress_s(self._pace))
+                if self.progress_wanted and not poll.done():
+                    await self._ask_progress()
+            if self._brought_nothing(poll):
+                await asyncio.sleep(self._pace.pause_s)
+            elif linger_s := self._crowd.linger_s():
+                await asyncio.sleep(linger_s)
+        finally:
+            poll.cancel()
+
+    async def _ask_progress(self) -> None:
+        """Nothing while the orchestrator cannot say: progress decides nothing."""
+        try:
+            now = await self._backend.progress(self.run_id)
+        except FamiliarError:
+            now = ()
+        if now != self._told:
+            self._told = now
+            data = StreamProgress(calls=now).model_dump_json()
+            self.report = ServerSentEvent(data, event="progress", sep=SEPARATOR)
+            self._tell()
+
+    def _brought_nothing(self, poll: asyncio.Future[int]) -> bool:
+        """Whether the poll ended without news. Raises what is not the orchestrator being away."""
+        try:
+            latest = poll.result()
+        except DeploymentEnded:
+            now = time.monotonic()
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since >= self._pace.gone_s:
+                self._gone, self.last = True, gone(self.run_id)
+            return True
+        except ClusterError:
+            return True
+        self._gone_since = None
+        return latest <= self.seq
 
 
 @dataclass(slots=True)
 class Crowd:
-    """The streams that one process serves at the moment. The more there are, the less often each
-    asks for progress, and the longer it lets events gather for a page: so 600 followers ask the
-    orchestrator about as often as 100 do, and an event is at most half a second late."""
+    """The streams that one process serves at the moment, and the feed of each run. The more there
+    are, the less often each feed asks for progress, and the longer it lets events gather."""
 
     followers: int = 0
+    feeds: dict[str, Feed] = field(default_factory=dict)
 
     def progress_s(self, pace: Pace) -> float:
-        return max(pace.progress_s, self.followers / _ASKED_PER_S)
+        return max(pace.progress_s, len(self.feeds) / _ASKED_PER_S)
 
     def linger_s(self) -> float:
         return 0.0 if self.followers < _QUIET else min(0.5, self.followers / 1000)
 
+    def join(
+        self, backend: Backend, run_id: str, after: int, *, progress: bool, pace: Pace
+    ) -> Feed:
+        """The run's feed, which begins after `after` if it is new."""
+        feed = self.feeds.get(run_id)
+        if feed is None or feed.is_dead:
+            feed = self.feeds[run_id] = Feed(backend, run_id, after, pace, self)
+        self.followers += 1
+        feed.followers += 1
+        feed.progress_wanted += progress
+        return feed
 
-_ASKED_PER_S = 100
-_QUIET = 20
-SEPARATOR = "\n"
+    def leave(self, feed: Feed, *, progress: bool) -> None:
+        self.followers -= 1
+        feed.followers -= 1
+        feed.progress_wanted -= progress
+        if not feed.followers:
+            feed.close()
+            if self.feeds.get(feed.run_id) is feed:
+                del self.feeds[feed.run_id]
 
 
 async def follow(
@@ -70,79 +213,48 @@ async def follow(
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event of `run_id` after seq `after`, as it is committed, until the run's end."""
     crowd = crowd or Crowd()
-    crowd.followers += 1
+    feed = crowd.join(backend, run_id, after, progress=progress, pace=pace)
+    seq, told = after, None
     try:
-        async with aclosing(_follow(backend, run_id, after, progress, pace, crowd)) as messages:
-            async for message in messages:
-                yield message
-    finally:
-        crowd.followers -= 1
-
-
-async def _follow(
-    backend: Backend, run_id: str, after: int, progress: bool, pace: Pace, crowd: Crowd
-) -> AsyncGenerator[ServerSentEvent, None]:
-    seq = after
-    while True:
-        events = await backend.read(Reader.events, run_id, seq, pace.page)
-        for event in events:
-            yield _recorded(event)
-            seq = event.seq
-            if isinstance(event.body, RunEnded):
-                yield end(StreamEnd.of(event, event.body))
+        while True:
+            if seq < feed.begin:
+                for event in await backend.read(Reader.events, run_id, seq, pace.page):
+                    yield recorded(event)
+                    seq = event.seq
+            elif seq < feed.seq:
+                seq += 1
+                yield feed.message(seq)
+            elif feed.last is not None:
+                yield feed.last
                 return
-        if len(events) < pace.page:
-            async with aclosing(_wait(backend, run_id, seq, progress, pace, crowd)) as reports:
-                async for report in reports:
-                    yield report
-
-
-async def _wait(
-    backend: Backend, run_id: str, seq: int, progress: bool, pace: Pace, crowd: Crowd
-) -> AsyncGenerator[ServerSentEvent, None]:
-    """Return when there may be more than `seq`; meanwhile report the progress whenever it moved."""
-    told: tuple[CallProgress, ...] = ()
-    poll = asyncio.ensure_future(backend.wait_beyond(run_id, seq, pace.wait_s))
-    try:
-        while not poll.done():
-            await asyncio.wait({poll}, timeout=crowd.progress_s(pace))
-            if progress and not poll.done() and (now := await _progress(backend, run_id)) != told:
-                told = now
-                yield _report(now)
-        if _brought_nothing(poll, seq):
-            await asyncio.sleep(pace.pause_s)
-        elif linger_s := crowd.linger_s():
-            await asyncio.sleep(linger_s)
+            elif feed.error is not None:
+                raise feed.error
+            elif progress and feed.report is not told:
+                told = feed.report
+                assert told is not None
+                yield told
+            else:
+                await feed.news()
     finally:
-        poll.cancel()
+        crowd.leave(feed, progress=progress)
 
 
-def _brought_nothing(poll: asyncio.Future[int], seq: int) -> bool:
-    """Whether the poll ended without news. Raises what is not the orchestrator being away."""
-    try:
-        return poll.result() <= seq
-    except ClusterError:
-        return True
-
-
-async def _progress(backend: Backend, run_id: str) -> tuple[CallProgress, ...]:
-    """Nothing while the orchestrator cannot say: progress decides nothing."""
-    try:
-        return await backend.progress(run_id)
-    except FamiliarError:
-        return ()
-
-
-def _recorded(event: Event) -> ServerSentEvent:
+def recorded(event: Event) -> ServerSentEvent:
     data = RecordedEvent.of(event).model_dump_json()
     return ServerSentEvent(data, id=str(event.seq), sep=SEPARATOR)
-
-
-def _report(calls: tuple[CallProgress, ...]) -> ServerSentEvent:
-    data = StreamProgress(calls=calls)
-    return ServerSentEvent(data.model_dump_json(), event="progress", sep=SEPARATOR)
 
 
 def end(data: StreamEnd) -> ServerSentEvent:
     """The stream's last message."""
     return ServerSentEvent(data.model_dump_json(), event="end", sep=SEPARATOR)
+
+
+def gone(run_id: str) -> ServerSentEvent:
+    """The stream's last message when no orchestrator works on the deployment any more."""
+    found = problem(
+        503,
+        f"The deployment has ended, and run {run_id} is still open.",
+        instance=f"/v1/runs/{run_id}/events",
+        remedy="The run continues when its deployment is started again.",
+    )
+    return ServerSentEvent(found.model_dump_json(exclude_none=True), event="error", sep=SEPARATOR)

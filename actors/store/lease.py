@@ -53,3 +53,9 @@ def check_lease(connection: Connection, where: object, owner_id: str) -> None:
     row = connection.execute(query).first()
     if row is not None:
         raise OwnedElsewhere(where, row.owner_host, row.owner_pid, row.lease_until)
+
+
+def is_leased(connection: Connection) -> bool:
+    """Whether the lease of an owner runs."""
+    query = select(STORE.c.lease_until > clock(connection))
+    return bool(connection.execute(query).scalar())

@@ -29,6 +29,7 @@ from actors.store.address import Address
 from actors.store.assemble import columns, load, load_calls, load_rows, load_runs, token_sums
 from actors.store.failure import store_error
 from actors.store.file_watch import Inode
+from actors.store.lease import is_leased
 from actors.store.schema import check_revision, check_sqlite_file, recognise
 from familiar.errors import NotFound, StoreError
 from familiar.event import Event, event_from_row
@@ -115,6 +116,11 @@ class Reader:
             if not found:
                 raise NotFound(f"There is no session {session_id}.", field="session_id")
             return load_runs(connection, found)
+
+    def is_owned(self) -> bool:
+        """Whether an orchestrator holds the database now: its lease runs."""
+        with self._snapshot() as connection:
+            return is_leased(connection)
 
     def find_idempotent(self, key: str) -> str | None:
         """The run that was submitted with this idempotency key."""

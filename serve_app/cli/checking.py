@@ -69,6 +69,8 @@ def check(
 def doctor(config: ConfigFile = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """Check this machine; with --config also everything that the configuration needs.
 
+    Each server that the configuration names at a URL gets one small real call.
+
     Exits with 4 when something required is missing.
     """
     from rich.text import Text
@@ -78,7 +80,7 @@ def doctor(config: ConfigFile = None, overrides: Overrides = None, as_json: Json
 
     checks = look_at_machine()
     if config is not None:
-        checks += look_at_deployment(read_config(config, overrides), os.environ)
+        checks += look_at_deployment(read_config(config, overrides), os.environ, calls=True)
     lacking = [check for check in checks if check.state == "missing"]
     if as_json:
         found: list[JsonValue] = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import InputError
-from serve_app.cli.output import ExitCode, code_of_outcome, err, out, print_json
+from serve_app.cli.output import ExitCode, code_of_outcome, err, out, print_json, tell
 from serve_app.cli.source import Source, find_service, serving, with_source
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def _run_there(
     service: HttpService, order: SubmitRun, follow: bool, as_json: bool, hints: Hints
 ) -> None:
     """At a service that runs anyway: an interrupt stops the watching, not the run."""
+    from serve_app.follow.report import taken_otherwise
+
     accepted = service.submit(order)
     if as_json:
         document = {"kind": "accepted", **accepted.model_dump(mode="json"), "url": service.where}
@@ -77,7 +79,11 @@ def _run_there(
     elif not follow:
         again = "" if accepted.created else " (submitted before with this key)"
         out().print(f"run {accepted.run_id} in session {accepted.session_id}{again}")
+        files = ", ".join(accepted.files) or "the goal names none"
+        out().print(f"  files:  {files}", soft_wrap=True)
         out().print(f"  follow: {hints.command(f'show {accepted.run_id} --follow')}")
+    for line in taken_otherwise(accepted.taken):
+        tell(f"  note: {line}")
     if not follow:
         return
     from serve_app.follow.follow import follow as follow_run

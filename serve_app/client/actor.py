@@ -18,15 +18,15 @@ from actors.deploy import find_orchestrator
 from actors.remote_error import cause_of
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FamiliarError
+from familiar.goal import read_goal
 from familiar.service import Readiness, SubmitRun
-from serve_app.client.database import DatabaseHistory
+from serve_app.client.database import GONE_S, DatabaseHistory, open_still
 from serve_app.client.service import Message
 from serve_app.models import CancelAccepted, PoolList, RunAccepted, StreamProgress
 
 ANSWER_S = 60.0
 # Also how often progress is told.
 WAIT_S = 1.0
-GONE_S = 5.0
 
 
 class ActorService(DatabaseHistory):
@@ -36,10 +36,11 @@ class ActorService(DatabaseHistory):
         super().__init__(config.store.url)
         self._orchestrator = orchestrator
         self._deployment = config.deployment
-        self._gone_since: float | None = None
+        self._max_goal_bytes = config.api.max_goal_bytes
 
     def submit(self, order: SubmitRun) -> RunAccepted:
-        return RunAccepted.of(self._ask("submit", order))
+        goal = read_goal(order.goal, max_bytes=self._max_goal_bytes, files=order.files)
+        return RunAccepted.of(self._ask("submit", order), goal)
 
     def cancel(self, run_id: str, reason: str) -> CancelAccepted:
         self.run(run_id)
@@ -74,10 +75,7 @@ class ActorService(DatabaseHistory):
         now = time.monotonic()
         self._gone_since = self._gone_since or now
         if now - self._gone_since >= GONE_S:
-            raise ClusterError(
-                f"Deployment {self._deployment} has ended; run {run_id} is still open.",
-                remedy="The run continues when the deployment is started again.",
-            )
+            raise open_still(run_id)
 
     # Any: the answers of actor methods have no types here.
     def _ask(self, method: str, *args: object) -> Any:

@@ -1,7 +1,8 @@
 """Recorded runs, read from the database without any service: works when nothing runs.
 
 With SQLite this is the node that holds the file, with PostgreSQL any. A stream looks at the
-database twice a second, and it has no token progress: only a deployment knows that.
+database twice a second, and it has no token progress: only a deployment knows that. Without an
+orchestrator that holds the database, an open run stands still, and its follower is told so.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from actors.store.queries import Reader
-from familiar.errors import NotFound
+from familiar.errors import DeploymentEnded, NotFound
 from familiar.event import RunEnded
 from familiar.explain.diff import RunDiff
 from familiar.explain.explanation import Explanation
@@ -20,6 +21,8 @@ from serve_app.models import ArtifactList, CallDetail, CallList, Plan, RunDetail
 
 POLL_S = 0.5
 PAGE = 200
+# Longer than a restarted orchestrator is without a name.
+GONE_S = 5.0
 
 
 class DatabaseHistory:
@@ -27,6 +30,7 @@ class DatabaseHistory:
 
     def __init__(self, url: str) -> None:
         self._reader = Reader.open(url)
+        self._gone_since: float | None = None
 
     @property
     def where(self) -> str:
@@ -88,6 +92,22 @@ class DatabaseHistory:
                 yield from self.waited(run_id, seq)
 
     def waited(self, run_id: str, seq: int) -> Iterator[Message]:
-        """Wait a little for an event above `seq`; may tell what goes on meanwhile."""
+        """Wait a little for an event above `seq`; may tell what goes on meanwhile. Raises
+        `DeploymentEnded` when no orchestrator has held the database for `GONE_S`."""
+        if self._reader.is_owned():
+            self._gone_since = None
+        else:
+            now = time.monotonic()
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since >= GONE_S:
+                raise open_still(run_id)
         time.sleep(POLL_S)
         yield from ()
+
+
+def open_still(run_id: str) -> DeploymentEnded:
+    """The error for a follower whose deployment has ended before the run."""
+    return DeploymentEnded(
+        f"No deployment works on run {run_id} now, and it is still open.",
+        remedy="It continues when its deployment is started again.",
+    )

@@ -3,11 +3,13 @@
 A stream that is cut is taken up again after the last event that was seen (`Last-Event-ID`), so
 every event comes once and in order however often the connection breaks; only the API's own `end`
 message ends it. When no answer comes for `PATIENCE_S`, that is an error which says that the run
-itself goes on. Nothing but reading is ever repeated from here.
+itself goes on. Where nothing listens any more, or the API says that the deployment has ended
+(`error`), there is nothing to wait for. Nothing but reading is ever repeated from here.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +18,16 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from familiar.errors import ClusterError, Conflict, FamiliarError, InputError, NotFound
+from familiar.errors import (
+    ClusterError,
+    Conflict,
+    DeploymentEnded,
+    FamiliarError,
+    InputError,
+    NotFound,
+)
 from familiar.event import Event, event_from_row
 from familiar.explain.diff import RunDiff
 from familiar.explain.explanation import Explanation
@@ -48,6 +57,8 @@ SILENCE_S = 45.0
 # A loaded machine may take seconds for /healthz, and too short a wait would take it for absent.
 PROBE_S = 10.0
 PATIENCE_S = 120.0
+# A service that is restarted listens again within this time.
+REFUSED_S = 15.0
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 _UNAVAILABLE = frozenset({502, 503, 504})
 
@@ -190,8 +201,10 @@ class HttpService:
 
     def stream(self, run_id: str, after: int = 0) -> Iterator[Message]:
         seq = after
-        attempts, away_since = 0, None
+        attempts = 0
+        away_since: float | None = None
         while True:
+            error: Exception = ClusterError("the stream ends without a message")
             try:
                 for message in self._connection(run_id, seq):
                     attempts, away_since = 0, None
@@ -202,17 +215,29 @@ class HttpService:
                     yield message
                     if isinstance(message, StreamEnd):
                         return
-            except (httpx.TransportError, ClusterError) as error:
-                now = time.monotonic()
-                away_since = away_since or now
-                if now - away_since > self._patience_s:
-                    raise ClusterError(
-                        f"{self.url} has not answered for {self._patience_s:.0f} s "
-                        f"({_said(error)}); the run itself goes on where the service is.",
-                        remedy=f"Follow it again later: familiar show {run_id} --follow",
-                    ) from None
+            except DeploymentEnded:
+                raise
+            except (httpx.TransportError, ClusterError) as caught:
+                error = caught
+            now = time.monotonic()
+            away_since = away_since or now
+            self._check_patience(run_id, now - away_since, error)
             time.sleep(_PAUSES_S[min(attempts, len(_PAUSES_S) - 1)])
             attempts += 1
+
+    def _check_patience(self, run_id: str, away_s: float, error: Exception) -> None:
+        """Raise when a service that has been away for `away_s` is waited for no longer."""
+        if _connection_refused(error) and away_s > min(REFUSED_S, self._patience_s):
+            raise DeploymentEnded(
+                f"Nothing listens at {self.url} any more; run {run_id} was still open.",
+                remedy="It continues when its deployment is started again.",
+            ) from None
+        if away_s > self._patience_s:
+            raise ClusterError(
+                f"{self.url} has not answered for {self._patience_s:.0f} s "
+                f"({_said(error)}); the run itself goes on where the service is.",
+                remedy=f"Follow it again later: familiar show {run_id} --follow",
+            ) from None
 
     def _connection(self, run_id: str, after: int) -> Iterator[Message]:
         """One connection's messages. A stream that is over without `end` simply stops."""
@@ -253,18 +278,21 @@ class HttpService:
 
 
 def _read(message: ServerSentMessage) -> Message | None:
-    """None for a kind or a body that this version does not know."""
+    """None for a kind or a body that this version does not know. Raises `DeploymentEnded`."""
     try:
+        if message.event == "error":
+            found = json.loads(message.data)
+            raise DeploymentEnded(str(found["detail"]), remedy=str(found.get("remedy") or ""))
         if message.event == "progress":
             return StreamProgress.model_validate_json(message.data)
         if message.event == "end":
             return StreamEnd.model_validate_json(message.data)
         if message.event:
             return None
-        found = RecordedEvent.model_validate_json(message.data)
-        body = RecordedBody(type=found.type, **found.body).model_dump_json()
-        return event_from_row(found.run_id, found.seq, found.epoch, found.at, body)
-    except ValidationError:
+        recorded = RecordedEvent.model_validate_json(message.data)
+        body = RecordedBody(type=recorded.type, **recorded.body).model_dump_json()
+        return event_from_row(recorded.run_id, recorded.seq, recorded.epoch, recorded.at, body)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -24,10 +24,13 @@ WORKSPACE_GIB = 0.5
 CONNECT_S = 3.0
 
 
-def look_at_deployment(config: Config, environ: Mapping[str, str]) -> list[Check]:
-    """Everything that `config` needs of this machine."""
+def look_at_deployment(
+    config: Config, environ: Mapping[str, str], *, calls: bool = False
+) -> list[Check]:
+    """Everything that `config` needs of this machine. With `calls`, servers at URLs get a real
+    call each, which takes longer than a look at their ports."""
     return [
-        *_engines(config, environ),
+        *_engines(config, environ, calls=calls),
         *_devices(config),
         *_memory(config),
         _store(config),
@@ -37,13 +40,17 @@ def look_at_deployment(config: Config, environ: Mapping[str, str]) -> list[Check
     ]
 
 
-def _engines(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:
+def _engines(config: Config, environ: Mapping[str, str], *, calls: bool) -> Iterator[Check]:
+    if calls:
+        from serve_app.doctor.servers import look_at_servers
+
+        yield from look_at_servers(config)
     for name, pool in config.pools.items():
         where = f"pool {name}"
         if pool.engine == "vllm":
             yield from _vllm(where, pool)
         elif pool.engine == "openai":
-            yield from _urls(where, pool, environ)
+            yield from _urls(where, pool, environ, called=calls)
         else:
             yield _script(where, pool)
 
@@ -77,13 +84,17 @@ def _vllm(where: str, pool: PoolConfig) -> Iterator[Check]:
         yield note(where, f"{model} is a hub name and is downloaded unless it is cached.")
 
 
-def _urls(where: str, pool: PoolConfig, environ: Mapping[str, str]) -> Iterator[Check]:
+def _urls(
+    where: str, pool: PoolConfig, environ: Mapping[str, str], *, called: bool
+) -> Iterator[Check]:
     if pool.api_key_env and not environ.get(pool.api_key_env):
         yield missing(
             where,
             f"{pool.api_key_env} is not set; it must hold the key of the server.",
             f"export {pool.api_key_env}=…",
         )
+    if called:
+        return
     for url in dict.fromkeys(replica.url for replica in pool.replicas if replica.url):
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -26,7 +27,16 @@ _IMPORT_S = 120
 
 def look_at_machine() -> list[Check]:
     """Everything that no configuration changes."""
-    return [_python(), _ray(), _git(), _openat2(), _memory(), _room("/tmp", TMP_GIB), _shm()]
+    return [
+        _python(),
+        _ray(),
+        _git(),
+        _openat2(),
+        _memory(),
+        _room("/tmp", TMP_GIB),
+        _shm(),
+        *_ports(),
+    ]
 
 
 def _python() -> Check:
@@ -121,3 +131,19 @@ def _shm() -> Check:
             "In a container: docker run --shm-size=1g.",
         )
     return ok("/dev/shm", f"{free:.1f} GiB are free")
+
+
+def _ports() -> Iterator[Check]:
+    """Ports that other machines can reach, of each local Ray that familiar keeps up now."""
+    from cluster.exposure import exposed_ports, local_rays
+
+    rays = local_rays()
+    found = [port for ray in rays for port in exposed_ports(ray)]
+    for port in found:
+        yield note(
+            "open port",
+            f"{port}. Requests there need Ray's token.",
+            "Let a firewall reject connections from other machines to it.",
+        )
+    if rays and not found:
+        yield ok("open ports", "the local Ray listens on loopback only")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rich.text import Text
 from actors.store.rows import AttemptSummary, CallSummary
 from familiar.errors import FailureClass
 from familiar.failure import FAILURES
+from familiar.goal_files import NamedPath
 from serve_app.client.service import History
 from serve_app.follow.timeline import Row, print_timeline, timeline
 from serve_app.models import ArtifactList, CallList, Plan, RunDetail
@@ -223,8 +225,20 @@ def _print_answer(report: Report, console: Console) -> None:
             console.print(Text(line + made.reason))
 
 
+def taken_otherwise(taken: Iterable[NamedPath]) -> list[str]:
+    """A sentence for each file name of a goal that was not taken as it is written."""
+    said = []
+    for name in taken:
+        if name.problem is not None:
+            said.append(f"{name.written!r} in the goal was not taken for a file: {name.problem}.")
+        elif name.path != name.written:
+            said.append(f"{name.written!r} in the goal was taken for the file {name.path}.")
+    return said
+
+
 def _print_files(report: Report, console: Console) -> None:
-    if not report.artifacts.artifacts and not report.missing:
+    otherwise = taken_otherwise(report.run.taken)
+    if not report.artifacts.artifacts and not report.missing and not otherwise:
         return
     console.print()
     console.print(Text("files", "bold"))
@@ -234,6 +248,8 @@ def _print_files(report: Report, console: Console) -> None:
     for path in report.missing:
         table.add_row(Text(path, "red"), Text("missing", "red"))
     console.print(table)
+    for line in otherwise:
+        console.print(Text(f"  {line}", "yellow"), soft_wrap=True)
 
 
 def _print_shares(report: Report, console: Console) -> None:

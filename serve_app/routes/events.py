@@ -51,8 +51,9 @@ def event_routes(backend: Backend, pace: Pace = PACE) -> APIRouter:
     ) -> EventSourceResponse:
         """Every event as it is committed: `id` is its seq, so a client that comes back with the
         last id that it saw gets exactly the events after it. Messages named `progress` have no id
-        and are not repeated. The last message is named `end`; a stream that stops without one was
-        cut. Lines that begin with a colon are heartbeats."""
+        and are not repeated. The last message is named `end`, or `error` (a problem) when the
+        deployment has ended before the run; a stream that stops without one of them was cut. Lines
+        that begin with a colon are heartbeats."""
         begin = after if last_event_id is None else last_event_id
         last_seq, ended = await backend.read(history.last_seq, run_id)
         if begin > last_seq:

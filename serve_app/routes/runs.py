@@ -146,7 +146,7 @@ async def _submit(
 ) -> Response:
     files = tuple(request.files) if request.files is not None else None
     # Off the event loop: a goal can have a megabyte.
-    await asyncio.to_thread(
+    goal = await asyncio.to_thread(
         read_goal, request.goal, max_bytes=config.api.max_goal_bytes, files=files
     )
     order = SubmitRun(goal=request.goal, session_id=session_id, idempotency_key=key, files=files)
@@ -157,9 +157,9 @@ async def _submit(
             raise
         # Two requests with one key at the same time: the second finds what the first recorded.
         receipt = await backend.submit(order)
-    accepted = RunAccepted.of(receipt)
+    accepted = RunAccepted.of(receipt, goal)
     return JSONResponse(
-        accepted.model_dump(),
+        accepted.model_dump(mode="json"),
         status_code=202 if accepted.created else 200,
         headers={"Location": f"/v1/runs/{accepted.run_id}"},
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from actors.store.queries import Reader
 from familiar.config.load import load_config
 from familiar.errors import StoreError
 from serve_app.cli.output import HELP, ExitCode, code_of_outcome
+from tests.actors.engines.openai.test_waiting import Fake
 from tests.serve_app.command import familiar
 
 COMMANDS = (
@@ -280,3 +285,70 @@ def test_no_override_ends_in_a_traceback(config_file: Path, value: str) -> None:
     for key in ("api.port", "pools.smol.engine_args", "*", "pools.*.slots"):
         ended = familiar("config", "check", str(config_file), "--set", f"{key}={value}")
         assert ended.code == 2, (key, value)
+
+
+def test_doctor_calls_each_server_and_tells_what_it_really_serves(config_file: Path) -> None:
+    fake = Fake()
+    fake.models = (200, {"data": [{"id": "script", "max_model_len": 2048}]})
+    options = (
+        *("--config", str(config_file), "--set", "pools.smol.engine=openai"),
+        *("--set", f"pools.smol.replicas=[{{url: '{fake.url}'}}]"),
+    )
+    with in_thread(fake):
+        short = familiar("doctor", *options)
+        fits = familiar("doctor", *options, "--set", "pools.smol.context_length=2048")
+    assert short.code == 4
+    assert "serves a context of 2048 tokens and the pool says" in short.out
+    assert "Set context_length: 2048" in short.out
+    assert len(fake.bodies) == 2
+    assert f"{fake.url} answered a call as script, context 2048 tokens" in fits.out
+    assert "for orchestrator, naughty" in fits.out
+    gone = familiar("doctor", *options)
+    assert "cannot be reached" in gone.out
+    assert "until then the calls of this pool wait" in gone.out
+
+
+def test_doctor_names_each_port_that_other_machines_can_reach(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import socket, sys\n"
+        "listener = socket.create_server(('0.0.0.0', 0))\n"
+        "print(listener.getsockname()[1], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "FAMILIAR_LOCAL_RAY": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        found = familiar("doctor")
+        process.communicate()
+    assert f"listens on 0.0.0.0 port {port}" in found.out
+    assert "Let a firewall reject connections" in found.out
+
+
+@contextlib.contextmanager
+def in_thread(fake: Fake) -> Iterator[None]:
+    """The server in a loop of its own."""
+    stop, up = asyncio.Event(), threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with fake.up():
+            up.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    assert up.wait(30)
+    try:
+        yield
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join(30)

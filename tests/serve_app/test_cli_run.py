@@ -171,3 +171,27 @@ def test_alone_it_refuses_before_it_starts_anything(config_file: Path) -> None:
     typo = familiar("run", "goal", "--set", "budgets.turn=3", *options)
     assert typo.code == 2
     assert "did you mean turns?" in typo.document["error"]["message"]
+
+
+ODD = "Make `My page.html`, `../up.html` and `notes.md`."
+
+
+def test_it_is_told_which_file_each_name_in_the_goal_was_taken_for(service: Served) -> None:
+    accepted = familiar("run", ODD, "--url", service.url, "--json").document
+    assert accepted["files"] == ["My page.html", "notes.md"]
+    taken = {name["written"]: name["path"] for name in accepted["taken"]}
+    assert taken["notes.md"] == "notes.md"
+    shown = familiar("run", ODD, "--url", service.url)
+    assert "files:  My page.html, notes.md" in shown.out
+    none = familiar("run", "Say hello.", "--url", service.url)
+    assert "files:  the goal names none" in none.out
+
+
+def test_a_name_that_was_not_taken_as_written_is_told_at_submit_and_in_show(
+    service: Served,
+) -> None:
+    goal = "Make `a/.git/b.html` and `Cafe\u0301.html`."
+    shown = familiar("run", goal, "--url", service.url)
+    for said in (shown.err, familiar("show", "@last", "--url", service.url).out):
+        assert "'a/.git/b.html' in the goal was not taken for a file" in said
+        assert "was taken for the file Caf\u00e9.html" in said

@@ -8,16 +8,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from familiar.errors import ClusterError, FailureClass, NotFound
+from familiar.errors import ClusterError, DeploymentEnded, FailureClass, NotFound
 from familiar.event import Body, Event, PlanAccepted, PlannedCall, RunSubmitted, text_ref
 from familiar.failure import FAILURES
 from familiar.service import CallProgress
+from serve_app.client import database, http
 from serve_app.client.http import HttpService, ServerSentMessage, read_messages
 from serve_app.follow.board import Board
 from serve_app.follow.follow import Lines
@@ -26,6 +28,7 @@ from serve_app.follow.report import remedy_of
 from serve_app.follow.timeline import Row
 from serve_app.models import StreamEnd, StreamProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
+from tests.serve_app.command import familiar
 from tests.serve_app.served import Served
 
 SUBMITTED = RunSubmitted(
@@ -231,8 +234,30 @@ def test_a_stream_that_is_cut_again_and_again_has_no_gap_and_no_double(
 
 def test_nobody_answering_for_long_is_an_error_that_says_the_run_goes_on() -> None:
     service = HttpService("http://127.0.0.1:1", patience_s=0.3)
-    with pytest.raises(ClusterError, match="the run itself goes on"):
+    with pytest.raises(ClusterError, match="was still open"):
         list(service.stream("r-1"))
+
+
+def test_a_follower_is_told_within_seconds_that_the_deployment_has_ended(
+    service: Served, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the API's `error`, by a port on which nothing listens, and by a database without owner."""
+    run_id = service.bake(3)
+    monkeypatch.setattr(database, "GONE_S", 0.5)
+    from_database = familiar("show", run_id, "--follow", "--config", str(config_file))
+    assert from_database.code == 4
+    assert f"No deployment works on run {run_id}" in from_database.err
+
+    async def taken_down(*_: object) -> int:
+        raise DeploymentEnded("There is no orchestrator.")
+
+    monkeypatch.setattr(service.backend, "wait_beyond", taken_down)
+    by_error = familiar("show", run_id, "--follow", "--url", service.url)
+    assert by_error.code == 4
+    assert f"The deployment has ended, and run {run_id} is still open." in by_error.err
+    monkeypatch.setattr(http, "REFUSED_S", 0.5)
+    with pytest.raises(DeploymentEnded, match="Nothing listens"):
+        list(HttpService("http://127.0.0.1:1").stream(run_id))
 
 
 def test_an_unknown_run_is_not_waited_for(service: Served) -> None:

@@ -16,7 +16,7 @@ from serve_app.api import create_api
 from serve_app.sse import Pace
 from tests.serve_app.api.local_backend import LocalBackend
 
-QUICK = Pace(page=3, wait_s=5.0, progress_s=0.05, pause_s=0.05)
+QUICK = Pace(page=3, wait_s=5.0, progress_s=0.05, pause_s=0.05, gone_s=2.0)
 YAML = """
 pools:
   smol: {engine: scripted, model: scripted, replicas: [{cores: [0]}]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 import threading
@@ -17,7 +18,7 @@ from sse_starlette import ServerSentEvent
 
 from actors.store.queries import Reader
 from familiar.config.schema import Config
-from familiar.errors import ClusterError
+from familiar.errors import ClusterError, DeploymentEnded
 from familiar.service import CallProgress
 from serve_app.remote import RemoteBackend
 from serve_app.sse import Crowd, Pace, follow
@@ -261,13 +262,109 @@ class TestWaiting:
         async with asyncio.timeout(60):
             await backend.unpolled.wait()
 
+    async def test_a_deployment_that_has_ended_is_told_and_ends_the_stream(
+        self, http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_id = await submit(http)
+
+        async def taken_down(*_: object) -> int:
+            raise DeploymentEnded("There is no orchestrator.")
+
+        monkeypatch.setattr(backend, "wait_beyond", taken_down)
+        quick = dataclasses.replace(QUICK, gone_s=0.2)
+        told = [message async for message in follow(backend, run_id, 0, pace=quick)]
+        assert [message.event for message in told] == [None, "error"]
+        problem = json.loads(str(told[-1].data))
+        assert run_id in problem["detail"]
+        assert "started again" in problem["remedy"]
+
+    async def test_an_orchestrator_that_is_replaced_in_time_ends_no_stream(
+        self, http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_id = await submit(http)
+        here, left = backend.wait_beyond, [3]
+
+        async def replaced(run: str, seq: int, timeout_s: float) -> int:
+            if left[0]:
+                left[0] -= 1
+                raise DeploymentEnded("There is no orchestrator.")
+            return await here(run, seq, timeout_s)
+
+        monkeypatch.setattr(backend, "wait_beyond", replaced)
+        stream = follow(backend, run_id, 0, pace=QUICK)
+        told = [await anext(stream)]
+        recording = asyncio.create_task(bakery.bake(backend, run_id))
+        told += [message async for message in stream]
+        await recording
+        assert told[-1].event == "end"
+
 
 class TestCrowd:
     """Many followers at once."""
 
+    async def test_a_run_is_read_once_for_all_who_follow_it(
+        self, http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_id = await submit(http)
+        reads = 0
+        read = backend.read
+
+        async def counted(query: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal reads
+            reads += query is Reader.events
+            return await read(query, *args, **kwargs)
+
+        monkeypatch.setattr(backend, "read", counted)
+        crowd = Crowd()
+
+        async def seen(after: int) -> list[str | None]:
+            stream = follow(backend, run_id, after, progress=False, pace=QUICK, crowd=crowd)
+            return [message.id for message in [message async for message in stream]]
+
+        following = [asyncio.ensure_future(seen(0)) for _ in range(100)]
+        await backend.polled.wait()
+        await bakery.bake(backend, run_id)
+        whole = [str(n) for n in range(1, bakery.LAST_SEQ + 1)]
+        assert await asyncio.gather(*following) == [[*whole, None]] * 100
+        assert reads <= 2 * bakery.LAST_SEQ
+        assert crowd.feeds == {}
+
+    async def test_a_follower_from_before_the_feed_has_no_gap(
+        self, http: httpx.AsyncClient, backend: LocalBackend
+    ) -> None:
+        run_id = await submit(http)
+        await bakery.bake(backend, run_id, 6)
+        crowd = Crowd()
+        late = follow(backend, run_id, 5, progress=False, pace=QUICK, crowd=crowd)
+        first = await anext(late)
+        assert first.id == "6"
+        early = follow(backend, run_id, 0, progress=False, pace=QUICK, crowd=crowd)
+        told = [await anext(early) for _ in range(7)]
+        await backend.record(run_id, *bakery.BODIES[6:], texts=bakery.TEXTS)
+        told += [message async for message in early]
+        assert [message.id for message in told[:-1]] == [
+            str(n) for n in range(1, bakery.LAST_SEQ + 1)
+        ]
+        assert [message.id async for message in late][-2:] == [str(bakery.LAST_SEQ), None]
+
+    async def test_a_follower_that_falls_behind_reads_for_itself(
+        self, http: httpx.AsyncClient, backend: LocalBackend
+    ) -> None:
+        run_id = await submit(http)
+        few = dataclasses.replace(QUICK, kept=2)
+        crowd = Crowd()
+        slow = follow(backend, run_id, 0, progress=False, pace=few, crowd=crowd)
+        first = await anext(slow)
+        await bakery.bake(backend, run_id)
+        async with asyncio.timeout(30):
+            while crowd.feeds[run_id].seq < bakery.LAST_SEQ:
+                await crowd.feeds[run_id].news()
+        rest = [message.id async for message in slow]
+        assert [first.id, *rest[:-1]] == [str(n) for n in range(1, bakery.LAST_SEQ + 1)]
+
     def test_the_more_there_are_the_less_often_each_asks(self) -> None:
         pace = Pace()
-        alone, many = Crowd(1), Crowd(600)
+        alone, many = Crowd(1), Crowd(600, {str(n): object() for n in range(600)})  # type: ignore[misc]
         assert (alone.progress_s(pace), alone.linger_s()) == (pace.progress_s, 0.0)
         assert 600 / many.progress_s(pace) <= 100
         assert 0 < many.linger_s() <= 0.5
