@@ -6,7 +6,6 @@ from __future__ import annotations
 def main() -> None:
     """The console script."""
     from serve_app.cli.app import app
-    from serve_app.cli.output import prepare_streams
+    from serve_app.cli.output import run_program
 
-    prepare_streams()
-    app(prog_name="familiar")
+    run_program(app, "familiar")

@@ -100,6 +100,8 @@ def read_goal_text(goal: str | None, file: str | None) -> str:
         return goal
     assert file is not None
     try:
+        if file == "-" and sys.stdin is None:
+            raise InputError("The goal - cannot be read: stdin is closed.", field="file")
         if file == "-":
             data = sys.stdin.buffer.read(MAX_GOAL_BYTES + 1)
         else:

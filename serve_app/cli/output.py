@@ -11,6 +11,8 @@ becomes a plain one. A reader that closes the pipe ends the command quietly.
 from __future__ import annotations
 
 import codecs
+import contextlib
+import errno
 import functools
 import json
 import os
@@ -139,6 +141,26 @@ def print_found(found: T, show: Callable[[T, Console], None], *, as_json: bool) 
         print_json(to_jsonable_python(found))
     else:
         show(found, out())
+
+
+def run_program(app: Callable[..., object], name: str) -> None:
+    """Run the commands of `app` to an exit code. A stdout that takes no more, e.g. a full disk,
+    ends the program with a sentence."""
+    prepare_streams()
+    try:
+        try:
+            app(prog_name=name)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EDQUOT):
+            raise
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if isinstance(error, BrokenPipeError):
+            sys.exit(ExitCode.OK)
+        with contextlib.suppress(OSError):
+            print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
+        sys.exit(ExitCode.FAILED)
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:

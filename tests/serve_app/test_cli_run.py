@@ -14,6 +14,7 @@ from familiar.call import Failure
 from familiar.config.schema import Config
 from familiar.errors import FailureClass
 from familiar.event import Body, CallFailed, RunEnded
+from familiar.failure import FAILURES
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
 from tests.serve_app.command import Ended, familiar
 from tests.serve_app.served import Served, served
@@ -81,7 +82,7 @@ def test_a_run_that_fails_says_why_and_what_to_do(service: Served) -> None:
     ended = run_to(service, FAILED, "--follow")
     assert ended.code == 1
     assert "page-index failed, call_oversized: 300 s were not enough." in ended.out
-    assert "What to do: The answer was too long for its deadline" in ended.out
+    assert f"What to do: {FAILURES[FailureClass.CALL_OVERSIZED].advice[:40]}" in ended.out
     assert "index.html missing" in " ".join(ended.out.split())
 
 

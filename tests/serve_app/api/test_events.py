@@ -210,7 +210,8 @@ class TestWaiting:
         assert backend.polls == 1
         await backend.record(run_id, bakery.BODIES[0])
         assert (await waiting).id == "2"
-        assert backend.polls == 1
+        await asyncio.sleep(0.2)
+        assert backend.polls == 2
 
     async def test_progress_is_told_when_it_moves_and_without_an_id(
         self, http: httpx.AsyncClient, backend: LocalBackend
