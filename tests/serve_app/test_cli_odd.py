@@ -1,4 +1,4 @@
-"""Nothing that a person can type or set ends in a traceback, and each exit code is a documented one.
+"""Nothing that a person can type or set ends in a traceback; each exit code is a documented one.
 
 A child is forked for each case, because streams that are closed, a locale and a missing folder
 cannot be had in this process.
