@@ -95,8 +95,8 @@ def died(story: Story, attempt: Attempt) -> Finding | None:
 def overloaded(story: Story, attempt: Attempt) -> Finding | None:
     """The server's own status says that it has too much to do."""
     status = attempt.number("status")
-    if status is None or int(status) not in OVERLOADED:
-        return None
+    if status is None or int(status) not in OVERLOADED or not _lost(attempt):
+        return None  # a used-up quota is a 429, too, and no load that passes
     return found(
         Cause.BACKEND_OVERLOADED,
         SURE,

@@ -109,6 +109,11 @@ def test_what_was_gone_is_told_by_what_is_left(
     assert first(failed(history, F.BACKEND_UNREACHABLE)).cause is cause
 
 
+def test_a_quota_that_is_used_up_is_no_load_that_passes(history: History) -> None:
+    history.bad("w", F.BACKEND_REFUSED, status=429, probe="ok")
+    assert first(failed(history, F.BACKEND_REFUSED)).cause is Cause.BACKEND_REFUSED
+
+
 def test_an_empty_address_is_not_a_death() -> None:
     history = History()
     history.plan(call("w"))
