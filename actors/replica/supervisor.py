@@ -38,7 +38,8 @@ from familiar.service import ReplicaView
 
 REPLICA_PREFIX = "replica:"
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-ANSWER_S = 60.0
+POLL_S = 10.0
+"""How long a live view waits for the text of a replica that may be dead."""
 FINGERPRINT_S = 10.0
 UNAVAILABLE_ROUNDS = 20
 FIRST_PAUSE_S = 0.01
@@ -196,7 +197,7 @@ class Supervisor:
         handle = self.handle
         if handle is None:
             return
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(POLL_S):
             self.written.add(await handle.progress.remote(self.written.offsets()))
 
     def _lost(self, key: CallKey, message: str, *, process_died: bool = False) -> CallOutcome:
