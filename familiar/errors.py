@@ -6,7 +6,6 @@
     │   ├── NotFound           no such run, call, session, artifact
     │   └── Conflict           the request contradicts a recorded one, or its workspace
     ├── WireError              model output that cannot be read in the expected form
-    ├── PlanError              a plan that reads well and must not run
     ├── InvalidTransition      an event that the state of its run cannot take
     ├── StackError             an operation that a message stack does not allow
     ├── WorkspaceError         a path that leaves the workspace, a full disk, a git failure
@@ -103,14 +102,6 @@ class Conflict(InputError):
 
 class WireError(FamiliarError):
     """Model output that cannot be read in the expected form."""
-
-
-class PlanError(FamiliarError):
-    """A plan that reads well and must not run. `problems` are sentences for the next prompt."""
-
-    def __init__(self, message: str, *, problems: tuple[str, ...] = (), remedy: str = "") -> None:
-        super().__init__(message, remedy=remedy)
-        self.problems = problems
 
 
 class InvalidTransition(FamiliarError):

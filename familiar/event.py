@@ -363,8 +363,7 @@ class Event:
     body: Body
 
     def body_json(self) -> str:
-        # What `model_dump_json` comes to, without its way there: this is done for every event.
-        return self.body.__pydantic_serializer__.to_json(self.body, exclude_none=True).decode()
+        return self.body.model_dump_json(exclude_none=True)
 
 
 def event_from_row(run_id: str, seq: int, epoch: int, at: float, body_json: str) -> Event:

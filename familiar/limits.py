@@ -27,9 +27,9 @@ class Price(BaseModel):
 
 
 class RunLimits(BaseModel):
-    """The budgets and the planning rules of one run. `prices` is by pool, `soft` a share of each
-    limit; `money` None means no limit. `longest_waits` is the queue deadline of each alias: no
-    attempt waits longer for a server that asks for time."""
+    """The budgets (every one of `BudgetConfig`) and the planning rules of one run. `prices` is by
+    pool, `soft` a share of each limit; `money` None means no limit. `longest_waits` is the queue
+    deadline of each alias: no attempt waits longer for a server that asks for time."""
 
     model_config = _VALUE
 
@@ -53,22 +53,13 @@ class RunLimits(BaseModel):
 
     @classmethod
     def of(cls, config: Config) -> RunLimits:
-        planning, budgets = config.orchestrator, config.budgets
+        planning = config.orchestrator
         priced = {name: pool.price for name, pool in config.pools.items() if pool.price}
         return cls(
             orchestrator_alias=planning.alias,
             plan_tries=planning.plan_tries,
             rules_planner=planning.rules_planner,
             synthesis=planning.synthesis,
-            turns=budgets.turns,
-            model_calls=budgets.model_calls,
-            output_tokens=budgets.output_tokens,
-            attempts=budgets.attempts,
-            wall_s=budgets.wall_s,
-            tokens=budgets.tokens,
-            recoveries=budgets.recoveries,
-            soft=budgets.soft,
-            money=budgets.money,
             partial_synthesis=planning.partial_synthesis,
             longest_waits={n: alias.queue_deadline_s for n, alias in config.aliases.items()},
             prices={
@@ -78,4 +69,5 @@ class RunLimits(BaseModel):
                 )
                 for name, price in priced.items()
             },
+            **config.budgets.model_dump(),
         )

@@ -1,21 +1,54 @@
 """Explain a run from its events: the one entry of this package.
 
-Linear in the number of events. Every rule about attempts looks at every failed attempt. The
-likeliest finding is the diagnosis, also against the recorded class; the others are kept as lesser
-readings.
+Linear in the number of events. A rule about an attempt looks at one failed attempt and the whole
+history around it; a rule about the run looks at plans and ends. The likeliest finding about an
+attempt is its diagnosis, also against the recorded class, and among equals the first in the table;
+the others are kept as lesser readings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from familiar.event import Event
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Explanation, Finding, Outcome
 from familiar.explain.rank import rank
+from familiar.explain.rules import backend, ending, pace, planning, queueing, request
 from familiar.explain.rules.finding import POSSIBLE, found
-from familiar.explain.rules.table import ATTEMPT_RULES, RUN_RULES
 from familiar.explain.story import Attempt, Story, read_story
+
+AttemptRule = Callable[[Story, Attempt], Finding | None]
+RunRule = Callable[[Story], Iterable[Finding]]
+
+ATTEMPT_RULES: tuple[AttemptRule, ...] = (
+    backend.node_lost,
+    request.model_unknown,
+    request.key_rejected,
+    request.rejected,
+    request.context_overflow,
+    request.truncated,
+    queueing.queue_timeout,
+    backend.overloaded,
+    backend.flapping,
+    backend.died,
+    backend.cut,
+    pace.stalled,
+    pace.slow,
+    pace.oversized,
+    backend.unreachable,
+    request.answered_wrongly,
+)
+
+RUN_RULES: tuple[RunRule, ...] = (
+    ending.cancelled,
+    ending.budget,
+    planning.nested,
+    planning.rejected,
+    planning.repeated,
+    queueing.queue_wait,
+    ending.unmet,
+)
 
 
 def explain(events: Iterable[Event]) -> Explanation:

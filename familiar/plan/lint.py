@@ -38,8 +38,8 @@ from familiar.event import PlannedCall, Problem
 from familiar.path import planned_path_problem
 from familiar.plan.capacity import Finding, capacity_findings
 from familiar.plan.dag import Dag, dag
-from familiar.plan.needs import unknown_needs, wait_for_needs
 from familiar.plan.read import ReadPlan
+from familiar.plan.repair import repaired
 from familiar.plan.repeat import rejected_again, repeat_findings
 from familiar.plan.schema import ID_PATTERN
 from familiar.plan.view import CONTRACT_FILE, TurnView
@@ -61,7 +61,7 @@ class Linted:
 
 def lint(plan: ReadPlan, view: TurnView) -> Linted:
     """Apply every rule. `problems` is empty exactly when the plan may run."""
-    calls, repairs = _repaired(plan.calls, view)
+    calls, repairs = repaired(plan.calls, view)
     problems = tuple(_problems(plan, calls, view))
     # A plan over its number of calls is not looked at further.
     findings: tuple[Finding, ...] = ()
@@ -76,34 +76,6 @@ def lint(plan: ReadPlan, view: TurnView) -> Linted:
     return Linted(calls=calls, repairs=repairs, problems=problems, doubted=doubted)
 
 
-def _repaired(
-    calls: tuple[PlannedCall, ...], view: TurnView
-) -> tuple[tuple[PlannedCall, ...], tuple[Problem, ...]]:
-    """A page of a plan that writes the contract depends on it, and a call on the writers of what it
-    needs; saying so is a safe repair."""
-    calls, needed = wait_for_needs(calls)
-    writer = next((call for call in calls if call.output_file == CONTRACT_FILE), None)
-    if writer is None or not view.shares_parts:
-        return calls, needed
-    repaired: list[PlannedCall] = []
-    repairs: list[Problem] = [*needed]
-    for call in calls:
-        page = call.output_file is not None and view.is_page(call.output_file)
-        if not page or call is writer or writer.id in call.depends_on:
-            repaired.append(call)
-        else:
-            repaired.append(call.model_copy(update={"depends_on": (writer.id, *call.depends_on)}))
-            repairs.append(
-                Problem(
-                    code="contract_dependency",
-                    call=call.id,
-                    message=f"{call.id} writes a page and now waits for the contract "
-                    f"that {writer.id} writes.",
-                )
-            )
-    return tuple(repaired), tuple(repairs)
-
-
 def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
     if len(calls) > view.max_calls:
         yield Problem(
@@ -114,7 +86,7 @@ def _problems(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) ->
     yield from _identity(calls, view)
     yield from _dependencies(calls, view)
     yield from _paths(calls, view)
-    yield from unknown_needs(calls, view)
+    yield from _needs(calls, view)
     yield from _progress(plan, calls, view)
 
 
@@ -235,3 +207,23 @@ def _progress(plan: ReadPlan, calls: tuple[PlannedCall, ...], view: TurnView) ->
         )
     elif not calls and (plan.continue_ or not view.earlier):
         yield Problem(code="no_progress", message="The plan has no calls and the goal is not met.")
+
+
+def _needs(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
+    """Files in `needs` that no call and no earlier turn makes."""
+    there = {*view.made, *(call.output_file for call in calls)}
+    for call in calls:
+        for path in dict.fromkeys(call.needs):
+            if path == call.output_file and path not in view.made:
+                yield Problem(
+                    code="unknown_need",
+                    call=call.id,
+                    message=f"{call.id} needs {path}, which it is to write itself.",
+                )
+            elif path not in there:
+                yield Problem(
+                    code="unknown_need",
+                    call=call.id,
+                    message=f"{call.id} needs {path!r}, which is neither there nor written by a "
+                    "call of this plan.",
+                )

@@ -63,19 +63,6 @@ def uses(state: RunState, limits: RunLimits) -> Iterator[Use]:
         yield Use("money", state.money, limits.money)
 
 
-def near(state: RunState, limits: RunLimits) -> bool:
-    """Whether any of `uses` is at its soft limit: asked after every event, so it makes nothing."""
-    share, output = limits.soft, state.output_tokens
-    return (
-        state.model_calls >= share * limits.model_calls
-        or output >= share * limits.output_tokens
-        or state.prompt_tokens + output >= share * limits.tokens
-        or state.recoveries >= share * limits.recoveries
-        or state.turns_over >= share * limits.turns
-        or (limits.money is not None and state.money >= share * limits.money)
-    )
-
-
 def cost(usage: Usage, pool: str, limits: RunLimits) -> float:
     """What an attempt has cost, in the currency of its pool's price; 0 where there is none."""
     price = limits.prices.get(pool)

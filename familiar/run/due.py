@@ -66,7 +66,7 @@ class Due:
     def may_begin_a_call(self) -> bool:
         """Whether there is room for one more; where there is not, nothing begins from here on."""
         state = self._state
-        if state.exhausted is None and budget.near(state, state.limits):
+        if state.exhausted is None:
             for use in budget.uses(state, state.limits):
                 if use.over and use.budget not in ("turns", "recoveries"):
                     self.exhaust(use.budget)
@@ -76,8 +76,6 @@ class Due:
     def weigh_budgets(self) -> None:
         """Tell of budgets that are nearly used up, and end the run when one is."""
         state = self._state
-        if state.exhausted is None and not budget.near(state, state.limits):
-            return
         for use in budget.uses(state, state.limits):
             if state.exhausted is not None:
                 break

@@ -15,9 +15,14 @@ from familiar.config.schema import ClusterConfig
 from familiar.event import CallDispatched, Event
 from familiar.explain import explain as diagnosis
 from familiar.explain.cause import Cause
-from familiar.explain.explain import explain
+from familiar.explain.explain import (
+    ATTEMPT_RULES,
+    RUN_RULES,
+    AttemptRule,
+    RunRule,
+    explain,
+)
 from familiar.explain.explanation import Explanation, Finding
-from familiar.explain.rules.table import ATTEMPT_RULES, RUN_RULES, AttemptRule, RunRule
 from tests.actors.deployment import Deployment, deployed, wait_for
 from tests.cluster.second_node import second_node
 from tests.faults.deployments import FAR, NEAR, budgets_config, faults_config

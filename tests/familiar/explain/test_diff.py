@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from familiar.errors import FailureClass as F
-from familiar.explain.diff import Difference, diff
-from familiar.explain.digest import SECTIONS, digest
+from familiar.explain.diff import SECTIONS, Difference, diff, digest
 from tests.familiar.explain.histories import History, call
 
 

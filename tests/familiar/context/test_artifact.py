@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familiar.context.outline import MAX_ENTRIES, MAX_ENTRY_CHARS, outline
+from familiar.context.artifact import MAX_ENTRIES, MAX_ENTRY_CHARS, outline
 
 
 def test_a_page_shows_its_headings_and_named_sections() -> None:
