@@ -49,7 +49,7 @@ class Deployment:
         """The history of a run, once it has ended. Nothing follows the run meanwhile: a look at the
         database now and then costs the orchestrator nothing."""
         deadline = time.monotonic() + timeout_s
-        while (row := self.reader.run(run_id)).outcome is None:
+        while (row := self.reader.head(run_id)).outcome is None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"run {run_id} has not ended in {timeout_s:g} s")
             time.sleep(LOOK_S)
@@ -66,9 +66,9 @@ class Deployment:
                 raise TimeoutError(f"{len(wanted)} runs have not ended in {timeout_s:g} s")
             time.sleep(LOOK_S)
             for run_id in list(wanted):
-                row = self.reader.run(run_id)
-                if row.outcome is None:
+                if self.reader.head(run_id).outcome is None:
                     break
+                row = self.reader.run(run_id)
                 if row.outcome != "succeeded":
                     raise RuntimeError(f"run {run_id} {row.outcome}: {row.reason}")
                 rows[run_id] = row

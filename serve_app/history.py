@@ -47,7 +47,7 @@ _EVENTS_PAGE = 1_000
 
 def need_run(reader: Reader, run_id: str) -> None:
     """Raise `NotFound` unless there is such a run."""
-    reader.run(run_id)
+    reader.head(run_id)
 
 
 def session(reader: Reader, session_id: str) -> Session:
@@ -90,7 +90,7 @@ def run_detail(reader: Reader, run_id: str) -> RunDetail:
 
 def last_seq(reader: Reader, run_id: str) -> tuple[int, StreamEnd | None]:
     """The seq of the newest event, and how the run ended if it has."""
-    run = reader.run(run_id)
+    run = reader.head(run_id)
     if run.status in ("running", "cancelling"):
         return run.last_seq, None
     return run.last_seq, StreamEnd(

@@ -86,7 +86,7 @@ class Orchestrator:
     async def submit(self, request: SubmitRun) -> RunReceipt:
         """Commit a run and begin with it. Raises `InputError`, `Conflict`, `NotFound`,
         `StoreError`."""
-        await self._started
+        await self._up()
         assert self._recorder is not None
         goal = read_goal(
             request.goal, max_bytes=self.config.api.max_goal_bytes, files=request.files
@@ -144,7 +144,7 @@ class Orchestrator:
 
     async def cancel(self, run_id: str, reason: str = "") -> str:
         """Ask an open run to end; returns its status. Raises `NotFound`."""
-        await self._started
+        await self._up()
         performer = self._performers.get(run_id)
         if performer is not None and performer.machine.state.ended is None:
             await performer.submit(RunCancelRequested(reason=reason), {})
@@ -153,7 +153,7 @@ class Orchestrator:
 
     async def wait_beyond(self, run_id: str, seq: int, timeout_s: float) -> int:
         """The run's last committed seq, as soon as it is greater than `seq` or the time is over."""
-        await self._started
+        await self._up()
         assert self._recorder is not None
         last = await self._recorder.wait_beyond(run_id, seq, min(timeout_s, 60.0))
         if last > seq and run_id in self._performers:
@@ -163,7 +163,7 @@ class Orchestrator:
         return last
 
     async def pools(self) -> tuple[PoolView, ...]:
-        await self._started
+        await self._up()
         return self._pools.views()
 
     async def progress(self, run_id: str) -> tuple[CallProgress, ...]:
@@ -262,6 +262,10 @@ class Orchestrator:
         await self._pools.cancel(replica, key)
 
     # Life.
+
+    async def _up(self) -> None:
+        """Wait for the start. A client that hangs up meanwhile ends its own wait only."""
+        await asyncio.shield(self._started)
 
     async def _start(self) -> None:
         config = self.config

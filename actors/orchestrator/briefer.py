@@ -2,8 +2,8 @@
 
 The prompt of a plan is the run's message stack. It is taken from the prompt that was recorded last,
 grown by what happened since, and compacted when it outgrows its window; so a restarted orchestrator
-goes on with the same stack, byte for byte. A worker is handed what it depends on by reference, and
-in full what the plan says it needs.
+goes on with the same stack, byte for byte. A worker gets the files that it depends on by reference,
+and in full those that the plan lists as needed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Briefer:
         self._load = load
 
     async def brief(self, call: CallState, state: RunState) -> Brief:
-        """What the model is told for the next attempt of `call`."""
+        """The prompt of the next attempt of `call`, and how it is sampled."""
         if call.kind == "plan":
             return await self._plan(call, state)
         if call.kind == "synthesis":
@@ -85,7 +85,7 @@ class Briefer:
         return await self._followed_up(brief, call)
 
     async def _followed_up(self, brief: Brief, call: CallState) -> Brief:
-        """With the follow-up of the attempt before: its text to go on from, or its problem."""
+        """With what the attempt before leads to: its text to go on from, or its problem."""
         follow_up = call.follow_up
         if follow_up is None:
             return brief

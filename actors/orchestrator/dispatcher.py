@@ -1,5 +1,5 @@
-"""The scheduler inside the orchestrator's event loop: who waits gets a future, who leaves frees a
-slot.
+"""The scheduler inside the orchestrator's event loop: a waiting call has a future, and a call that
+ends frees its slot.
 
 All choices are `familiar.scheduling`'s. This module adds what needs a clock: the deadline of the
 queue, which starts when the call is ready, but not before its pool was ready once, and the early

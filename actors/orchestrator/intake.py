@@ -69,7 +69,7 @@ class Intake:
 
     async def status(self, run_id: str) -> str:
         """A run's status by the database. Raises `NotFound`."""
-        return (await asyncio.to_thread(self._read().run, run_id)).status
+        return (await asyncio.to_thread(self._read().head, run_id)).status
 
     def _read(self) -> Reader:
         if self._reader is None:

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from actors.orchestrator.attempt import call_order, mode_of, terminal_event
 from actors.orchestrator.briefer import Briefer
 from actors.orchestrator.journal import Input, Journal
-from actors.orchestrator.order import call_order, mode_of
-from actors.orchestrator.outcome import terminal_event
 from actors.tasks import Tasks
 from familiar import event as ev
 from familiar.brief import Brief

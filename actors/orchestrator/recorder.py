@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from actors.orchestrator.run_log import RunLog
 from actors.store.failure import StoreReplaced, TransientStoreError
-from actors.store.log_line import LogLines
+from actors.store.run_log import LogLines, RunLog
 from actors.store.store import Store
 from familiar.errors import FamiliarError, StaleEpoch, StoreError
 from familiar.event import Draft, Event, RunEnded, RunSubmitted
@@ -47,7 +46,7 @@ Crash = Callable[[str, int], None]
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """The drafts of one `record` call and who waits for them."""
+    """The drafts of one `record` call, and the future of its owner."""
 
     drafts: Sequence[Draft]
     done: asyncio.Future[list[Event]]
@@ -201,8 +200,7 @@ class Recorder:
         return groups
 
     def _wait(self) -> _Group | None:
-        """What comes next. Lines of the log wait for a pause: whoever waits for a commit would
-        otherwise wait for them too."""
+        """The next group. Lines of the log wait for a pause, so that no commit waits for them."""
         if self._log is None or not self._log.pending:
             return self._incoming.get()
         late = self._log.due_at - time.monotonic()
@@ -232,7 +230,7 @@ class Recorder:
         ):
             self._fail(groups, error)
         else:
-            # One group spoils the batch; alone, each gets what it deserves.
+            # One group spoils the batch; alone, each gets its own result.
             for group in groups:
                 self._write([group])
 

@@ -19,8 +19,8 @@ from pydantic import JsonValue
 from ray.exceptions import RayActorError, RayError
 
 from actors.fingerprint import replica_fingerprint
+from actors.orchestrator.attempt import lost_outcome
 from actors.orchestrator.dispatcher import Dispatcher, HopelessPool
-from actors.orchestrator.outcome import lost_outcome
 from actors.replica.probe import probe_node, probe_replica
 from actors.replica.supervisor import REPLICA_PREFIX, TAKES_ATTEMPTS, Supervisor
 from actors.replica.written import LOOK_S

@@ -24,7 +24,7 @@ from ray.exceptions import (
     RayError,
 )
 
-from actors.orchestrator.outcome import lost_outcome
+from actors.orchestrator.attempt import lost_outcome
 from actors.remote_error import cause_of
 from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, replica_class
 from actors.replica.written import Written

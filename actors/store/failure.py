@@ -64,7 +64,7 @@ _REJECTED_LOGIN = re.compile(
     r"SSL error|certificate|invalid (?:sslmode|connection option|[a-z_]+ value)|"
     r"permission denied for database"
 )
-"""A connection is refused without an SQLSTATE. These texts say that repeating cannot help."""
+"""A connection fails without an SQLSTATE. With these texts, repeating it cannot help."""
 
 
 def store_error(error: Exception, where: object) -> StoreError:
@@ -90,7 +90,7 @@ def _sqlite(error: sqlite3.Error, where: object) -> StoreError:
         return _transient(where, *_SQLITE[code])
     if code == sqlite3.SQLITE_NOTADB:
         return foreign(where, "it is no SQLite file")
-    return StoreError(f"The database {where} refused: {error}.")
+    return StoreError(f"The database {where} rejected the statement: {error}.")
 
 
 def _postgresql(error: Exception, where: object) -> StoreError:
@@ -110,7 +110,7 @@ def _postgresql(error: Exception, where: object) -> StoreError:
         return _transient(where, "it is read-only", "connect to the primary")
     if state == "42501":
         return StoreError(
-            f"The database {where} refused: {said}.",
+            f"The database {where} rejected the statement: {said}.",
             remedy="Grant this role the right to write to it.",
         )
     if state in ("42P01", "3F000"):
@@ -129,7 +129,9 @@ def _postgresql(error: Exception, where: object) -> StoreError:
         or (not state and isinstance(error, psycopg.OperationalError))
     ):
         return _transient(where, said, "look at the server; writing goes on by itself")
-    return StoreError(f"The database {where} refused: {said or type(error).__name__}.")
+    return StoreError(
+        f"The database {where} rejected the statement: {said or type(error).__name__}."
+    )
 
 
 def foreign(where: object, why: str) -> StoreError:

@@ -7,11 +7,12 @@ file, with PostgreSQL anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import (
+    Column,
     Connection,
     Engine,
     Row,
@@ -29,13 +30,15 @@ from actors.store.address import Address
 from actors.store.assemble import columns, load, load_calls, load_rows, load_runs, token_sums
 from actors.store.failure import store_error
 from actors.store.file_watch import Inode
+from actors.store.history import event_page, newest_seq
 from actors.store.lease import is_leased
 from actors.store.schema import check_revision, check_sqlite_file, recognise
 from familiar.errors import NotFound, StoreError
-from familiar.event import Event, event_from_row
+from familiar.event import Event
 
 RUN_STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
 RUN = columns(r.RunRow, t.RUNS)
+HEAD = columns(r.RunHead, t.RUNS)
 T = TypeVar("T")
 _HASHES = 500
 """Parameters of one query."""
@@ -105,7 +108,13 @@ class Reader:
     def run(self, run_id: str) -> r.RunRow:
         """Raises `NotFound`, as do the other methods that take a run."""
         with self._snapshot() as connection:
-            return load_runs(connection, [self._run(connection, run_id)])[0]
+            return load_runs(connection, [self._run(connection, run_id, RUN)])[0]
+
+    def head(self, run_id: str) -> r.RunHead:
+        """How far a run is: two short queries, however long the run."""
+        with self._snapshot() as connection:
+            row = self._run(connection, run_id, HEAD)
+            return load(r.RunHead, row, {"last_seq": newest_seq(connection, run_id)})
 
     def session_runs(self, session_id: str) -> list[r.RunRow]:
         """A session's runs, oldest first. Raises `NotFound`."""
@@ -128,8 +137,10 @@ class Reader:
         with self._snapshot() as connection:
             return connection.execute(query).scalar()
 
-    def _run(self, connection: Connection, run_id: str) -> Row[Any]:
-        row = connection.execute(select(*RUN).where(t.RUNS.c.run_id == run_id)).first()
+    def _run(
+        self, connection: Connection, run_id: str, wanted: Sequence[Column[Any]] = HEAD
+    ) -> Row[Any]:
+        row = connection.execute(select(*wanted).where(t.RUNS.c.run_id == run_id)).first()
         if row is None:
             raise NotFound(
                 f"There is no run {run_id}.",
@@ -194,24 +205,16 @@ class Reader:
 
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """The run's events with a seq above `after`, in order."""
-        events = t.EVENTS.c
-        query = (
-            select(events.seq, events.epoch, events.at, events.body)
-            .where(events.run_id == run_id, events.seq > after)
-            .order_by(events.seq)
-            .limit(limit)
-        )
         with self._snapshot() as connection:
-            found = connection.execute(query).all()
+            found = event_page(connection, run_id, after, limit)
             if not found:
                 self._run(connection, run_id)
-        return [event_from_row(run_id, seq, epoch, at, body) for seq, epoch, at, body in found]
+        return found
 
     def last_seq(self, run_id: str) -> int:
         """The seq of the newest event, 0 for a run that has none."""
-        query = select(func.max(t.EVENTS.c.seq)).where(t.EVENTS.c.run_id == run_id)
         with self._snapshot() as connection:
-            return connection.execute(query).scalar() or 0
+            return newest_seq(connection, run_id)
 
     def text(self, sha256: str) -> str:
         """A text by its hash, or by the first digits of it (at least 8) as the log has them.

@@ -39,6 +39,13 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class RunHead(RunSummary):
+    """How far a run is, without its counts."""
+
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunState(RunSummary):
     """State of a run. `calls` counts its calls by status, plan and synthesis calls included."""
 

@@ -1,9 +1,9 @@
 """Making, recognising and upgrading the schema of a database.
 
 A new database is made from the metadata in one step and stamped with the newest revision; an older
-one is brought up to date by Alembic. What is not recognised is refused and left as it is. A SQLite
-file is made under another name and linked into place when it is complete, so a crash in between
-leaves no half-made database where the next start would look for one.
+one is brought up to date by Alembic. A database that is not ours is rejected and left as it is. A
+SQLite file is made under another name and linked into place when it is complete, so a crash in
+between leaves no half-made database where the next start would look for one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from actors.store.tables import METADATA, STORE
 from familiar.errors import StoreError
 
 REVISION = "0004"
-"""The newest migration; what `METADATA` describes."""
+"""The newest migration, which `METADATA` describes."""
 
 _VERSION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "

@@ -22,15 +22,15 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select, update
+from sqlalchemy import Connection, Engine, Row, Select, select, update
 from sqlalchemy.exc import IntegrityError
 
 from actors.store.address import Address
 from actors.store.failure import TransientStoreError, replaced, store_error
 from actors.store.file_watch import FileWatch
+from actors.store.history import newest_seq, pages, rebuild
 from actors.store.lease import check_lease, clock, limit_waiting
 from actors.store.projections import project
-from actors.store.rebuild import rebuild
 from actors.store.schema import (
     check_sqlite_file,
     create_postgresql,
@@ -39,12 +39,11 @@ from actors.store.schema import (
     recognise,
     upgrade,
 )
-from actors.store.tables import EVENTS, RUNS, STORE, TEXTS, WORKER_CALLS
+from actors.store.tables import RUNS, STORE, TEXTS, WORKER_CALLS
 from actors.store.writes import write, write_history
 from familiar.errors import Conflict, StaleEpoch, StoreError
-from familiar.event import Event, event_from_row
+from familiar.event import Event
 
-PAGE = 500
 _STATE: Select[Any] = select(STORE.c.store_id, STORE.c.epoch, STORE.c.commits).with_for_update()
 
 
@@ -264,7 +263,7 @@ class Store:
                 last = self._last.get(run_id)
             if last is None:
                 # The first event of a run that is there already is stopped by its key.
-                last = 0 if event.seq == 1 else self._read_last_seq(connection, run_id)
+                last = 0 if event.seq == 1 else newest_seq(connection, run_id)
                 # For the time until it is known whether this commit was carried out.
                 self._last[run_id] = last
             if event.seq != last + 1:
@@ -303,12 +302,7 @@ class Store:
             return last
         with self._reading() as connection:
             # What is read here is not kept: an append may be further by now.
-            return self._read_last_seq(connection, run_id)
-
-    @staticmethod
-    def _read_last_seq(connection: Connection, run_id: str) -> int:
-        newest = select(func.max(EVENTS.c.seq)).where(EVENTS.c.run_id == run_id)
-        return connection.execute(newest).scalar() or 0
+            return newest_seq(connection, run_id)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -338,24 +332,11 @@ class Store:
         with self._reading() as connection:
             return list(connection.execute(query).scalars())
 
-    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> Iterator[Event]:
+    def events(self, run_id: str, after: int = 0) -> Iterator[Event]:
         """The run's events with a seq above `after`, in order, read page by page."""
-        while limit is None or limit > 0:
-            page = PAGE if limit is None else min(PAGE, limit)
-            query = (
-                select(EVENTS.c.seq, EVENTS.c.epoch, EVENTS.c.at, EVENTS.c.body)
-                .where(EVENTS.c.run_id == run_id, EVENTS.c.seq > after)
-                .order_by(EVENTS.c.seq)
-                .limit(page)
-            )
-            with self._reading() as connection:
-                rows = connection.execute(query).all()
-            for seq, epoch, at, body in rows:
-                yield event_from_row(run_id, seq, epoch, at, body)
-            if len(rows) < page:
-                return
-            after = rows[-1].seq
-            limit = None if limit is None else limit - page
+        with self._reading() as connection:
+            for page in pages(connection, run_id, after):
+                yield from page
 
     def text(self, sha256: str) -> str | None:
         """A text by its hash."""

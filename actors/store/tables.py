@@ -7,7 +7,7 @@ else is a projection: written in the transaction of its events, and rebuilt from
 Columns that hold lists or mappings hold JSON as text, so that both databases give back the same
 bytes. Times are seconds since the Unix epoch. Texts are kept as UTF-8 bytes, because PostgreSQL's
 text type cannot hold NUL and models can write it. Projections have no foreign keys between each
-other: they can be rebuilt in any order, and a projection can never refuse an event.
+other: they can be rebuilt in any order, and a projection can never reject an event.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `put` and `change` say what an event changes, by the names of columns. `write` carries such changes
 out, rows of one shape together. Apart from the events themselves every write gives way to a row
-that is there: a projection can never refuse an event.
+that is there: a projection can never reject an event.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def log(
     ] = False,
 ) -> None:
     """Print the log of a run, one line per event; with --json the events."""
-    from actors.store.log_line import LogLines
+    from actors.store.run_log import LogLines
     from familiar.event import Event
     from serve_app.client.service import events_so_far, resolve_run
     from serve_app.follow.follow import write_json_line

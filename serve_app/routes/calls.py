@@ -11,8 +11,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from actors.store.log_line import LogLines
 from actors.store.queries import Reader
+from actors.store.run_log import LogLines
 from familiar.explain.diff import RunDiff
 from familiar.explain.explanation import Explanation
 from serve_app import examples, history

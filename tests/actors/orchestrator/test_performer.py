@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from actors.orchestrator.attempt import lost_outcome
 from actors.orchestrator.dispatcher import Dispatcher
-from actors.orchestrator.outcome import lost_outcome
 from actors.orchestrator.performer import Performer
 from actors.orchestrator.texts import Texts
 from familiar import event as ev

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.orchestrator.outcome import terminal_event
+from actors.orchestrator.attempt import terminal_event
 from actors.replica.attempt import Progress, carry_out
 from familiar.call import CallOrder, CallOutcome, Deadlines, DocumentSpec
 from familiar.engine import Delta, FinishReason, Message

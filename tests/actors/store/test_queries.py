@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import pytest
 
@@ -66,6 +67,8 @@ def test_a_run_says_how_it_ended_and_what_it_made(told: Reader) -> None:
     assert (run.turns, run.model_calls, run.last_seq) == (1, 4, 20)
     assert (run.prompt_tokens, run.output_tokens, run.cached_tokens) == (400, 104, 120)
     assert told.list_runs() == [run] == told.session_runs("session-1")
+    head = told.head("run-1")
+    assert all(getattr(head, name.name) == getattr(run, name.name) for name in fields(head))
     assert told.find_idempotent("key-1") == "run-1"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.store.log_line import LogLines
+from actors.store.run_log import LogLines
 from familiar import event as e
 from tests.actors.store.histories import GOAL, T0, bodies, number, ref, story
 

@@ -1,4 +1,4 @@
-"""The event that ends an attempt, and the outcome of an attempt whose replica is lost."""
+"""An attempt on its way: the order that begins it, and the event that ends it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,55 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from familiar import event as ev
-from familiar.call import CallKey, CallKind, CallOutcome, Failure, Timing, Usage
+from familiar.brief import Brief
+from familiar.call import (
+    CallKey,
+    CallKind,
+    CallMode,
+    CallOrder,
+    CallOutcome,
+    Deadlines,
+    Failure,
+    Timing,
+    Usage,
+)
+from familiar.config.schema import Config
+from familiar.engine import GenerateRequest
 from familiar.errors import FailureClass
+from familiar.run.state import CallState
+
+
+def call_order(
+    call: CallState, key: CallKey, brief: Brief, config: Config, epoch: int
+) -> CallOrder:
+    """The order that sends attempt `key` of `call` out in `epoch`."""
+    alias = config.aliases[call.planned.alias]
+    return CallOrder(
+        key=key,
+        epoch=epoch,
+        alias=call.planned.alias,
+        request=GenerateRequest(
+            request_id=str(key),
+            messages=brief.messages,
+            sampling=brief.sampling,
+            grammar=brief.grammar,
+            continue_final=brief.continue_final,
+        ),
+        deadlines=Deadlines(
+            first_token_s=alias.first_token_deadline_s,
+            stall_s=alias.stall_deadline_s,
+            total_s=alias.deadline_s,
+        ),
+        kind=call.kind,
+        mode=mode_of(call),
+        output_file=call.planned.output_file,
+        document=brief.document,
+        max_bytes=int(config.workspace.max_file_mib * 1024 * 1024),
+    )
+
+
+def mode_of(call: CallState) -> CallMode:
+    return "output_file" if call.planned.output_file is not None else "text"
 
 
 def lost_outcome(
@@ -18,7 +65,7 @@ def lost_outcome(
     message: str,
     evidence: Mapping[str, JsonValue] | None = None,
 ) -> CallOutcome:
-    """The outcome of an attempt of whose stream nothing is known here."""
+    """The outcome of an attempt whose replica is lost, with nothing known of its text."""
     now = time.time()
     return CallOutcome(
         key=key,

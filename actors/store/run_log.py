@@ -1,4 +1,4 @@
-"""One event as one line of `orchestra.log`, for a person with `grep` and `less`.
+"""`orchestra.log`: one line for each committed event, for a person with `grep` and `less`.
 
     2026-03-01T12:00:07.412Z run-7f3a #14 turn=1 call=hero/1 role=naughty succeeded duration_ms=842
         replica=smollm2:0 tokens=512+220 raw=3b675d2394af text=3b675d2394af
@@ -12,11 +12,20 @@ the dispatch, or looked up when the dispatch was before this process.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
 
+from actors.private_file import make_private_folder, open_private
 from familiar import event as e
 from familiar.event_text import describe
+
+MAX_BACKLOG = 10_000
+LATEST_S = 0.25
 
 Role = tuple[int | None, str | None]
 """Turn and alias."""
@@ -71,3 +80,52 @@ def _time(at: float) -> str:
     milliseconds = round(at * 1000)
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
     return f"{whole}.{milliseconds % 1000:03d}Z"
+
+
+class RunLog:
+    """The file. Events are taken at once and put into words later, many at a time, when the
+    recorder's thread has nothing better to do. Lines that cannot be written now are kept, up to a
+    bound, and written later; the events themselves are in the database in any case.
+
+    Used by one thread. `due_at` (`time.monotonic()`) is when `flush` should be called."""
+
+    def __init__(self, path: Path, lines: LogLines) -> None:
+        self.due_at = 0.0
+        self._path = path
+        self._lines = lines
+        self._events: list[e.Event] = []
+        self._backlog: deque[str] = deque(maxlen=MAX_BACKLOG)
+        self._file: IO[str] | None = None
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._events)
+
+    def add(self, events: Sequence[e.Event]) -> None:
+        if not self._events:
+            self.due_at = time.monotonic() + LATEST_S
+        self._events.extend(events)
+
+    def flush(self) -> None:
+        """Write the lines of every event that was added."""
+        events, self._events = self._events, []
+        self._backlog.extend(self._lines.render(event) for event in events)
+        if not self._backlog:
+            return
+        try:
+            if self._file is None:
+                make_private_folder(self._path.parent)
+                fd = open_private(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                self._file = os.fdopen(fd, "a", encoding="utf-8", errors="replace")
+            self._file.write("".join(f"{line}\n" for line in self._backlog))
+            self._file.flush()
+            self._backlog.clear()
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # A full disk is reported once more, and there is nothing left to close.
+            with contextlib.suppress(OSError):
+                file.close()
