@@ -1,11 +1,10 @@
-"""From a model's answer to the file that was asked for: one module a kind, one pure function.
+"""From a model's answer to the file that was asked for: pure functions, one class a kind.
 
-`registry` knows the kinds, `kind` is their protocol, `single` takes one document out of chatter,
-and `html` holds the contract, the slot and the grammars of pages.
+`kinds` has the kinds by name, `single` takes one document out of chatter, `reasoning` takes the
+reasoning off, and `html` holds the contract, the slot and the grammars of pages.
 """
 
-from familiar.documents.kind import FinishedDocument
+from familiar.documents.kinds import FinishedDocument, finish
 from familiar.documents.reasoning import reasoning_in, without_reasoning
-from familiar.documents.registry import finish
 
 __all__ = ["FinishedDocument", "finish", "reasoning_in", "without_reasoning"]

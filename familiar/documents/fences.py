@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n\r]*)$")
+from familiar.errors import WireError
+
+MAX_FENCES = 4096
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n\r]*)(?:\r?\n|\r?\Z)", re.MULTILINE)
 _SAID = re.compile(
     r"(?:sure|certainly|of course|absolutely|ok|okay|got it|great|here(?:'s|’s| is| are)|below is|"
     r"this is|the following|i have|i've|i’ve|i hope|let me know|feel free|hope this|"
@@ -21,9 +24,11 @@ _WORDS = re.compile(r"^[^\W_][^\n]* [^\n]*|^[*>-] |^\d+[.)] ")
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A line that opens or closes a block. `label` is the first word behind the marks."""
+    """A line that opens or closes a block, from `start` to `end` with its line break. `label` is
+    the first word behind the marks."""
 
-    line: int
+    start: int
+    end: int
     mark: str
     label: str
 
@@ -32,34 +37,37 @@ class Fence:
         return same and not self.label
 
 
-def fences(lines: list[str]) -> list[Fence]:
-    """Every line that can be a fence, in order."""
+def fences(text: str) -> list[Fence]:
+    """Every line that can be a fence, in order. Raises `WireError` for more than a file has."""
     found: list[Fence] = []
-    for number, line in enumerate(lines):
-        match = _FENCE.match(line.rstrip("\r\n"))
-        if match is not None:
-            words = match.group(2).split()
-            found.append(Fence(number, match.group(1), words[0].lower() if words else ""))
+    for match in _FENCE.finditer(text):
+        if len(found) >= MAX_FENCES:
+            raise WireError(f"The answer holds more than {MAX_FENCES} code fences.")
+        words = match.group(2).split()
+        label = words[0].lower() if words else ""
+        found.append(Fence(match.start(), match.end(), match.group(1), label))
     return found
 
 
-def fence_spans(text: str) -> list[tuple[int, int]]:
-    """Where blocks of code stand in `text`, by CommonMark; one that is not closed has no end."""
-    lines = text.splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-    spans: list[tuple[int, int]] = []
+def blocks(found: list[Fence]) -> list[tuple[Fence, Fence | None]]:
+    """The blocks of code, by CommonMark; one that is not closed has no closing fence."""
+    pairs: list[tuple[Fence, Fence | None]] = []
     opening: Fence | None = None
-    for fence in fences(lines):
+    for fence in found:
         if opening is None:
             opening = fence
         elif fence.closes(opening):
-            spans.append((starts[opening.line], starts[fence.line + 1]))
+            pairs.append((opening, fence))
             opening = None
-    if opening is not None:
-        spans.append((starts[opening.line], len(text)))
-    return spans
+    return pairs if opening is None else [*pairs, (opening, None)]
+
+
+def fence_spans(text: str) -> list[tuple[int, int]]:
+    """Where blocks of code stand in `text`."""
+    return [
+        (opening.start, closing.end if closing else len(text))
+        for opening, closing in blocks(fences(text))
+    ]
 
 
 def is_chatter(text: str) -> bool:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import re
 
-from familiar.call import DocumentSpec
-from familiar.documents.fences import Fence, fence_spans, fences, is_chatter, is_said
-from familiar.documents.kind import FinishedDocument
+from familiar.documents.fences import Fence, blocks, fence_spans, fences, is_chatter, is_said
 from familiar.documents.reasoning import without_reasoning
 from familiar.errors import WireError
 
@@ -32,17 +30,6 @@ _PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _PAGE_END = re.compile(r"</html\s*>", re.IGNORECASE)
 _FENCE_NOTE = "removed the fence around the document"
 _WORDS_NOTE = "removed the words around the document"
-
-
-class Single:
-    name = "document"
-    prompt = None
-
-    def grammar(self, spec: DocumentSpec) -> None:
-        return None
-
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        return FinishedDocument(*extract_document(raw, path))
 
 
 def extract_document(text: str, file: str) -> tuple[str, tuple[str, ...]]:
@@ -79,81 +66,80 @@ def _reject_calls(text: str) -> None:
 
 
 def _unwrapped(text: str, name: str) -> tuple[str, tuple[str, ...]]:
-    lines = text.splitlines(keepends=True)
-    found = fences(lines)
+    found = fences(text)
     if not found:
         return text, ()
     opening = found[0]
-    before = "".join(lines[: opening.line]).strip()
+    before = text[: opening.start].strip()
     if not is_chatter(before):
-        return _one_page(text, lines, found) if name.endswith(_HTML) else (text, ())
+        return _one_page(text, found) if name.endswith(_HTML) else (text, ())
+    end = Fence(len(text), len(text), opening.mark, "")
     if name.endswith(_PROSE):
-        closing = _prose_wrapper(lines, found, before, markdown=name.endswith(_MARKDOWN))
+        closing = _prose_wrapper(text, found, before, end, markdown=name.endswith(_MARKDOWN))
         if closing is None:
             return text, ()
     else:
-        closing = _wrapper(found, len(lines))
-    after = "".join(lines[closing + 1 :]).strip()
+        closing = _wrapper(found, end)
+    after = text[closing.end :].strip()
     if not is_chatter(after):
         raise WireError("Text stands around the code block that may be a part of the file.")
     removed = (_FENCE_NOTE, _WORDS_NOTE) if before or after else (_FENCE_NOTE,)
-    return "".join(lines[opening.line + 1 : closing]), removed
+    return text[opening.end : closing.start], removed
 
 
-def _wrapper(found: list[Fence], end: int) -> int:
-    """The line that closes the block of a file that has no fences of its own."""
+def _rivals(found: list[Fence]) -> list[Fence]:
+    """The fences that may close the first one, or open another block like it."""
     opening = found[0]
-    rivals = [f for f in found[1:] if f.mark[0] == opening.mark[0]]
-    rivals = [f for f in rivals if len(f.mark) >= len(opening.mark)]
+    return [
+        fence
+        for fence in found[1:]
+        if fence.mark[0] == opening.mark[0] and len(fence.mark) >= len(opening.mark)
+    ]
+
+
+def _wrapper(found: list[Fence], end: Fence) -> Fence:
+    """The fence that closes the block of a file that has no fences of its own."""
+    rivals = _rivals(found)
     if not rivals:
         return end
     if len(rivals) > 1 or rivals[0].label:
         raise WireError("The answer holds several code blocks, and one file was asked for.")
-    return rivals[0].line
+    return rivals[0]
 
 
 def _prose_wrapper(
-    lines: list[str], found: list[Fence], before: str, *, markdown: bool
-) -> int | None:
-    """The line that closes the block around a whole text; None when its blocks are its own."""
+    text: str, found: list[Fence], before: str, end: Fence, *, markdown: bool
+) -> Fence | None:
+    """The fence that closes the block around a whole text; None when its blocks are its own."""
     opening = found[0]
     labelled = opening.label in _MARKDOWN_LABELS
-    rivals = [f for f in found[1:] if f.mark[0] == opening.mark[0]]
-    rivals = [f for f in rivals if len(f.mark) >= len(opening.mark)]
-    heading = "".join(lines[opening.line + 1 : opening.line + 2]).startswith("# ")
+    rivals = _rivals(found)
+    heading = text.startswith("# ", opening.end)
     if not (labelled or (is_said(before) and heading) or not before):
         return None
     if not rivals or rivals[-1].label:
-        return len(lines) if labelled or not markdown else None
-    last = rivals[-1].line
-    after = "".join(lines[last + 1 :]).strip()
+        return end if labelled or not markdown else None
+    last = rivals[-1]
     if labelled:
         # An odd number inside means that the last one closes a block inside: cut before its end.
-        return last if len(rivals) % 2 else len(lines)
+        return last if len(rivals) % 2 else end
+    after = text[last.end :].strip()
     if after and not is_said(after):
         return None
     depth = 1
     for rival in rivals:
         depth += 1 if rival.label else -1
-        if depth == 0 and rival.line != last:
+        if depth == 0 and rival is not last:
             return None
     return last if depth == 0 else None
 
 
-def _one_page(text: str, lines: list[str], found: list[Fence]) -> tuple[str, tuple[str, ...]]:
+def _one_page(text: str, found: list[Fence]) -> tuple[str, tuple[str, ...]]:
     """The one block that holds a whole page, inside of a long explanation."""
-    if _PAGE.search("".join(lines[: found[0].line])):
+    if _PAGE.search(text, 0, found[0].start):
         return text, ()
-    pages: list[str] = []
-    opening: Fence | None = None
-    for fence in found:
-        if opening is None:
-            opening = fence
-        elif fence.closes(opening):
-            block = "".join(lines[opening.line + 1 : fence.line])
-            if _PAGE.search(block):
-                pages.append(block)
-            opening = None
+    closed = [(first.end, last.start) for first, last in blocks(found) if last is not None]
+    pages = [text[start:stop] for start, stop in closed if _PAGE.search(text, start, stop)]
     if len(pages) != 1:
         raise WireError("The answer is an explanation, and not one page.")
     return pages[0], (_FENCE_NOTE, _WORDS_NOTE)

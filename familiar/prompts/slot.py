@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from familiar.call import DocumentSpec
 from familiar.config.schema import ContractConfig
 from familiar.documents.html.contract import PALETTES, Contract, label, parse_contract
-from familiar.documents.html.requirements import requirements_for
-from familiar.documents.registry import KINDS
+from familiar.documents.html.parts import requirements_for
+from familiar.documents.kinds import KINDS
 from familiar.engine import OutputGrammar
 from familiar.event import PlannedCall
 from familiar.goal import Goal
@@ -88,12 +88,12 @@ def _slot(document: DocumentSpec, held: bool, said: dict[str, str]) -> Slot:
     """The task as its kind's prompt says it; `held` by a grammar or not."""
     kind = KINDS[document.kind]
     if kind.prompt is None:
-        raise ValueError(f"The document kind {kind.name} has no prompt.")
+        raise ValueError(f"The document kind {document.kind} has no prompt.")
     prompt = load_prompt(kind.prompt[0] if held else kind.prompt[1])
     text = prompt.render(**said)
     if not held:
         return Slot(text, prompt, document, None, None)
-    return Slot(text.strip(), prompt, document, kind.grammar(document), kind.name)
+    return Slot(text.strip(), prompt, document, kind.grammar(document), document.kind)
 
 
 def _without(task: str, *said: str) -> str:

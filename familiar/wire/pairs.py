@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from familiar.wire.found import Argument, Block, FoundCall, Window, Written
 from familiar.wire.result import Repair
-from familiar.wire.tagreader import AHEAD, NOT_A_CALL, Broken, TableReader, read_table
+from familiar.wire.tagreader import NOT_A_CALL, Broken, TableReader, read_table
 from familiar.wire.tokens import Kind, TagTable
 
 _NAME = re.compile(r"[^\s<>\"'`,;:!?(){}]{1,256}")
@@ -134,6 +134,7 @@ class _PairReader(TableReader):
                 call.needs_offer = True
                 position = self.table.tags[cursor].end
                 cursor += 1
+                self.table.spend(1)
             close = self.value_close(call, cursor - 1)
         else:
             close = self.table.next_close[min(cursor, len(self.table))]
@@ -156,12 +157,13 @@ class _PairReader(TableReader):
         stop = self.start(close)
         if following == close and self.text[position:stop].endswith("\n"):
             stop -= 1  # the break before the next tag belongs to the closer that is missing
+        self.table.spend(1, stop - position)
         call.arguments.append(Argument(key, self.text[position:stop], Written.INFER))
         return after, following
 
     def sibling(self, call: FoundCall, index: int, limit: int) -> int | None:
         """The first whole `<key>…</key> <value>` before `limit`, or the end of the call."""
-        for position in range(index + 1, min(limit, index + 1 + AHEAD)):
+        for position in self.ahead(index, limit):
             if self.table.kind(position) is Kind.WRAP_CLOSE and self.table.closing_chain(position):
                 return position
             if (
@@ -176,7 +178,7 @@ class _PairReader(TableReader):
     def _missing_close(self, cursor: int, position: int) -> int:
         stop = self.sibling(FoundCall("", [], 0, 0), cursor - 1, len(self.table))
         if stop is None:
-            ahead = range(cursor, min(len(self.table), cursor + AHEAD))
+            ahead = self.ahead(cursor - 1, len(self.table))
             stop = next((at for at in ahead if self.table.kind(at) is Kind.WRAP_CLOSE), None)
         if stop is None:
             raise _broken("unterminated_call", position)

@@ -120,6 +120,7 @@ class TableReader:
         """
         if self.balanced or close <= index:
             return close
+        self.table.spend(close - index)
         last = self.table.last_of_value(index, close)
         if last is None:
             offset = self.table.tags[index].start
@@ -129,6 +130,12 @@ class TableReader:
             call.repairs.append(Repair("doubled_close_tag", self.table.tags[last].end))
             call.needs_offer = True
         return last
+
+    def ahead(self, index: int, limit: int) -> range:
+        """The tags behind `index`, up to `limit`, that may end a value without closer."""
+        found = range(index + 1, min(limit, index + 1 + AHEAD))
+        self.table.spend(len(found))
+        return found
 
     def check_torn(self, call: FoundCall, begin: int, stop: int) -> None:
         """Raises `Broken` where a value without closer ends in half a tag."""

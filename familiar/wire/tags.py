@@ -150,6 +150,7 @@ class _TagReader(ArgumentReader):
 
     def _json_body(self, call: FoundCall, position: int, cursor: int) -> tuple[FoundCall, int]:
         close = self.table.tags[cursor]
+        self.table.spend(1, close.start - position)
         body = self.text[position : close.start].strip()
         if not body.startswith("{"):
             raise self._unfinished(call, position, cursor, clear=False)

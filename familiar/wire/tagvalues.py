@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from familiar.wire.found import Argument, FoundCall, Written, is_gap
 from familiar.wire.result import Repair
-from familiar.wire.tagreader import AHEAD, Broken, TableReader
+from familiar.wire.tagreader import Broken, TableReader
 from familiar.wire.tokens import Kind, TagTable, read_attributes
 
 
@@ -41,6 +41,7 @@ class ArgumentReader(TableReader):
             call.repairs.append(Repair("doubled_open_tag", self.table.tags[index].start))
             call.needs_offer = True
             index += 1
+            self.table.spend(1)
         tag = self.table.tags[index]
         key, written = self._key(call, index)
         if self.attributes and self.shorthand(call, index):
@@ -62,7 +63,8 @@ class ArgumentReader(TableReader):
             blank = self.text[tag.end : stop].endswith("\n\n")
             if blank or (self.text[stop - 1] == "\n" and not self._is_framed(tag.end, stop)):
                 stop -= 1
-        call.arguments.append(Argument(key, self._value(tag.end, stop, written), written))
+        self.table.spend(1, stop - tag.end)
+        call.arguments.append(Argument(key, self._value(tag.end, stop), written))
         if written is Written.VERBATIM and self._is_framed(tag.end, stop):
             call.arguments[-1].written = Written.FRAMED
         return after, cursor
@@ -83,8 +85,9 @@ class ArgumentReader(TableReader):
 
     def sibling(self, call: FoundCall, index: int, limit: int) -> int | None:
         """The first tag before `limit` that a value without closer would end at."""
+        self.table.spend(len(call.arguments))
         taken = {argument.key for argument in call.arguments}
-        for position in range(index + 1, min(limit, index + AHEAD)):
+        for position in self.ahead(index, limit):
             tag = self.table.tags[position]
             if tag.kind is Kind.CALL_CLOSE and self.table.closing_chain(position):
                 return position
@@ -100,7 +103,7 @@ class ArgumentReader(TableReader):
         limit = self.table.next_close[index + 1]
         stop = self.sibling(call, index, len(self.table) if limit is None else limit)
         if stop is None:
-            for position in range(index + 1, min(len(self.table), index + AHEAD)):
+            for position in self.ahead(index, len(self.table)):
                 if self.table.kind(position) in (Kind.CALL_CLOSE, Kind.WRAP_CLOSE):
                     stop = position if self.table.closing_chain(position) else None
                     if stop is not None:
@@ -131,6 +134,7 @@ class ArgumentReader(TableReader):
             if close is None:
                 return None
             tag, closer = self.table.tags[cursor], self.table.tags[close]
+            self.table.spend(1, closer.start - tag.end)
             inner.arguments.append(
                 Argument(name, self.text[tag.end : closer.start], Written.STRING)
             )
@@ -144,7 +148,7 @@ class ArgumentReader(TableReader):
     def _is_framed(self, start: int, stop: int) -> bool:
         return self.framed and self.text[start : start + 1] == "\n"
 
-    def _value(self, start: int, stop: int, written: Written) -> str:
+    def _value(self, start: int, stop: int) -> str:
         """The text between two tags, without the line breaks that frame it in framed dialects."""
         if self.framed and self.text[start : start + 1] == "\n":
             start += 1

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import lru_cache
 
-from familiar.wire.found import Window, is_gap
+from familiar.wire.found import TooManyTags, Window, is_gap
 
 # Each alternative starts with a different character, so a failed match never backs up.
 _ATTRIBUTE = re.compile(
@@ -86,9 +86,20 @@ class TagTable:
         self.partner = self._partners()
         self._opens = self._running(Kind.PARAM_OPEN)
         self._closes = self._running(Kind.PARAM_CLOSE)
+        self._budget = 4096 + 16 * len(self.tags) + (window.end - window.start) // 8
 
     def __len__(self) -> int:
         return len(self.tags)
+
+    def spend(self, tags: int, characters: int = 0) -> None:
+        """Count a look at `tags` tags, or at `characters` of text.
+
+        A tag may be looked at again for each opener in front of it. Raises `TooManyTags` for more
+        looks than a text takes that is not made to be expensive.
+        """
+        self._budget -= tags + characters // 64
+        if self._budget < 0:
+            raise TooManyTags
 
     def gap_after(self, index: int) -> bool:
         """Whether nothing but white space follows tag `index` up to the next tag or the end."""

@@ -36,7 +36,7 @@ MAX_LINE = 1200
 
 @dataclass(frozen=True, slots=True)
 class Splice:
-    """What stands around a page's slot."""
+    """The text in front of a page's slot, and behind it."""
 
     prefix: str
     suffix: str
@@ -72,7 +72,7 @@ class Contract:
 
 
 def parse_contract(text: str, *, pages: Sequence[str]) -> Contract:
-    """Read what the first call wrote. Raises `WireError` that names what is wrong.
+    """Read the answer of the first call. Raises `WireError` that names what is wrong.
 
     `<header data-palette="NAME"><p>site</p><p>tagline</p></header><footer><p>line</p></footer>`
     with white space anywhere between the tags.
@@ -102,7 +102,7 @@ def parse_contract(text: str, *, pages: Sequence[str]) -> Contract:
 
 
 def label(page: str) -> str:
-    """What a link to the page is called."""
+    """The words of a link to the page."""
     stem = page.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     if stem == "index":
         return "Home"

@@ -1,4 +1,4 @@
-"""The output grammars of the package: what a model may write into a slot, token by token.
+"""The output grammars of the package: the text that a slot may take, token by token.
 
 A grammar is put together from the fragments in `grammars/`: `text` is how words, titles and
 sentences look, bounded so that decoding always ends, and the rest is structure. Every visible word
@@ -13,14 +13,13 @@ from functools import cache
 from importlib.resources import files
 
 from familiar.documents.html.contract import PALETTES
+from familiar.documents.html.parts import PARTS
 from familiar.engine import OutputGrammar
-
-_RULES = {"pricing-table": "pricing", "modal": "modal", "listing": "listing"}
 
 
 def page_grammar(requires: Sequence[str]) -> OutputGrammar:
     """`html-page`: a heading, a section or two, and the parts that the page requires."""
-    parts = [rule for name, rule in _RULES.items() if name in requires]
+    parts = [part.rule for name, part in PARTS.items() if name in requires]
     sections = "section" if parts else "section{2}"
     root = f"root ::= heading {' '.join([sections, *parts])}\n"
     return OutputGrammar("ebnf", root + _fragment("html-page") + _fragment("text"))

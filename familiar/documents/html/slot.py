@@ -18,11 +18,13 @@ from collections.abc import Iterator, Sequence
 
 from turbohtml import Comment, Element, Node, TokenType, parse, tokenize
 
+from familiar.documents.html.parts import missing_parts
 from familiar.errors import WireError
 
 MAX_CHARS = 1024 * 1024
 MAX_DEPTH = 128
 MAX_COPIES = 200_000
+MAX_TAGS = 50_000
 ROUNDS = 5
 
 _OPENING = "<!DOCTYPE html><html><head><title>-</title></head><body>"
@@ -100,11 +102,6 @@ CONTROL = re.compile(
 )
 _BARE = re.compile(r"&(?!#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)")
 _TABLES = frozenset(("table", "tbody", "thead", "tfoot", "tr"))
-_REQUIRED = {
-    "pricing-table": (("table",), "a table with prices"),
-    "modal": (("dialog",), "a modal (a <dialog>)"),
-    "listing": (("ul", "ol"), "a list"),
-}
 
 
 def check_slot(text: str, requires: Sequence[str] = ()) -> list[str]:
@@ -114,16 +111,6 @@ def check_slot(text: str, requires: Sequence[str] = ()) -> list[str]:
     except WireError as error:
         return [str(error)]
     return [*repairs, *missing_parts(slot, requires)]
-
-
-def missing_parts(slot: str, requires: Sequence[str]) -> list[str]:
-    """The required parts that the slot lacks, as sentences."""
-    names = {token.tag for token in tokenize(slot) if token.type is TokenType.START_TAG}
-    return [
-        f"The page needs {_REQUIRED[part][1]}."
-        for part in requires
-        if not names.intersection(_REQUIRED[part][0])
-    ]
 
 
 def repair_slot(text: str) -> tuple[str, tuple[str, ...]]:
@@ -148,7 +135,8 @@ def repair_slot(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _read(slot: str) -> tuple[str, list[str], bool]:
-    """The slot as the parser's tree says it, what was dropped, and whether there were errors."""
+    """The slot as the parser's tree says it, each part that was dropped, and whether there were
+    errors."""
     _check_bounds(slot)
     document = parse(_OPENING + slot, source_locations=True)
     body = document.find("body")
@@ -168,7 +156,7 @@ def _read(slot: str) -> tuple[str, list[str], bool]:
 
 
 def _settle(element: Element) -> list[str]:
-    """Drop or unwrap one element of the tree as the contract asks; what was dropped, in words."""
+    """Drop or unwrap one element of the tree as the contract asks. The result says it in words."""
     name = element.tag
     where = element.source_location
     if name in _NEVER:
@@ -224,6 +212,8 @@ def _check_bounds(slot: str) -> None:
     left_open = tags = 0
     for kind, name in _tags(slot):
         tags += 1
+        if tags > MAX_TAGS:
+            raise WireError(f"The page has more than {MAX_TAGS} tags.")
         if kind is TokenType.START_TAG:
             if name not in _VOID:
                 open_tags.append(name)

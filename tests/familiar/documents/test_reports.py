@@ -84,12 +84,6 @@ def test_neighbours(answer: str, file: str, texts: tuple[str, ...]) -> None:
     assert finished(answer, file) in texts
 
 
-@pytest.mark.parametrize("piece", ["```\n", "~~~x\n", "<think>", "</think>", " \n", "a: ", "<a>\n"])
-def test_much_of_one_thing_is_read_to_its_end(piece: str) -> None:
-    for file in ("a.md", "a.py", "a.txt"):
-        finished(piece * (200_000 // len(piece)), file)
-
-
 def test_a_slot_has_no_sentence_in_front_of_it() -> None:
     text = finished("Here is the page:\n\n<h1>Tea</h1>\n", "a.html", "html-page")
     assert text == "<main>\n<h1>Tea</h1>\n</main>\n"
