@@ -11,7 +11,8 @@ MAX_FENCES = 4096
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n\r]*)(?:\r?\n|\r?\Z)", re.MULTILINE)
 _SAID = re.compile(
     r"(?:sure|certainly|of course|absolutely|ok|okay|got it|great|here(?:'s|’s| is| are)|below is|"
-    r"this is|the following|i have|i've|i’ve|i hope|let me know|feel free|hope this|"
+    r"this is|the following|i have|i've|i’ve|i hope|let me know|feel free|hope this|i will|i'll|"
+    r"i’ll|i am sorry|i'm sorry|i’m sorry|i cannot|i can't|i can’t|"
     r"please let|if you (?:need|want|would)|would you like|note that|you can )",
     re.IGNORECASE,
 )

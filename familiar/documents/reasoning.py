@@ -12,16 +12,21 @@ from bisect import bisect_right
 from familiar.documents.fences import fence_spans
 from familiar.errors import WireError
 
-_WORDS = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
+_WORDS = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|(?:seed|mm):think)"
 _OPEN = re.compile(
-    rf"""(?<![`"'\w])(?:<{_WORDS}>|\[THINK\]|◁think▷|<\|channel\|>analysis)(?![`"'])""",
+    rf"""(?<![`"'\w])(?:<{_WORDS}>|\[THINK\]|◁think▷|<\|channel\|>analysis|<\|channel>thought|"""
+    r"""<\|START_THINKING\|>|<\|begin_of_thought\|>)(?![`"'])""",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"""(?<![`"'\w])(?:</{_WORDS}>|\[/THINK\]|◁/think▷|<\|channel\|>final(?:<\|message\|>)?)(?![`"'])|"""
-    rf"""(?<=\w)(?:</{_WORDS}>|\[/THINK\]|◁/think▷)(?![`"'])""",
+    rf"""(?<![`"'\w])(?:</{_WORDS}>|\[/THINK\]|◁/think▷|<\|channel\|>final(?:<\|message\|>)?|<channel\|>|"""
+    rf"""<\|END_THINKING\|>|<\|end_of_thought\|>)(?![`"'])|"""
+    rf"""(?<=\w)(?:</{_WORDS}>|\[/THINK\]|◁/think▷|<channel\|>|<\|END_THINKING\|>|<\|end_of_thought\|>)"""
+    r"""(?![`"'])""",
     re.IGNORECASE,
 )
+# Elements that are reasoning only where something follows them: a document may be one of them.
+_LEADING = re.compile(r"\s{0,64}<(analysis|(?:inner|internal)_monologue)>")
 _NOTE = "removed the reasoning in front of the answer"
 
 
@@ -52,6 +57,11 @@ def _without_marks(text: str) -> str:
 def _answer(text: str) -> str | None:
     """The text behind the reasoning; None where no reasoning was found."""
     rest, removed = text, False
+    if (leading := _LEADING.match(text)) is not None:
+        closer = f"</{leading.group(1)}>"
+        end = text.find(closer)
+        if end >= 0 and text[end + len(closer) :].strip():
+            rest, removed = text[end + len(closer) :], True
     while (opened := _OPEN.match(rest.lstrip())) is not None:
         begun = len(rest) - len(rest.lstrip()) + opened.end()
         closed = _CLOSE.search(rest, begun)

@@ -13,21 +13,35 @@ import re
 from familiar.documents.fences import Fence, blocks, fence_spans, fences, is_chatter, is_said
 from familiar.documents.reasoning import without_reasoning
 from familiar.errors import WireError
+from familiar.wire.dialects import BYTE_ORDER_MARK, TURN_ENDS
 
 _MARKDOWN = (".md", ".markdown", ".mdx", ".rmd", ".qmd")
 _PROSE = (*_MARKDOWN, ".txt", ".rst", ".adoc")
 _HTML = (".html", ".htm")
 _MARKDOWN_LABELS = ("markdown", "md", "mdx")
+_CODE_FILE = re.compile(
+    r"\.(?:c|cc|cpp|cs|css|go|h|hpp|java|jsx?|json|kt|lua|php|pl|py|rb|rs|scss|sh|sql|swift|toml|"
+    r"tsx?|vue|ya?ml)$"
+)
 _CALL = re.compile(
-    r"^[ \t]*(?:<tool_calls?>|<function=|<function_calls?>|<invoke |<tool_use>|<\|tool|<｜tool|"
-    r"\[TOOL_CALLS\]|<\|python_tag\|>|<parameter=|<\|channel\|>|"
-    r'\{\s*"(?:name|function|tool|tool_name)"\s*:\s*"(?:write|create|save|edit|str_replace)'
+    r"^[ \t]*(?:<(?:\w{1,16}:)?(?:tool|function)_?(?:calls?|use|code)>|<function=|<parameter=|"
+    r"<invoke |<start_function_call>|<tools>\s*[\[{]|<(?:write|create|edit|save)_(?:to_)?file>|"
+    r"<\|(?:tool|START_ACTION|action_start)|<｜tool|<[^<>\w\s/]{0,4}DSML|\]<\]minimax\[>\[|"
+    r"\[TOOL_(?:CALLS|REQUEST)\]|<\|python_tag\|>|<\|channel\|>|functools\[\{|"
+    r'\[?\{\s*"(?:name|function|tool|tool_name)"\s*:\s*"(?:write|create|save|edit|str_replace)'
     r"[\w.-]*\")",
     re.MULTILINE,
 )
-_END = re.compile(r"(?:<\|im_end\|>|<\|eot_id\|>|<\|end\|>|<\|endoftext\|>|<｜end▁of▁sentence｜>)$")
+_ENVELOPE = re.compile(r'\s*\{\s*"(?:tool_calls?|function_call)"\s*:')
+_DIFF = re.compile(r"\s*(?:diff --git |--- [^\n]+\n\+\+\+ |\*\*\* Begin Patch|@@ -\d)")
+_DIFF_FILES = (".diff", ".patch", *_PROSE)
+_ENDS = (*TURN_ENDS, "<|end|>", "<|return|>")
 _PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _PAGE_END = re.compile(r"</html\s*>", re.IGNORECASE)
+_A_CALL = "The answer is a tool call, and a file's text was asked for."
+_HEADING = re.compile(r"#{1,6} [^\W_]|\*\*[^*]+\*\*\s*$")
+_PROSE_LINE = re.compile(r"(?:[A-Z*>-]|\d{1,3}[.)])[^\n]* ")
+_SENTENCE = re.compile(r"[A-Z][^\n]*[.!:]\s*\Z")
 _FENCE_NOTE = "removed the fence around the document"
 _WORDS_NOTE = "removed the words around the document"
 
@@ -37,18 +51,20 @@ def extract_document(text: str, file: str) -> tuple[str, tuple[str, ...]]:
 
     Raises `WireError` when the answer is not one document.
     """
-    text, notes = without_reasoning(text)
-    if (end := _END.search(text.rstrip()[-64:])) is not None:
-        text = text.rstrip()
-        text = text[: len(text) - len(end.group())]
+    text, notes = without_reasoning(text.removeprefix(BYTE_ORDER_MARK))
+    name = file.lower()
+    kept = text.rstrip()
+    ends = _ENDS if name.endswith(_HTML) else (*_ENDS, "</s>")
+    if (end := next((mark for mark in ends if kept.endswith(mark)), None)) is not None:
+        text = kept[: -len(end)]
         notes = (*notes, "removed the mark of the answer's end")
     _reject_calls(text)
-    name = file.lower()
     document, removed = _unwrapped(text, name)
-    if name.endswith(_HTML):
-        document, more = _html(document)
-    else:
-        document, more = _unsaid(document)
+    if _CALL.match(document.lstrip()) or _ENVELOPE.match(document):
+        raise WireError(_A_CALL)
+    if _DIFF.match(document) and not name.endswith(_DIFF_FILES):
+        raise WireError("The answer is a change to a file, and the whole file was asked for.")
+    document, more = _html(document) if name.endswith(_HTML) else _unsaid(document, name)
     if not document.strip():
         raise WireError("The answer holds no document.")
     return document, tuple(dict.fromkeys((*notes, *removed, *more)))
@@ -62,7 +78,7 @@ def _reject_calls(text: str) -> None:
         while call.start() >= end and end < len(text):
             start, end = next(spans)
         if not start <= call.start() < end:
-            raise WireError("The answer is a tool call, and a file's text was asked for.")
+            raise WireError(_A_CALL)
 
 
 def _unwrapped(text: str, name: str) -> tuple[str, tuple[str, ...]]:
@@ -71,8 +87,14 @@ def _unwrapped(text: str, name: str) -> tuple[str, tuple[str, ...]]:
         return text, ()
     opening = found[0]
     before = text[: opening.start].strip()
+    if opening.label in ("diff", "patch") and not name.endswith(_DIFF_FILES):
+        raise WireError("The answer is a change to a file, and the whole file was asked for.")
     if not is_chatter(before):
-        return _one_page(text, found) if name.endswith(_HTML) else (text, ())
+        if name.endswith(_HTML):
+            return _one_page(text, found)
+        if _is_explained(before, name):
+            raise WireError("The answer explains the file, and only the file was asked for.")
+        return text, ()
     end = Fence(len(text), len(text), opening.mark, "")
     if name.endswith(_PROSE):
         closing = _prose_wrapper(text, found, before, end, markdown=name.endswith(_MARKDOWN))
@@ -171,9 +193,30 @@ def _first_tag(text: str) -> int:
     return 0 if match is None else match.start()
 
 
-def _unsaid(text: str) -> tuple[str, tuple[str, ...]]:
-    """Without a first line like "Here is the file:" that an empty line follows."""
+def _is_explained(before: str, name: str) -> bool:
+    """Whether headings and sentences, and no code, stand in front of the block of a code file."""
+    lines = [line for line in before.splitlines() if line.strip()]
+    return _CODE_FILE.search(name) is not None and all(
+        _HEADING.match(line) or (_PROSE_LINE.match(line) and is_chatter(line)) for line in lines
+    )
+
+
+def _unsaid(text: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """Without a first line like "Here is the file:" and a last paragraph like "I hope ...".
+
+    A file of code cannot hold sentences that no mark makes a comment. Raises `WireError` where such
+    text stands at the end, or is all that there is.
+    """
     first, mark, rest = text.lstrip().partition("\n")
-    if mark and rest[:1] in "\r\n" and first.rstrip().endswith(":") and is_said(first):
-        return rest.lstrip("\r\n"), (_WORDS_NOTE,)
-    return text, ()
+    code = _CODE_FILE.search(name) is not None
+    ended = " " in first.strip() and first.rstrip().endswith((":", ".", "!") if code else ":")
+    if mark and ended and (code or rest[:1] in "\r\n") and is_said(first):
+        return _unsaid(rest.lstrip("\r\n"), name)[0], (_WORDS_NOTE,)
+    if not code:
+        return text, ()
+    body, gap, last = text.rstrip().rpartition("\n\n")
+    if not _SENTENCE.match(last) or not is_chatter(last):
+        return text, ()
+    if not gap or not is_said(last):
+        raise WireError("Sentences stand around the text of the file.")
+    return body + "\n", (_WORDS_NOTE,)

@@ -21,7 +21,7 @@ from familiar.wire.found import (
     scan_each,
     typed_arguments,
 )
-from familiar.wire.jsontext import skip_space
+from familiar.wire.jsontext import read_number, skip_space
 from familiar.wire.pythoncalls import LiteralReader, Unreadable
 from familiar.wire.result import Json, Problem, Repair
 
@@ -169,8 +169,10 @@ class _BraceReader(LiteralReader):
             return self._delimited(position)
         number = _NUMBER.match(self.text, position, self.end)
         if number and self.peek(self.space(number.end())) in (",", "}", "]", ""):
-            written = number.group()
-            return (float(written) if set(written) & set(".eE") else int(written)), number.end()
+            try:
+                return read_number(number.group()), number.end()
+            except ValueError as error:
+                raise Unreadable(position) from error
         bare = _BARE.match(self.text, position, self.end)
         word = bare.group().strip() if bare else ""
         if bare and word in _WORDS:

@@ -22,10 +22,10 @@ _CHANNEL_NAME = re.compile(r"\s{0,4}([A-Za-z_]{1,32})")
 
 @dataclass(slots=True)
 class Messages:
-    """What the messages hold: spans of reasoning, spans of content, and blocks of calls."""
+    """The messages of an answer: texts of reasoning, spans of content, and blocks of calls."""
 
     reasoning: list[str] = field(default_factory=list)
-    content: list[str] = field(default_factory=list)
+    content: list[tuple[int, int]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
 
 
@@ -65,18 +65,23 @@ class ChannelSyntax:
                 continue
             if header_start is None:
                 _message(window, self, found, header, body_start, match)
+            elif _recipient(window.text[header_start : match.start()]) is not None:
+                found.blocks.append(_stopped(header_start, match.end()))
             header = ""
             header_start = body_start = match.end()
         if header_start is None:
             _message(window, self, found, header, body_start, None)
         elif (tail := window.text[header_start : window.end]).strip():
             if self.channel in tail or header_start == window.start:
-                message = "The answer stops inside a message header. Write the message again."
-                problem = Problem("unterminated_call", header_start, message)
-                found.blocks.append(Block(header_start, window.end, problems=[problem]))
+                found.blocks.append(_stopped(header_start, window.end))
             else:
-                found.content.append(tail)
+                found.content.append((header_start, window.end))
         return found
+
+
+def _stopped(start: int, end: int) -> Block:
+    message = "A message's header has no end, so its text is not certain. Write the message again."
+    return Block(start, end, problems=[Problem("unterminated_call", start, message)])
 
 
 def _without_marks(window: Window, syntax: ChannelSyntax) -> Messages | None:
@@ -97,7 +102,9 @@ def _without_marks(window: Window, syntax: ChannelSyntax) -> Messages | None:
     stop = min((at for at in (answer, call) if at >= 0), default=len(text))
     found.reasoning.append(text[begun.end() : stop])
     if answer >= 0:
-        found.content.append(text[answer + len("assistantfinal") :].lstrip())
+        begin = answer + len("assistantfinal")
+        begin += len(text[begin:]) - len(text[begin:].lstrip())
+        found.content.append((window.start + begin, window.end))
     if call >= 0:
         message = (
             "A call was written without the marks of its message, so its end is not certain. Write "
@@ -131,7 +138,10 @@ def _message(
         for piece in header.split(syntax.channel)[1:]:
             named = _CHANNEL_NAME.match(piece)
             channel = named.group(1) if named else channel
-        (found.reasoning if channel == "analysis" else found.content).append(window.text[start:end])
+        if channel == "analysis":
+            found.reasoning.append(window.text[start:end])
+        else:
+            found.content.append((start, end))
         return
     offered = window.offered or frozenset()
     name = recipient.removeprefix(syntax.recipient_prefix)

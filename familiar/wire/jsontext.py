@@ -27,6 +27,11 @@ def _finite(written: str) -> float:
     return value
 
 
+def read_number(written: str) -> int | float:
+    """The number in `written`. Raises `ValueError` where it is no number or too large for one."""
+    return _finite(written) if set(written) & set(".eE") else int(written)
+
+
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _LOOSE = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, strict=False)
 _SPACE = re.compile(r"[ \t\r\n]*+")

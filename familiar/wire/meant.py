@@ -15,6 +15,7 @@ by what stands around them:
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from familiar.wire.found import Block, FoundCall, Window
 from familiar.wire.jsoncalls import as_call
@@ -27,26 +28,39 @@ _GOES_ON = re.compile(r"[ \t]{0,8}[`'\"”’]?[ \t]{0,8}[\w.!?)—–-]")
 _WRAPPER = re.compile(
     r"<\|?(/?)(tools?|function_?calls?|tool_?calls?|call|action|json|response)\|?>", re.IGNORECASE
 )
-_MARKS = re.compile(
-    r"^[ \t]{0,8}(?:"
-    r"<[|｜]?/?(?:tool|function)[_▁ -]?calls?[\w▁-]{0,24}[|｜]?>\s{0,16}[\[{<\w]"
-    r"|<(?:invoke|function|parameter)[ =][^<>\n]{1,128}>"
-    r"|<[^<>\w\s/]{0,4}DSML"
+_LINE = r"^[ \t]{0,8}"
+MARKS = re.compile(
+    _LINE + r"(?:"
+    r"(?:<|&lt;)[|｜]?/?[\w:.-]{0,16}?(?:tool|function)[_▁ -]?(?:calls?|use)[\w▁-]{0,24}[|｜]?"
+    r"(?:>|&gt;)\s{0,16}(?:[\[{<\w“\"]|&lt;)"
+    r"|<[\w:.-]{0,16}tool_call\s|<use_tool>|\]<\]minimax\[>\["
+    r"|(?:<|&lt;)(?:invoke|function|parameter)[ =][^<>\n]{1,128}>"
+    r"|&lt;(?:invoke|function|parameter)[ =]"
+    r"|(?:<|&lt;)[^<>\w\s/]{0,4}DSML"
     r"|<tools?>\s{0,16}[\[{]"
-    r"|<tool_code>"
-    r"|\[TOOL_CALLS?\]"
-    r"|assistant\s{0,4}commentary to="
+    r"|<tool_code>|<\|python_tag\|>"
+    r"|\[?TOOL_(?:CALLS?|REQUEST)\]"
+    r"|<\|(?:START_ACTION|action_start|recipient)\|>|✿FUNCTION✿"
+    r"|functools\s{0,4}\[\s{0,4}\{"
+    r"|\{\s{0,16}['\"](?:tool_calls?|function_call)['\"]\s{0,8}:"
+    r"|(?:assistant)?\s{0,4}commentary\s{1,4}to="
     r")",
     re.MULTILINE | re.IGNORECASE,
 )
+"""Markup of calls at the begin of a line, in the forms of many models and frameworks."""
 _NAMED = re.compile(
-    r"^[ \t]{0,8}(?:"
-    r"<([A-Za-z_][\w.-]{0,127})>\s{0,16}(?:<parameter[ =>]|\{\s{0,16}\")"
-    r"|\{\s{0,16}\"(?:name|tool|tool_name|function|action)\"\s{0,8}:\s{0,8}\"([\w.-]{1,128})\""
-    r"|\{\s{0,16}\"(?:tool_calls?|function_call)\"\s{0,8}:(\s)?"
+    _LINE + r"(?:"
+    r"<([A-Za-z_][\w.-]{0,127})>\s{0,16}(?:<parameter[ =>]|\{\s{0,16}\"|<([A-Za-z_]\w{0,63})>)"
+    r"|<[A-Za-z][\w:-]{0,63}\s[^<>\n]{0,64}?name=['\"“]?([\w.-]{1,128})['\"”]?[^<>\n]{0,64}>"
+    r"|\{\s{0,16}['\"](?:name|tool|tool_name|function|action)['\"]\s{0,8}:"
+    r"\s{0,8}['\"]([\w.-]{1,128})['\"]"
+    r"|(?:>>>\s{0,4}|Action:\s{0,8})([\w.-]{1,128})\s{0,8}$"
+    r"|(?:print\()?(?:functions\.|tools\.|default_api\.)?([A-Za-z_]\w{0,127})"
+    r"\(\s{0,16}(?:\w{1,64}\s?=|[\"'{*)]|$)"
     r")",
     re.MULTILINE,
 )
+_CLOSERS = re.compile(r"</[^<>\n]{1,64}>")
 _MAX_NAMED = 64
 
 
@@ -153,7 +167,7 @@ def whole_answer(window: Window) -> list[Block]:
     calls: list[FoundCall] = []
     position = start
     while position < end:
-        mark = _WRAPPER.match(text, position, end)
+        mark = _WRAPPER.match(text, position, end) or _FENCE_LINE.match(text, position, end)
         if mark is not None:
             position = skip_space(text, mark.end())
             continue
@@ -198,23 +212,41 @@ def _items(value: Json) -> list[Json]:
 
 
 def unread_call(window: Window) -> Block | None:
-    """A block with the problem, where the window holds markup of a call that nothing has read."""
-    offered = window.offered or frozenset()
-    first = _MARKS.search(window.text, window.start, window.end)
-    offset = first.start() if first is not None else -1
-    for count, match in enumerate(_NAMED.finditer(window.text, window.start, window.end)):
-        name = match.group(1) or match.group(2)
-        if name is None or name in offered:
-            offset = match.start() if offset < 0 else min(offset, match.start())
-            break
-        if count >= _MAX_NAMED:
-            break
-    if offset < 0:
+    """A block with the problem, where the window holds markup of a call that nothing has read.
+
+    Markup in a code fence is an example where text follows the fence.
+    """
+    text = window.text[window.start : window.end]
+    found = [*_first(text, window, MARKS), *_first(text, window, _NAMED)]
+    if not found:
         return None
+    offset = window.start + min(found)
     message = (
         "The answer holds what looks like a call, in a form that is not the one asked for. It was "
         "not carried out. Write the call again in the form that the instructions show."
     )
-    return Block(
-        offset, window.end, problems=[Problem("unread_call", offset, message)], keep_text=True
-    )
+    problem = Problem("unread_call", offset, message)
+    return Block(offset, window.end, problems=[problem], keep_text=True)
+
+
+def _first(text: str, window: Window, pattern: re.Pattern[str]) -> list[int]:
+    """The offset of the first match that is no example and names an offered tool, if any."""
+    fences: list[tuple[int, int]] | None = None
+    for match in islice(pattern.finditer(text), _MAX_NAMED):
+        if not _names_a_tool(window, match):
+            continue
+        if fences is None:
+            fences = _fences(text, 0, [])
+        behind = next((end for start, end in fences if start < match.start() < end), None)
+        if behind is None or not _CLOSERS.sub("", text[behind:]).strip():
+            return [match.start()]
+    return []
+
+
+def _names_a_tool(window: Window, match: re.Match[str]) -> bool:
+    """Whether the names in a match, where it has any, are an offered tool and its argument."""
+    if not match.re.groups:
+        return True
+    tag, key, *others = match.groups()
+    name = tag or next((other for other in others if other), "")
+    return name in (window.offered or ()) and (key is None or window.is_property(name, key))

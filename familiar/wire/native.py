@@ -216,12 +216,15 @@ def _lift_plan(parsed: ParsedOutput, answer: Answer) -> ParsedOutput:
 
 def _parse_channels(raw: str, answer: Answer, syntax: ChannelSyntax) -> ParsedOutput:
     found = syntax.messages(answer.window(), in_reasoning=answer.in_reasoning)
+    if not found.blocks and answer.tools.names:
+        unread = (unread_call(answer.window(low, high)) for low, high in found.content)
+        found.blocks.extend(block for block in unread if block is not None)
     bound = bind(found.blocks, answer)
     parsed = ParsedOutput(
         raw,
         answer.dialect,
         tuple(bound.calls),
-        "".join(found.content),
+        "".join(answer.text[low:high] for low, high in found.content),
         "".join(found.reasoning).strip() or None,
         repairs=tuple(bound.repairs),
         problems=tuple(bound.problems[: answer.limits.max_problems]),

@@ -43,8 +43,7 @@ def parse_plan(answer: Answer) -> ParsedOutput:
             "The plan was cut off by the length limit. Send a shorter plan, fewer calls a turn."
         )
         problems = [Problem("truncated_plan", split.start, message)]
-    bare = text[reading.start : reading.start + 1] == "{"
-    if plan is not None and bare and has_other_plan(text, split.start, reading.start, reading.end):
+    if plan is not None and has_other_plan(text, split.start, reading.start, reading.end):
         plan = None
         message = "Send exactly one plan, not several."
         problems.append(Problem("plan_repeated", reading.end, message))

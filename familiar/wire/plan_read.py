@@ -98,11 +98,28 @@ class QuotedInPlan:
 
 
 def has_other_plan(text: str, begin: int, start: int, end: int) -> bool:
-    """Whether a second plan object stands in `text[begin:]` outside of `text[start:end]`."""
+    """Whether a second plan object stands in `text[begin:]` outside of `text[start:end]`.
+
+    One in tags of its own is another turn's, and quoted.
+    """
     return any(
-        "worker_calls" in piece and _plan_objects(piece)
+        "worker_calls" in piece and _plan_objects(_without_tagged(piece))
         for piece in (text[begin:start], text[end:])
     )
+
+
+def _without_tagged(text: str) -> str:
+    pieces: list[str] = []
+    position = 0
+    for opened in _root_pattern(PLAN_TAGS["json"], None).finditer(text):
+        closer = f"</{PLAN_TAGS['json'].root}{opened.group(1) or ''}>"
+        close = text.find(closer, opened.end()) if opened.start() >= position else -1
+        if close >= 0:
+            pieces.append(text[position : opened.start()])
+            position = close + len(closer)
+        elif opened.start() >= position:
+            break
+    return "".join([*pieces, text[position:]])
 
 
 def _plan_objects(text: str) -> list[tuple[int, int]]:

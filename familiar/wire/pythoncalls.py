@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from familiar.wire.found import Ahead, Argument, Block, FoundCall, TooManyTags, Window, Written
+from familiar.wire.jsontext import read_number
 from familiar.wire.result import Json, Problem
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
@@ -90,10 +91,9 @@ class LiteralReader:
         if number:
             written = number.group()
             try:
-                value = float(written) if set(written) & set(".eE") else int(written)
+                return read_number(written), number.end()
             except ValueError as error:
                 raise Unreadable(position) from error
-            return value, number.end()
         word = _NAME.match(self.text, position, self.end)
         if word and word.group() in _WORDS:
             return _WORDS[word.group()], word.end()

@@ -19,7 +19,11 @@ from familiar.wire.found import Block, FoundCall, is_gap
 from familiar.wire.result import Problem, Repair
 from familiar.wire.tokens import Kind, TagTable
 
-_TORN = re.compile(r"<[^<>\n]{0,48}\s?\Z")
+# Half a tag, or a misspelt closer of a value.
+_TORN = re.compile(
+    r"<[^<>\n]{0,48}\s?\Z|</[^<>\n]{0,16}(?:DSML|param|arg)[^<>\n]{0,32}>\s{0,8}\Z",
+    re.IGNORECASE,
+)
 NOT_A_CALL = "not_a_call"
 AHEAD = 64
 """How many tags a reader looks ahead for the end of a value whose closer is missing."""
@@ -138,9 +142,9 @@ class TableReader:
         return found
 
     def check_torn(self, call: FoundCall, begin: int, stop: int) -> None:
-        """Raises `Broken` where a value without closer ends in half a tag."""
-        if _TORN.search(self.text[max(begin, stop - 64) : stop]):
-            message = f"An argument of the call to {call.name!r} ends in half a tag."
+        """Raises `Broken` where a value without closer ends in half a tag, or in a wrong one."""
+        if _TORN.search(self.text[max(begin, stop - 96) : stop]):
+            message = f"An argument of the call to {call.name!r} ends in half a tag or a wrong one."
             raise Broken("ambiguous_close", stop, message)
 
 

@@ -61,11 +61,11 @@ class ArgumentReader(TableReader):
             self.check_torn(call, tag.end, stop)
             # The break before the next tag belongs to the closer that is missing.
             blank = self.text[tag.end : stop].endswith("\n\n")
-            if blank or (self.text[stop - 1] == "\n" and not self._is_framed(tag.end, stop)):
+            if blank or (self.text[stop - 1] == "\n" and not self._is_framed(tag.end)):
                 stop -= 1
         self.table.spend(1, stop - tag.end)
         call.arguments.append(Argument(key, self._value(tag.end, stop), written))
-        if written is Written.VERBATIM and self._is_framed(tag.end, stop):
+        if written is Written.VERBATIM and self._is_framed(tag.end):
             call.arguments[-1].written = Written.FRAMED
         return after, cursor
 
@@ -145,16 +145,16 @@ class ArgumentReader(TableReader):
         call.arguments.append(Argument(key, "", Written.VALUE, value=dict(value)))
         return position, cursor
 
-    def _is_framed(self, start: int, stop: int) -> bool:
-        return self.framed and self.text[start : start + 1] == "\n"
+    def _is_framed(self, start: int) -> bool:
+        return self.framed and self.text.startswith(("\n", "\r\n"), start)
 
     def _value(self, start: int, stop: int) -> str:
         """The text between two tags, without the line breaks that frame it in framed dialects."""
-        if self.framed and self.text[start : start + 1] == "\n":
-            start += 1
-            if stop > start and self.text[stop - 1] == "\n":
-                stop -= 1
-        return self.text[start:stop]
+        value = self.text[start:stop]
+        if not self._is_framed(start):
+            return value
+        value = value[1:] if value.startswith("\n") else value[2:]
+        return value.removesuffix("\n").removesuffix("\r") if value.endswith("\n") else value
 
 
 def at_line_start(text: str, position: int) -> bool:

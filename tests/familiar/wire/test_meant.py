@@ -54,6 +54,22 @@ def test_an_example_does_not_run(text: str) -> None:
         "<run>\n<parameter=command>\nls\n</parameter>\n</run>",
         '{"tool": "run", "args": {"command": "ls"}}',
         '<run>{"command": "ls"}</run>',
+        "<run>\n<command>ls</command>\n</run>",
+        '<tool name="run">{"command": "ls"}</tool>',
+        "{'name': 'run', 'arguments': {'command': 'ls'}}",
+        "run(command='ls')",
+        "print(default_api.run(command='ls'))",
+        "```tool_code\nrun(command='ls')\n```",
+        "Thought: list.\nAction: run\nAction Input: ls",
+        '>>>run\n{"command": "ls"}',
+        f"[TOOL_REQUEST]{JSON_CALL}[END_TOOL_REQUEST]",
+        f"<longcat_tool_call>{JSON_CALL}</longcat_tool_call>",
+        f"functools[{JSON_CALL}]",
+        f"<think>a</think><|START_ACTION|>[{JSON_CALL}]<|END_ACTION|>",
+        '✿FUNCTION✿: run\n✿ARGS✿: {"command": "ls"}',
+        "<start_function_call>call:run{command:<escape>ls<escape>}<end_function_call>",
+        HERMES.replace("<", "&lt;").replace(">", "&gt;"),
+        f"<tool_call>\n“{JSON_CALL}”\n</tool_call>",
     ],
 )
 def test_a_call_that_may_have_been_meant_is_named(text: str) -> None:
@@ -68,6 +84,7 @@ def test_a_call_that_may_have_been_meant_is_named(text: str) -> None:
         f"```xml\n{HERMES}\n```",
         f"```json\n{JSON_CALL}\n```",
         f"<tools>\n{JSON_CALL}\n</tools>",
+        f"<tool_call>\n```json\n{JSON_CALL}\n```\n</tool_call>",
         f'{{"tool_calls": [{{"function": {JSON_CALL}}}]}}',
         HERMES.replace("}}", "}}}"),
         "\ufeff" + HERMES,
@@ -78,6 +95,67 @@ def test_a_call_that_was_meant_runs(text: str) -> None:
     parsed = read(text)
     assert commands(parsed) == ["ls"]
     assert parsed.content == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The tool `run` lists files; run (as said) needs a command.",
+        "I used run(command='ls') before.",
+        "One writes\n\n```python\nrun(command='ls')\n```\n\nfor it.",
+        '{"command": "ls"}',
+        '{"name": "Anna", "age": 3}',
+        "Action: rest\n",
+        "<walk>\n<command>go</command>\n</walk>",
+    ],
+)
+@pytest.mark.parametrize("dialect", ["hermes_json", "qwen3_coder_xml", "gpt_oss_harmony", "auto"])
+def test_text_about_tools_is_no_call_and_no_problem(text: str, dialect: str) -> None:
+    parsed = read(text, dialect)
+    assert not parsed.calls
+    assert not parsed.problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'commentary to=functions.run json{"command": "ls"}',
+        '<|channel|>commentary to=functions.run <|constrain|>json{"command": "ls"}<|call|>',
+        f"<|start|>assistant<|channel|>final<|message|>\n{HERMES}<|return|>",
+    ],
+)
+def test_a_harmony_call_that_cannot_be_read_is_named(text: str) -> None:
+    parsed = read(text, "gpt_oss_harmony")
+    assert not parsed.calls
+    assert parsed.problems
+
+
+def test_a_misspelt_closer_is_no_part_of_a_value() -> None:
+    tags = "<tool_call>\n<function=run>\n<parameter=command>\nls\n{}\n</function>\n</tool_call>"
+    for closer in ("</paramter>", "</param>", "</parameters>"):
+        parsed = read(tags.format(closer), "qwen3_coder_xml")
+        assert not parsed.calls
+        assert [problem.name for problem in parsed.problems] == ["ambiguous_close"]
+    dsml = (
+        '<｜DSML｜tool_calls>\n<｜DSML｜invoke name="run">\n<｜DSML｜parameter name="command" '
+        'string="true">ls</｜DSML｜paramter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>'
+    )
+    assert not read(dsml, "deepseek_v4_dsml").calls
+
+
+def test_the_line_breaks_around_a_value_may_be_those_of_windows() -> None:
+    text = "<tool_call>\n<function=run>\n<parameter=command>\nls\n</parameter>\n</function>"
+    assert commands(read(text.replace("\n", "\r\n"), "qwen3_coder_xml")) == ["ls"]
+
+
+@pytest.mark.parametrize("dialect", ["pythonic", "gemma4"])
+def test_a_number_that_is_too_large_is_no_value(dialect: str) -> None:
+    text = {
+        "pythonic": "[run(command=1e999)]",
+        "gemma4": "<|tool_call>call:run{command:1e999}<tool_call|>",
+    }[dialect]
+    parsed = parse_output(text, dialect=dialect)
+    json.dumps([dict(call.arguments) for call in parsed.calls], allow_nan=False)
 
 
 @pytest.mark.parametrize(

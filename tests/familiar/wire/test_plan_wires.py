@@ -214,3 +214,13 @@ def test_an_unknown_wire_or_dialect_is_an_error() -> None:
         wire_instruction("yaml", SUFFIX)
     with pytest.raises(WireError, match="klingon"):
         parse_output("x", dialect="klingon")
+
+
+@pytest.mark.parametrize("wire", PLAN_WIRES)
+def test_of_a_tagged_plan_and_a_bare_one_none_runs(wire: str) -> None:
+    tagged = write(wire, CALLS)
+    bare = json.dumps({"continue": False, "worker_calls": list(CALLS)})
+    for text in (f"{tagged}\n{bare}", f"{bare}\n{tagged}"):
+        parsed = parse_output(text, dialect=wire, suffix=SUFFIX)
+        assert parsed.plan is None
+        assert [problem.name for problem in parsed.problems] == ["plan_repeated"]
