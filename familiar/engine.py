@@ -1,4 +1,4 @@
-"""What an engine takes and gives back, as values that every engine and every replica share.
+"""Requests to an engine and its answers, as values that every engine and every replica share.
 
 An engine (vLLM in process, an OpenAI-compatible URL, the scripted one) turns one `GenerateRequest`
 into a stream of `Delta`s. The types stand here, in the pure core, so that a request can be built,
@@ -24,7 +24,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. `max_tokens` bounds the answer; `seed` makes an engine repeatable."""
+    """The settings of sampling. `max_tokens` bounds the answer; `seed` makes an engine
+    repeatable."""
 
     temperature: float = 0.7
     top_p: float = 0.95
@@ -37,7 +38,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class OutputGrammar:
-    """What the decoded text may be. `kind` names the notation of `text`: a JSON schema, an EBNF
+    """The form of the decoded text. `kind` names the notation of `text`: a JSON schema, an EBNF
     grammar whose start rule is `root` (the notation of xgrammar), or a regular expression."""
 
     kind: Literal["json", "ebnf", "regex"]
@@ -104,7 +105,7 @@ class EngineHealth:
 
 
 class Engine(Protocol):
-    """What every engine does. All methods run in one event loop and never block it."""
+    """The protocol of every engine. All methods run in one event loop and never block it."""
 
     @property
     def owned(self) -> bool:

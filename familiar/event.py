@@ -150,11 +150,11 @@ class PlanRejected(_Body):
     problems: tuple[Problem, ...]
     fingerprint: str | None = None
     doubted: tuple[str, ...] = ()
-    """What a guessed length questioned, for the first time in this run (`plan.capacity`)."""
+    """Calls that a guessed length questioned for the first time in this run (`plan.capacity`)."""
 
 
 class PlannerChosen(_Body):
-    """The decision who plans this turn when it is not the orchestrator's model."""
+    """The planner of this turn, where it is not the orchestrator's model."""
 
     type: Literal["planner.chosen"] = "planner.chosen"
     turn: int

@@ -1,4 +1,4 @@
-"""What an event says in words: the one place from which the log and the terminal take their text.
+"""Events in words: the one place from which the log and the terminal take their text.
 
 `describe` gives an event two forms of the same facts. `action` and `fields` make the line of
 `orchestra.log`, complete and for `grep`. `brief` is the sentence for a person who follows the run;

@@ -1,4 +1,4 @@
-"""What a goal says by itself: its size, the files that it names, and what it says about each.
+"""The content of a goal: its size, the files that it names, and its words about each.
 
 A run that named files has succeeded only when every one of them is there; `goal_files` reads them.
 """
@@ -28,7 +28,7 @@ class Goal:
         return tuple(name for name in self.files if name.endswith((".html", ".htm")))
 
     def about(self, file: str) -> str:
-        """The paragraphs and list items that name `file`: what the goal says of it."""
+        """The paragraphs and list items that name `file`."""
         name = re.compile(rf"(?<![\w./-]){re.escape(file)}(?![\w/-])")
         return "\n".join(block for block in _blocks(self.text) if name.search(block))
 

@@ -1,4 +1,4 @@
-"""Who runs next, and where: queues, limits and the choice of a replica, as pure bookkeeping.
+"""The next call and its replica: queues, limits and the choice, as pure bookkeeping.
 
 A call waits in the queue of its alias, ordered by upward rank (how long a chain of calls waits
 behind it, so that the critical path goes first) and then by arrival. It leaves when its alias is

@@ -1,4 +1,4 @@
-"""What the orchestrator is asked and what it answers: values that cross from the API to its actor.
+"""Requests to the orchestrator and its answers: values that cross from the API to its actor.
 
 The orchestrator actor is named `orchestrator` in the Ray namespace `namespace_of(deployment)`; its
 methods take and give these values. Reading a run's history is not among them: readers ask the

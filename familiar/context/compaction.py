@@ -1,6 +1,6 @@
 """A stack that outgrows its window is begun anew, without a model and always the same way.
 
-What stays, in this order, each as it was written:
+These stay, in this order, each as it was written:
 
 1. the system prompt (the current one, which may name other roles than before);
 2. the newest contract;
@@ -32,7 +32,7 @@ _KEPT_WHILE_THEY_FIT = ("decision", "question")
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What was done: estimated tokens before and after, and what was kept and dropped, one short
+    """The record of a compaction: estimated tokens before and after, kept and dropped, one short
     phrase a kind."""
 
     reason: str

@@ -46,7 +46,7 @@ class StackMessage:
 
     @property
     def role(self) -> Role:
-        """Who speaks in the chat."""
+        """The speaker in the chat."""
         if self.kind == "system":
             return "system"
         return "assistant" if self.kind == "plan" else "user"

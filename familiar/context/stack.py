@@ -1,4 +1,4 @@
-"""The message stack: what an orchestrator has been told and has said, as one immutable value.
+"""The message stack: all messages to an orchestrator and its answers, as one immutable value.
 
 Invariants:
 
@@ -57,7 +57,7 @@ class Stack:
 
     @property
     def sent(self) -> int:
-        """How many messages were part of a prompt already."""
+        """The number of messages that were part of a prompt already."""
         return self.sends[-1] if self.sends else 0
 
     @property
@@ -102,7 +102,7 @@ class Stack:
         return render_bytes(self.render())
 
     def to_json(self) -> str:
-        """What is recorded with a call: `role` and `content` as they were sent, and the kinds,
+        """The record of a prompt: `role` and `content` as they were sent, and the kinds,
         lengths and facts from which the stack is built again."""
         return json.dumps([_row(group) for group in self._groups()], ensure_ascii=False)
 

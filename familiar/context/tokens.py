@@ -1,4 +1,4 @@
-"""How many tokens a text may have, without a tokenizer: one careful estimate for everybody.
+"""The number of tokens of a text, without a tokenizer: one careful estimate for all.
 
 The core has no model's vocabulary, and a window has to be kept before a prompt is sent. An estimate
 that is too high compacts a little early; one that is too low overflows the context, so it errs
@@ -15,7 +15,7 @@ from familiar.engine import Message
 CHARS_PER_TOKEN = 3.0
 """English prose, HTML and JSON have 3.2 to 4.5 characters a token in BPE vocabularies."""
 MESSAGE_TOKENS = 6
-"""What a chat template writes around a message."""
+"""Tokens that a chat template writes around a message."""
 MIN_WINDOW = 256
 
 
@@ -32,7 +32,7 @@ def prompt_tokens(messages: Iterable[Message]) -> int:
 
 
 def window_of(alias: AliasConfig, config: Config) -> int:
-    """Prompt tokens that a call of `alias` may have: what it is configured to, but never more than
+    """Prompt tokens that a call of `alias` may have: as configured, but never more than
     its model's context leaves beside the answer."""
     room = config.pools[alias.pool].context_length - alias.sampling.max_tokens
     return max(min(alias.window_tokens or room, room), MIN_WINDOW)

@@ -20,7 +20,7 @@ MIN_TOKENS_FOR_RATE = 8
 MOST_WITNESSES = 5
 """Other attempts that count for one failed attempt; the bound keeps an explanation linear."""
 MOST_FAILURES = 20
-"""How many failures of one replica are looked at for its outages."""
+"""Failures of one replica that are looked at for its outages."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -116,7 +116,7 @@ class Attempt:
         return bool(self.text("deadline")) or (limit is not None and self.seconds >= 0.98 * limit)
 
     def evidence(self, name: str) -> object:
-        """What the failure's record says under `name`; None for nothing."""
+        """The value of `name` in the failure's record; None where there is none."""
         return None if self.failure is None else self.failure.evidence.get(name)
 
     def number(self, name: str) -> float | None:

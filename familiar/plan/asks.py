@@ -1,4 +1,4 @@
-"""What a prompt asks for, counted: explicit lengths, and how many parts of which sort.
+"""The asks of a prompt, counted: explicit lengths, and the parts of each sort.
 
 A pure reading of English phrases: "about 200 words", "ten sections", "6-8 items", "sections: A, B
 and C", a list of points. Counts stand as digits or as words up to twenty, a dozen, or a hundred.
@@ -80,7 +80,7 @@ _WITHIN = re.compile(
     r"\b(?:of|for|in|from|across|on|to|into)\s+(?:a|an|the|our|this|your)\s+(?:[\w'-]+\s+){0,2}$",
     re.IGNORECASE,
 )
-"""What a page is part of: "one page of a six-page site" asks for one."""
+"""The whole of which a page is part: "one page of a six-page site" asks for one."""
 
 _EACH = re.compile(r"^\s?(?:for |in |on )?(?:each|every|per|apiece)\b", re.IGNORECASE)
 _EACH_BEFORE = re.compile(r"\b(?:each|every)\b[^.\n]{0,48}$", re.IGNORECASE)

@@ -27,7 +27,7 @@ PROMPT_CHARS_PER_TOKEN = 4.5
 """Characters of English that a token holds at most, so that a prompt is never counted too long."""
 
 ROOM = 0.8
-"""How much of a limit the pieces of a split call should use."""
+"""Share of a limit that the pieces of a split call should use."""
 
 
 SEND_AGAIN = " This length is a guess: if it is wrong, send the same call again and it will run."
@@ -44,7 +44,7 @@ class Finding:
     settled: bool = False
 
     def as_doubt(self) -> Problem:
-        """What is recorded about a plan that runs in spite of the finding."""
+        """The record of a plan that runs in spite of the finding."""
         said = self.problem.message.removesuffix(SEND_AGAIN)
         return Problem(
             code="length_doubted",

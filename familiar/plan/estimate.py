@@ -63,7 +63,7 @@ _READ = frozenset({"word", "sentence"})
 """Units of what is read, around which an HTML file has its frame."""
 
 CAPPED = 0.8
-"""How much of a cap a text uses."""
+"""Share of a cap that a text uses."""
 
 LONGEST_GOAL = 50_000
 """Characters of a goal that is searched for what it says of a file, once for each call."""
@@ -85,7 +85,7 @@ class Estimate:
 
 
 def estimate_output(call: PlannedCall, goal: Goal | None = None) -> Estimate:
-    """What `call` will probably write, in tokens of a 49k vocabulary."""
+    """The probable length of the answer to `call`, in tokens of a 49k vocabulary."""
     asks = read_asks(call.prompt)
     if asks.says_nothing and call.output_file and goal and len(goal.text) <= LONGEST_GOAL:
         # The other files that the goal speaks of there are other calls' work.

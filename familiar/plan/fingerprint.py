@@ -82,7 +82,7 @@ def _hash(text: str) -> str:
 
 
 def _placed(calls: Sequence[PlannedCall], own: Callable[[PlannedCall], str]) -> dict[str, str]:
-    """Digest by call id: what `own` says of the call, and the digests of what it waits for.
+    """Digest by call id, of the text of `own` and the digests of the calls that it waits for.
 
     Calls of a cycle have no order; they keep the digest of what they say alone. A dependency
     outside the plan (a call of an earlier turn) is done and places nothing.

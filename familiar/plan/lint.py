@@ -56,7 +56,7 @@ class Linted:
     repairs: tuple[Problem, ...]
     problems: tuple[Problem, ...]
     doubted: tuple[str, ...] = ()
-    """What a guess questions now, for `TurnView.doubted` of the next attempt."""
+    """Keys of the calls that a guess questions now, for `TurnView.doubted` of the next attempt."""
 
 
 def lint(plan: ReadPlan, view: TurnView) -> Linted:

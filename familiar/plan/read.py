@@ -44,7 +44,7 @@ class _Plan(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PlanWire:
-    """How this turn's plan is written: `dialect` is one of `familiar.wire.PLAN_WIRES`, `suffix` the
+    """The form of this turn's plan: `dialect` is one of `familiar.wire.PLAN_WIRES`, `suffix` the
     ending of its tags in this turn; without one, any ending is taken."""
 
     dialect: str = "json"
@@ -149,7 +149,7 @@ def _typed(data: object, repairs: tuple[Problem, ...] = ()) -> ReadPlan | tuple[
 
 
 def _sentence(place: Sequence[int | str], message: str, data: object) -> str:
-    """What is wrong where; a call is named by its id, because a model does not count from zero."""
+    """The problem and its place; a call is named by its id: a model does not count from zero."""
     where = ".".join(map(str, place)) or "the plan"
     if len(place) > 1 and place[0] == "worker_calls" and isinstance(data, Mapping):
         calls = data.get("worker_calls")

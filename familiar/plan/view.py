@@ -75,7 +75,7 @@ NO_LOAD = PoolLoad()
 
 @dataclass(frozen=True, slots=True)
 class EarlierCall:
-    """A call of an earlier turn: what it made, or why it failed. `advice` says how a call that was
+    """A call of an earlier turn, with its file or its failure. `advice` says how a call that was
     too large has to be split."""
 
     id: str
@@ -122,7 +122,7 @@ class TurnView:
     acting_files: tuple[str, ...] | None = None
     """Patterns of files that a plan may write although they act by their name; None for all."""
     doubted: frozenset[str] = frozenset()
-    """What a guessed length has questioned in this run; a guess questions it only once."""
+    """Keys of the calls that a guessed length has questioned in this run; each only once."""
 
     @property
     def rates(self) -> Mapping[str, float]:

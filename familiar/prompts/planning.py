@@ -1,9 +1,9 @@
 """The messages of a plan's stack, each of one kind, rendered from the files of
 `familiar/prompts/orchestrator`.
 
-What moves stands in the newest message only (`turn_message`): the files that are missing, how busy
-the roles are, the form of the answer with this turn's tags. Everything else is said once, where it
-happened, and stays.
+The part that moves stands in the newest message only (`turn_message`): the files that are missing,
+the load of the roles, the form of the answer with this turn's tags. Everything else is said once,
+where it happened, and stays.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The brief of a worker call: what the plan asks, what the goal says about the file, what it
-depends on.
+"""The brief of a worker call: the task of the plan, the words of the goal about the file, and the
+sources that the call depends on.
 
 A worker sees no more than it needs. A file that it depends on is handed on by reference (path,
 hash, size, outline); the files that the plan says it needs, and the answers of calls that wrote no
@@ -101,7 +101,7 @@ def _plain_task(
 
 
 def _about(call: PlannedCall, goal: Goal) -> str:
-    """What the goal says about the file; the whole goal where no file is named."""
+    """The words of the goal about the file; the whole goal where no file is named."""
     if call.output_file is None:
         text = goal.text if not goal.files else ""
     else:

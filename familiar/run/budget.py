@@ -1,9 +1,9 @@
-"""What a run has used of its budgets, and what follows when little or nothing of one is left.
+"""The use of a run's budgets, and the consequence when little or nothing of one is left.
 
 At `budgets.soft` of a limit the run goes on and the next plan is told. At the limit nothing more is
-begun. Turns, model calls and recoveries are counts of beginnings: what runs is let finish. Tokens,
-money and wall time are spent by what runs: it is stopped. Either way files that are written are
-still published, a synthesis says what there is, and the run ends.
+begun. Turns, model calls and recoveries are counts of beginnings: running calls finish. Tokens,
+money and wall time are spent by running calls: they are stopped. Either way files that are written
+are still published, a synthesis names them, and the run ends.
 
 A turn is used when it is over. A model call is used when it is queued. Tokens are counted when an
 attempt ends, so the limit can be passed by what was running then.
@@ -35,7 +35,7 @@ UNITS: dict[Budget, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much of one budget is used."""
+    """The use of one budget."""
 
     budget: Budget
     used: float
@@ -64,7 +64,7 @@ def uses(state: RunState, limits: RunLimits) -> Iterator[Use]:
 
 
 def cost(usage: Usage, pool: str, limits: RunLimits) -> float:
-    """What an attempt has cost, in the currency of its pool's price; 0 where there is none."""
+    """The cost of an attempt, in the currency of its pool's price; 0 where there is none."""
     price = limits.prices.get(pool)
     if price is None:
         return 0.0
@@ -81,7 +81,7 @@ def used_up(reached: BudgetReached) -> str:
 
 
 def notice(reached: BudgetReached) -> str:
-    """What the orchestrator is told at a soft limit."""
+    """The sentence for the orchestrator at a soft limit."""
     unit = UNITS[reached.budget] or "money"
     return (
         f"Budget: {_amount(reached.used)} of {_amount(reached.limit)} {unit} are used. "

@@ -120,7 +120,7 @@ def hindrance(call: CallState, size: Size, *, attempts_left: int) -> str:
 
 
 def instruction(call: CallState, size: Size) -> str:
-    """What the next plan is told about a call that has to be cut up."""
+    """The sentence for the next plan about a call that has to be split."""
     if size.context_length is not None and size.prompt_tokens is not None:
         return (
             f"its prompt has {size.prompt_tokens} tokens and the context holds "

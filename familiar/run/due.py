@@ -1,8 +1,8 @@
-"""What is due in a run, and how a budget that is used up brings what is due to an end.
+"""The commands that are due in a run, and their end when a budget is used up.
 
 Every command that becomes due goes through `do`: it becomes due once, nothing but a stop becomes
 due beside the end of the run, and nothing that begins something becomes due when a budget is used
-up. Then the run is closed down step by step: what is still waited for comes in, the budget's event
+up. Then the run is closed down step by step: running work comes in, the budget's event
 is recorded, a synthesis says what there is, and the run ends.
 """
 
@@ -25,7 +25,7 @@ class Due:
         self._fresh: list[Command] = []
 
     def take(self) -> list[Command]:
-        """What became due since the last time, in order."""
+        """The commands that became due since the last time, in order."""
         fresh, self._fresh = self._fresh, []
         return fresh
 

@@ -1,4 +1,4 @@
-"""How a turn and a run end: what follows when the last call of a turn is over.
+"""The end of a turn and of a run: the decision when the last call of a turn is over.
 
 A run that named files has succeeded only when every one of them is there. One fruitless turn is
 followed by another plan; two in a row are the end, with the reason, because people would rather

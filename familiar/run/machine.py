@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from familiar import event as ev
-from familiar.call import Usage
+from familiar.call import CallKind, Usage
 from familiar.errors import FailureClass
 from familiar.failure import FAILURES
 from familiar.limits import RunLimits
@@ -77,8 +77,8 @@ class RunMachine:
         return self._due.take()
 
     def wall_reached(self, used_s: float, *, soft: bool) -> ev.BudgetReached | None:
-        """What there is to record `used_s` seconds after the submission; the machine has no
-        clock. None when that is recorded already."""
+        """The event to record `used_s` seconds after the submission, as the machine has no clock;
+        None when it is recorded already."""
         if self.state.exhausted is not None or (soft and "wall_s" in self.state.warned):
             return None
         return budget.Use("wall_s", used_s, self.limits.wall_s).reached(soft=soft)
@@ -183,7 +183,7 @@ class RunMachine:
 
     # Calls.
 
-    def _add_call(self, planned: ev.PlannedCall, kind: Any, *, queue: bool = True) -> None:
+    def _add_call(self, planned: ev.PlannedCall, kind: CallKind, *, queue: bool = True) -> None:
         state = self.state
         call = CallState(planned=planned, kind=kind, turn=state.turn.number)
         for dependency in planned.depends_on:

@@ -112,7 +112,7 @@ def _wait(failed: CallFailed, of_class: int, key: str) -> tuple[float, str]:
 def follow_up(
     call: CallState, failed: CallFailed, action: RecoveryAction
 ) -> tuple[FollowUp | None, int]:
-    """What the next attempt is told beside its task, and how many tokens of it are written already.
+    """The follow-up of the next attempt, and the number of its tokens that are written already.
 
     A continuation that is repeated goes on from where it began, and a worker that was asked
     again and lost its replica hears the problem once more. A plan call is asked on top of its

@@ -63,8 +63,8 @@ TERMINAL = frozenset({CallStatus.DONE, CallStatus.FAILED, CallStatus.SKIPPED})
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What the next attempt is told beside its task: the text that it `continues`, or the `problem`
-    with the answer before. `text` is what the model wrote."""
+    """An addition to the task of the next attempt: the text that it `continues`, or the `problem`
+    with the answer before. `text` is the answer of the model."""
 
     text: TextRef | None
     continues: bool = False

@@ -109,7 +109,7 @@ def versions(
 
 
 def unified_diff(before: str, after: str, old: int, new: int) -> str:
-    """What changed from version `old` to version `new`; empty when nothing did."""
+    """The diff from version `old` to version `new`; empty when nothing changed."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), f"version {old}", f"version {new}", lineterm=""
     )
@@ -145,7 +145,7 @@ def problem(text: str, state: RunState, kind: ev.SynthesisKind) -> str:
 
 
 def listing(state: RunState) -> str:
-    """A version without a model: what there is, by which call, and what is missing."""
+    """A version without a model: the files, each with its call, and the missing ones."""
     lines = [f"- {path}: made by call {file.call}" for path, file in sorted(state.files.items())]
     said = _calls(state, lambda call: call.planned.output_file is None and _done(call))
     if said:

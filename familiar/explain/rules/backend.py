@@ -1,7 +1,7 @@
-"""The backend was not there: never, not any more, now and then, or the line to it broke.
+"""The backend was not there: never, not any more, now and then, or the connection broke.
 
-What tells them apart is what the replica did before (did it serve?), after (did it come back?), and
-what the health check and the node said right after the failure.
+The cases differ by the calls that the replica served before and after the failure, and by the
+health check and the state of the node right after it.
 """
 
 from __future__ import annotations

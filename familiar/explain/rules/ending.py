@@ -127,7 +127,7 @@ def _used(story: Story) -> Evidence:
 
 
 def _spenders(story: Story) -> tuple[Evidence, ...]:
-    """Who used most output tokens, and how much of it was for nothing."""
+    """The aliases that used most output tokens, and the tokens of failed attempts."""
     by_alias: Counter[str] = Counter()
     wasted = 0
     for attempt in story.attempts.values():

@@ -1,7 +1,7 @@
-"""How tokens came: the backend fell silent, was slow, or the call was larger than its deadline.
+"""The pace of tokens: the backend fell silent, was slow, or the call was larger than its deadline.
 
-All three end in a deadline, so the class that a deadline gave is only a claim. What decides is when
-the last token came, at which rate, and what is usual there.
+All three end in a deadline, so the class that a deadline gave is only a claim. The time of the last
+token, the rate, and the usual rate there decide.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from familiar.failure import FAILURES
 FAR_BELOW = 0.25
 """A share of the usual rate that no load explains; between it and USUAL_SHARE it may be load."""
 RATE_WINDOW_S = 5.0
-"""What `engine_tokens_per_s` looks back over."""
+"""The time that `engine_tokens_per_s` covers."""
 
 
 def stalled(story: Story, attempt: Attempt) -> Finding | None:

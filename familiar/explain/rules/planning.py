@@ -1,4 +1,4 @@
-"""What was wrong with plans: unreadable, not allowed, the same again, or one inside another.
+"""Problems of plans: unreadable, not allowed, the same again, or one inside another.
 
 A rejected plan carries its problems by code. Where the same problems come back turn after turn, the
 orchestrator did not learn; where a plan equals one whose calls failed, it repeated itself.

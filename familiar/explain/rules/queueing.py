@@ -47,7 +47,7 @@ def queue_timeout(story: Story, attempt: Attempt) -> Finding | None:
 
 
 def queue_wait(story: Story) -> Iterator[Finding]:
-    """What waiting for slots cost a run that got through, by pool."""
+    """The time that a run waited for slots, by pool."""
     by_pool: dict[str, list[Attempt]] = {}
     for attempt in story.attempts.values():
         if attempt.queue_s and attempt.pool:
