@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from actors.private_file import make_private_folder
 from familiar.config.schema import Config
 from familiar.errors import ClusterError
 
@@ -29,7 +30,7 @@ _PAUSE_S = 0.1
 def recorded_as_running(config: Config) -> Iterator[None]:
     """Name this process as the one that keeps the deployment up."""
     path = _path(config)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     draft = path.with_suffix(f".{os.getpid()}")
     with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
         json.dump({"pid": os.getpid(), "began": psutil.Process().create_time()}, file)

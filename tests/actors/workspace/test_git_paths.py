@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import re
 import subprocess
@@ -13,46 +12,19 @@ from pathlib import Path
 import pytest
 
 from actors.workspace.actor import Publisher
-from familiar.call import CallKey, Publication
 from familiar.errors import PathRejected, WorkspaceError
-
-
-def git(root: Path, *args: str, code: int = 0) -> str:
-    identity = ["-c", "user.name=User", "-c", "user.email=user@example.org"]
-    allowed = ["-c", "protocol.file.allow=always"]
-    done = subprocess.run(
-        ["git", *identity, *allowed, *args], cwd=root, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout.rstrip("\n")
+from tests.actors.workspace.user_repository import (
+    git,
+    ignored,
+    publish,
+    sparse_index,
+    user_repository,
+)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    made = tmp_path / "repository"
-    made.mkdir()
-    git(made, "init", "-q", "-b", "main")
-    (made / "docs").mkdir()
-    for name in ("run.sh", "page.md", "docs/in.md"):
-        (made / name).write_text(f"{name}\n")
-    (made / "run.sh").chmod(0o755)
-    git(made, "add", ".")
-    git(made, "commit", "-q", "-m", "first")
-    return made
-
-
-async def publish(root: Path, path: str, text: str, call: str = "c") -> str:
-    publisher = Publisher()
-    publication = Publication(
-        key=CallKey("run", call, 1),
-        epoch=1,
-        workspace=str(root),
-        path=path,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-        text=text,
-        alias="grandpa",
-    )
-    return (await publisher.publish(publication)).commit
+    return user_repository(tmp_path)
 
 
 def state(root: Path) -> object:
@@ -78,92 +50,6 @@ async def test_an_executable_file_stays_one(root: Path, file_mode: str, there: b
     assert git(root, "ls-tree", "HEAD", "run.sh").startswith("100755")
     assert os.access(root / "run.sh", os.X_OK)
     assert git(root, "status", "--porcelain") == ""
-
-
-def sparse_index(root: Path) -> None:
-    (root / "big").mkdir()
-    (root / "big/far.md").write_text("far\n")
-    git(root, "add", ".")
-    git(root, "commit", "-q", "-m", "big")
-    git(root, "sparse-checkout", "set", "--cone", "--sparse-index", "docs")
-
-
-def sha256(root: Path) -> None:
-    subprocess.run(["rm", "-rf", ".git"], cwd=root, check=True)
-    git(root, "init", "-q", "-b", "main", "--object-format=sha256")
-    git(root, "add", ".")
-    git(root, "commit", "-q", "-m", "first")
-
-
-def unborn(root: Path) -> None:
-    subprocess.run(["rm", "-rf", ".git", "run.sh", "page.md", "docs"], cwd=root, check=True)
-    git(root, "init", "-q", "-b", "main")
-
-
-def packed(root: Path) -> None:
-    git(root, "gc", "-q")
-    git(root, "pack-refs", "--all")
-
-
-def staged_and_dirty_elsewhere(root: Path) -> None:
-    (root / "run.sh").write_text("staged\n")
-    git(root, "add", "run.sh")
-    (root / "run.sh").write_text("dirty\n")
-    (root / "mine.txt").write_text("untracked\n")
-    (root / "intent.txt").write_text("intent\n")
-    git(root, "add", "--intent-to-add", "intent.txt")
-
-
-def ignored(root: Path) -> None:
-    (root / ".git/info/exclude").write_text("docs/\n*.md\n")
-
-
-def detached(root: Path) -> None:
-    git(root, "checkout", "-q", "--detach")
-
-
-def many_folders(root: Path) -> None:
-    """Names around a folder's in the order of trees: `docs-a` < `docs/` < `docs0`."""
-    for name in ("docs-a", "docs.md", "docs0", "docs/a/b/c"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("x")
-    git(root, "add", ".")
-    git(root, "commit", "-q", "-m", "many")
-
-
-@pytest.mark.parametrize(
-    "prepare",
-    [
-        sparse_index,
-        sha256,
-        unborn,
-        packed,
-        staged_and_dirty_elsewhere,
-        ignored,
-        detached,
-        many_folders,
-        lambda root: git(root, "update-index", "--split-index"),
-        lambda root: git(root, "update-index", "--untracked-cache"),
-        lambda root: git(root, "update-index", "--index-version", "4"),
-        lambda root: git(root, "config", "core.ignoreCase", "true"),
-        lambda root: git(root, "config", "core.autocrlf", "true"),
-        lambda root: git(root, "config", "core.preloadIndex", "true"),
-        lambda root: git(root, "config", "index.threads", "4"),
-        lambda root: git(root, "config", "core.sharedRepository", "group"),
-    ],
-)
-async def test_the_user_s_work_stays_and_status_is_as_before(
-    root: Path, prepare: Callable[[Path], object]
-) -> None:
-    prepare(root)
-    before = git(root, "status", "--porcelain")
-    await publish(root, "docs/in.md", "one\n")
-    await publish(root, "docs/new.md", "two\n", call="d")
-    assert git(root, "status", "--porcelain") == before
-    assert git(root, "show", "HEAD:docs/in.md") == "one"
-    assert git(root, "show", "HEAD~1:docs/in.md") == "one"
-    assert git(root, "show", "HEAD:docs/new.md") == "two"
-    git(root, "fsck", "--strict")
 
 
 async def test_a_file_that_was_left_by_an_interrupted_publication_is_replaced(root: Path) -> None:
