@@ -40,7 +40,7 @@ from actors.store.schema import (
     upgrade,
 )
 from actors.store.tables import RUNS, STORE, TEXTS, WORKER_CALLS
-from actors.store.writes import write, write_history
+from actors.store.writes import change, write, write_history
 from familiar.errors import Conflict, StaleEpoch, StoreError
 from familiar.event import Event
 
@@ -181,8 +181,10 @@ class Store:
                     ahead = self._check_seq(connection, left, found)
                     if left:
                         write_history(connection, left, texts)
-                        write(connection, project(left))
-                        connection.execute(update(STORE).values(commits=state.commits + 1))
+                        counted = change(
+                            STORE, {"store_id": self.store_id}, commits=state.commits + 1
+                        )
+                        write(connection, (*project(left), counted))
             except TransientStoreError:
                 self._unsure = self._unsure or {(e.run_id, e.seq): e for e in events}
                 raise
