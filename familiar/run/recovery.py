@@ -8,8 +8,8 @@ the lint rejects a plan that repeats it.
 
 A server that is busy, loading or limits the rate (`transient` in the evidence of the failure) is
 given time before the next attempt: as long as it asks for (`retry_after_s`), else a pause that
-grows, scattered over runs and calls without dice. A wait that is longer than the queue deadline of
-the alias is not begun.
+grows. Hashes of run, call and attempt spread the waits, so a replay decides the same. A wait that
+is longer than the queue deadline of the alias is not begun.
 
 `README.md` beside this file shows the table to people; a test keeps the two the same.
 """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +12,10 @@ from familiar.errors import FailureClass
 from familiar.limits import RunLimits
 from familiar.run import command as cmd
 from familiar.run.machine import RunMachine
-from familiar.run.state import CallStatus, RunState
+from familiar.run.state import CallStatus
 from familiar.run.turn_view import failed_plans
+from tests.familiar.run.histories import observable
 from tests.familiar.run.simulation import TIGHT, Simulation, limits
-
-
-def observable(state: RunState) -> dict[str, object]:
-    return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
 def carry(sim: Simulation, *order: str) -> None:
