@@ -83,8 +83,8 @@ class CallProgress:
 class Readiness:
     """Whether runs can be worked on; `reasons` says what is still missing, one sentence each.
 
-    `hopeless` when what is missing failed again and again: it is still tried, and waiting for it is
-    of no use."""
+    `hopeless` when the start of something failed again and again: it is still attempted, and a wait
+    for it is of no use."""
 
     ready: bool
     reasons: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What is done after a failed try: the table as a specification, and the arithmetic behind it."""
+"""Recovery after a failed attempt: the table as a specification, and the arithmetic behind it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TestTable:
         assert actions == [row.action] * row.times + [row.then]
 
     @pytest.mark.parametrize("cause", RUN_LEVEL)
-    def test_a_call_is_never_tried_again_for_a_class_of_runs(self, cause: F) -> None:
+    def test_a_call_is_not_attempted_again_for_a_class_of_runs(self, cause: F) -> None:
         chosen = choose(failed_call(cause))
         assert chosen.action == "give_up"
         assert chosen.reasons[0].startswith(cause)
