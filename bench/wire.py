@@ -3,25 +3,39 @@
 Reads `../shared/wire/` (beside the repository): recorded cases and real failures. A recorded case
 is exact when the calls are equal, in order, and the content is too where the case checks it. A
 failure is right when the stated action was taken. Peers' numbers are vLLM 0.32's own parsers on the
-same file, calls only, as its README states them. Then: throughput over all texts, and the time for
-1 MB of tags that never close, the slowest of all dialects and tags, and how much longer twice the
-text takes. Times are CPU times. Prints one JSON object as its last line.
+same file, calls only, as its README states them. Then: throughput over all texts, the slowest of
+many floods of 1 MB, how many more steps twice the text takes, and the time of other hostile texts.
+Times are CPU times. Prints one JSON object as its last line.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from familiar.wire import DIALECT_IDS, ParsedOutput, parse_output  # noqa: E402
+from familiar import documents  # noqa: E402
+from familiar.call import DocumentSpec  # noqa: E402
+from familiar.errors import WireError  # noqa: E402
+from familiar.wire import (  # noqa: E402
+    DIALECT_IDS,
+    Limits,
+    OutputParser,
+    ParsedOutput,
+    parse_output,
+)
+from tests.familiar.floods import Growth, floods, growth  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "wire"
 GOAL = 0.97
@@ -61,36 +75,9 @@ NOT_FOLLOWED: dict[str, str] = {
     "03baeadb98e4": "runs a bare list that never closes although no tool is known to be offered",
 }
 
-FLOODS = (
-    "<tool_call>",
-    "<think>",
-    "<function=x>",
-    "<tool_call><function=x><parameter=a>",
-    "<tool_call><function=x><parameter=a>v",
-    "<parameter=a>1</parameter>",
-    '<｜DSML｜tool_calls><｜DSML｜invoke name="x"><｜DSML｜parameter name="a" string="true">',
-    '<minimax:tool_call><invoke name="x"><parameter name="a">',
-    "<tool_call>x<arg_key>a</arg_key><arg_value>",
-    "]<]minimax[>[<tool_call>",
-    "]<]minimax[>[<a>",
-    '<tool_call>{"name": "',
-    '{"name":"x","arguments":',
-    "[f(a=",
-    "<|tool_call>call:f{a:",
-    "<|channel|>analysis<|message|>",
-    '<|tool_call_begin|>f:0<|tool_call_argument_begin|>{"a":"',
-    "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{",
-    "[TOOL_CALLS]f[ARGS]{",
-    '<familiar-abc123><call-abc123 id="1">',
-    "<",
-    "a.",
-    "</think>",
-    '\\"""',
-    "[[worker_calls]]\n",
-    "[[a]]\n",
-    "a.b.c=1\n",
-)
-GROWTH_BYTES = 200_000
+FLOOD_CHARS = 1_000_000
+GROWTH_CHARS = 4_000
+TOOLS = [{"name": "x", "parameters": {"properties": {"a": {"type": "string"}}}}]
 
 
 def load(name: str) -> list[dict[str, Any]]:
@@ -189,46 +176,66 @@ def large_answer() -> float:
     return len(text) / 1e6 / elapsed
 
 
-def flood() -> tuple[float, str]:
-    """The slowest 1 MB of tags that never close: seconds of CPU time, and which it was."""
-    worst, name = 0.0, ""
-    for unit in FLOODS:
-        text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
-        for dialect in DIALECT_IDS:
-            started = time.process_time()
-            parse_output(text, dialect=dialect, tools=[{"name": "x", "parameters": {}}])
-            elapsed = time.process_time() - started
-            if elapsed > worst:
-                worst, name = elapsed, f"{dialect} {unit!r}"
-    return worst, name
+def seconds(read: Callable[[], object]) -> float:
+    """CPU seconds that `read` takes."""
+    started = time.process_time()
+    read()
+    return time.process_time() - started
 
 
-def growth() -> tuple[float, str]:
-    """The largest ratio of the time for a flood to that for half of it, and which it was.
+def flood(count: int) -> tuple[float, str]:
+    """The slowest of `count` floods of 1 MB, each in a dialect that is drawn for it."""
+    draw = random.Random(8)
+    worst, slowest = 0.0, ""
+    for name, text in draw.sample(list(floods(FLOOD_CHARS)), count):
+        dialect = draw.choice(DIALECT_IDS)
+        elapsed = seconds(partial(parse_output, text, dialect=dialect, tools=TOOLS))
+        if elapsed > worst:
+            worst, slowest = elapsed, f"{dialect}, {name}"
+    return worst, slowest
 
-    About 2 is linear. A text is counted as taking 20 ms at least, below which the clock decides.
-    """
 
-    def seconds(text: str, dialect: str) -> float:
-        started = time.process_time()
-        parse_output(text, dialect=dialect, tools=[{"name": "x", "parameters": {}}])
-        return time.process_time() - started
+def steepest(count: int) -> Growth:
+    """The flood whose steps grow most from one size to twice of it; about 2 is linear."""
+    draw = random.Random(9)
 
-    worst, name = 0.0, ""
-    for unit in FLOODS:
-        half = unit * (GROWTH_BYTES // 2 // len(unit))
-        for dialect in DIALECT_IDS:
-            ratio = seconds(half * 2, dialect) / max(seconds(half, dialect), 0.02)
-            if ratio > worst:
-                worst, name = ratio, f"{dialect} {unit!r}"
-    return worst, name
+    def reader() -> Callable[[str], object]:
+        return partial(parse_output, dialect=draw.choice(DIALECT_IDS), tools=TOOLS)
+
+    return max(growth(GROWTH_CHARS, count, draw, reader), key=lambda found: found.ratio)
+
+
+def bounded() -> dict[str, float]:
+    """CPU seconds for TOML at its byte cap, white space in the live view, and hostile documents."""
+    toml = "a.b.c = 1\n" * (Limits().max_document_bytes // 10 - 20)
+    live = OutputParser(dialect="qwen3_coder_xml")
+
+    def view() -> None:
+        live.feed("a")
+        for _ in range(FLOOD_CHARS // 4):
+            live.feed("    ")
+
+    def document(mark: str, kind: str, file: str) -> None:
+        with contextlib.suppress(WireError):
+            documents.finish(mark * (FLOOD_CHARS // len(mark)), DocumentSpec(kind), file)
+
+    found = {
+        "toml_at_its_cap": seconds(partial(parse_output, toml, dialect="toml")),
+        "live_view_of_spaces": seconds(view),
+        "document_of_fences": seconds(partial(document, "```\n", "document", "a.md")),
+        "page_of_tables": seconds(partial(document, "<table>", "html-page", "a.html")),
+        "page_of_paragraphs": seconds(partial(document, "<p>", "html-page", "a.html")),
+    }
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def main() -> None:
     """Score, time, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
-    repeats: int = parser.parse_args().repeats
+    parser.add_argument("--floods", type=int, default=300)
+    arguments = parser.parse_args()
+    repeats: int = arguments.repeats
     if not SHARED.is_dir():
         print(f"skipped: the recorded cases are not at {SHARED}")
         print(json.dumps({"bench": "wire", "value": None, "unit": "share of cases exact"}))
@@ -245,14 +252,16 @@ def main() -> None:
     behind = [name for name, (right, _) in VLLM.items() if scores[name][1] < right]
     right = score_malformed(malformed)
     speed, large = throughput(recorded, repeats), large_answer()
-    seconds, slowest = flood()
-    ratio, steepest = growth()
+    worst, slowest = flood(arguments.floods)
+    steep = steepest(arguments.floods)
+    bounds = bounded()
     print(f"\nexact {exact}/{total} = {exact / total:.4f} (goal {GOAL})")
     print(f"behind vLLM on: {', '.join(behind) or 'none'}")
     print(f"malformed, stated action: {right}/{len(malformed)}")
     print(f"{speed:.1f} MB/s over the recorded texts, {large:.0f} MB/s in one 1 MB argument")
-    print(f"1 MB of unclosed tags: {seconds:.3f} s at worst ({slowest}), goal {FLOOD_GOAL_SECONDS}")
-    print(f"twice the text: {ratio:.2f} times as long at worst ({steepest})")
+    print(f"1 MB floods: {worst:.3f} s at worst ({slowest}), goal {FLOOD_GOAL_SECONDS}")
+    print(f"twice the text: {steep.ratio:.2f} times the steps at worst ({steep.flood})")
+    print(", ".join(f"{name.replace('_', ' ')} {value:.3f} s" for name, value in bounds.items()))
     peer_right = sum(right for right, _ in VLLM.values())
     peer_total = sum(total for _, total in VLLM.values())
     ours_there = sum(scores[name][1] for name in VLLM)
@@ -270,10 +279,11 @@ def main() -> None:
             "malformed_cases": len(malformed),
             "mb_per_s": round(speed, 2),
             "mb_per_s_one_large_argument": round(large, 1),
-            "unclosed_1mb_seconds": round(seconds, 4),
-            "unclosed_1mb_slowest": slowest,
-            "twice_the_text_ratio": round(ratio, 2),
-            "twice_the_text_steepest": steepest,
+            "flood_1mb_seconds": round(worst, 4),
+            "flood_1mb_slowest": slowest,
+            "twice_the_text_steps": round(steep.ratio, 2),
+            "twice_the_text_steepest": steep.flood,
+            "bounded_seconds": bounds,
             "not_followed": NOT_FOLLOWED,
         },
     }

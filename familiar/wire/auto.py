@@ -1,7 +1,7 @@
 """Which dialect a text is written in, from its own marks.
 
-The first mark in the text decides; a mark that several dialects share is told apart by what follows
-it. A text without any mark is ordinary content, and is only looked at for fenced JSON.
+The first mark in the text decides; a mark that several dialects share is told apart by the text
+that follows it. A text without any mark is ordinary content, and is only looked at for fenced JSON.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Rules, in order, for each call found:
   on with a violation, so that the tool runner can answer them; an empty offer has no calls.
 
 Arguments of a call that was written correctly are handed on even if they miss the schema: the
-call is what the model asked for, and `violations` says what is wrong with it.
+model asked for the call, and `violations` says how it misses the schema.
 """
 
 from __future__ import annotations

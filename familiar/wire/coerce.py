@@ -61,7 +61,7 @@ def _typed(raw: str, types: frozenset[str]) -> Json:
 
 
 def _readings(text: str, types: frozenset[str]) -> list[Json]:
-    """What `text` may be read as, strictest reading first."""
+    """The values that `text` may be read as, strictest reading first."""
     plain = loads(text)
     if plain is not None:
         return [plain[0]]

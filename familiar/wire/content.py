@@ -1,4 +1,4 @@
-"""What remains of an answer as text, once reasoning and calls are taken out.
+"""The text that remains of an answer, once reasoning and calls are taken out.
 
 Text is never rewritten. Between blocks it is joined as it stands; a stretch of pure white space
 beside a call is markup, not text; the break that a dialect puts before its calls belongs to the

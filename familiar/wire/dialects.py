@@ -34,7 +34,7 @@ class Dialect:
     `implicit_think`: text before a lone closer was reasoning (the opener stood in the prompt).
     `trim_before_call`: endings of the text before a call that belong to the markup; the first
     that matches is dropped.
-    `dropped`: marker tokens that are never content. `stops`: what a stream must not pass unread.
+    `dropped`: marker tokens that are never content. `stops`: marks that a stream may not pass.
     """
 
     id: str

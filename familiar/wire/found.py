@@ -23,7 +23,7 @@ class TooManyTags(Exception):
 
 
 class Written(StrEnum):
-    """How an argument stood in the text, which says what its schema may make of it."""
+    """How an argument stood in the text; its schema may make a value of it accordingly."""
 
     VERBATIM = "verbatim"  # raw text between tags, no frame of its own
     FRAMED = "framed"  # raw text on lines of its own between tags
@@ -77,7 +77,7 @@ class FoundCall:
 @dataclass(slots=True)
 class Block:
     """A stretch of call markup, `start` to `end`. `keep_text` leaves it in the content; an
-    `unmarked` one has no markup of its own and is told from prose by what stands around it."""
+    `unmarked` one has no markup of its own and is told from prose by the text around it."""
 
     start: int
     end: int
@@ -90,7 +90,7 @@ class Block:
 
 @dataclass(slots=True)
 class Window:
-    """The part of the answer a scanner may read: `text[start:end]`, with what bounds it."""
+    """The part of the answer a scanner may read: `text[start:end]`, with its limits."""
 
     text: str
     start: int
@@ -171,7 +171,7 @@ def is_gap(text: str, start: int, end: int) -> bool:
 def scan_each(
     window: Window, opener: Ahead, read: Callable[[re.Match[str]], Block | None]
 ) -> list[Block]:
-    """What `read` makes of each match of `opener` that no earlier block holds.
+    """The blocks that `read` makes of each match of `opener` that no earlier block holds.
 
     Raises `TooManyTags` for too many matches, or too many calls that cannot be read.
     """

@@ -222,6 +222,8 @@ def _scan_bare(window: Window, syntax: JsonSyntax) -> list[Block]:
         nested = start > window.start and text[start - 1] in "=("
         if call is not None and end <= window.end and not nested:
             blocks.append(_unmarked(window, syntax, call))
+            if len(blocks) > window.limits.max_calls:
+                break
     head = skip_space(text, window.start)
     if not blocks and text.startswith(('{"name"', "<|python_tag|>"), head):
         call = _repaired_whole(window, syntax, head)

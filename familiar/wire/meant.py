@@ -2,7 +2,7 @@
 
 A model quotes calls, in a code fence or a code span or a sentence, when it explains them, and it
 writes calls in forms that its dialect does not know when it means them. Here the two are told apart
-by what stands around them:
+by the text around them:
 
 - in a fence, a code span or quotation marks with other text in the answer: an example, kept as
   text. Where nothing follows it, it may have been meant, and a problem says so;
@@ -217,7 +217,9 @@ def unread_call(window: Window) -> Block | None:
     Markup in a code fence is an example where text follows the fence.
     """
     text = window.text[window.start : window.end]
-    found = [*_first(text, window, MARKS), *_first(text, window, _NAMED)]
+    found = _first(text, window, MARKS)
+    if any(name in text for name in window.offered or ()):
+        found += _first(text, window, _NAMED)
     if not found:
         return None
     offset = window.start + min(found)

@@ -28,7 +28,7 @@ from familiar.wire.tokens import Kind, TagTable, read_attributes
 _MAX_AHEAD = 256
 _TEXT_KEYS = ("id", "alias", "prompt")
 _MAX_DOTS = 16
-# Every alternative takes what it begins, closed or not, so that no part is looked at twice.
+# Every alternative takes all that it begins, closed or not: no part is looked at twice.
 _TOML_TEXT = re.compile(
     r"""\"{3}(?:[^"\\]|\\.|"{1,2}(?!"))*+(?:"{3})?"""
     r"""|'{3}(?:[^']|'{1,2}(?!'))*+(?:'{3})?"""

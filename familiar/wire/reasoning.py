@@ -39,6 +39,7 @@ _QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’"}
 _FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
 _LINE = 256
 _MAX_MARKS = 8_192
+_MAX_FRAMES = 1_024
 
 
 @dataclass(slots=True)
@@ -171,6 +172,7 @@ class _Marks:
             if close < 0 and not self._at_line_start(match.start()):
                 return
             end = len(self.text) if close < 0 else close + len(self.closer)
+            _check_frames(split)
             split.reasoning.append(self.text[match.end() : close if close >= 0 else end])
             split.removed.append((match.start(), end))
             split.closed = True
@@ -228,6 +230,7 @@ def _everywhere(text: str, dialect: Dialect, split: Split, in_reasoning: bool) -
     position = 0
     depth_start = 0 if in_reasoning else None
     while True:
+        _check_frames(split)
         opened = _offset(openers.at(position)) if depth_start is None else -1
         closed = _offset(closers.at(position))
         if depth_start is not None:
@@ -250,6 +253,11 @@ def _everywhere(text: str, dialect: Dialect, split: Split, in_reasoning: bool) -
             position = closed + len(closer)
         else:
             return
+
+
+def _check_frames(split: Split) -> None:
+    if len(split.removed) > _MAX_FRAMES:
+        raise TooManyTags
 
 
 def _offset(match: re.Match[str] | None) -> int:

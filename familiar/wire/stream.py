@@ -40,7 +40,7 @@ class OutputParser:
         self._view = _LiveView(dialect, in_reasoning)
 
     def feed(self, chunk: str) -> tuple[Delta, ...]:
-        """Take the next piece; hand out what is sure to be reasoning or content by now."""
+        """Take the next piece; hand out text that is sure to be reasoning or content by now."""
         if self._full:
             return ()
         room = self._limits.max_bytes - self._bytes
@@ -102,7 +102,7 @@ class _LiveView:
         return tuple(found)
 
     def _step(self, found: list[Delta]) -> bool:
-        """Handle one mark, or hand out what stands before the first possible one.
+        """Handle one mark, or hand out the text before the first possible one.
 
         White space is held back until text follows it, in a list: a mark takes it away, and a
         megabyte of it must not be copied with each piece.

@@ -1,4 +1,4 @@
-"""One argument between tags: where its value ends, what it is called, how it was written.
+"""One argument between tags: the end of its value, its name, and how it was written.
 
 The value's end is the hard part, since a value may contain the tags that frame it; `tagreader` says
 which readings there are. Here each is one rule over a `TagTable`, which knows what lies ahead.

@@ -38,7 +38,7 @@ class Kind(IntEnum):
 
 
 class Tag:
-    """One structural tag: its kind, where it stands, and what it carries."""
+    """One structural tag: its kind, its place, and the name or attributes that it carries."""
 
     __slots__ = ("carried", "end", "kind", "start", "text")
 
@@ -70,7 +70,7 @@ def _compiled(patterns: tuple[tuple[Kind, str], ...]) -> tuple[re.Pattern[str], 
 
 
 class TagTable:
-    """The structural tags of `window`, in order, and for each what lies ahead."""
+    """The structural tags of `window`, in order, and for each the tags ahead."""
 
     def __init__(self, window: Window, patterns: Sequence[tuple[Kind, str]]) -> None:
         pattern, kinds = _compiled(tuple(patterns))

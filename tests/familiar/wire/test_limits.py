@@ -58,6 +58,17 @@ def test_no_text_raises(dialect: str, text: str, in_reasoning: bool) -> None:
     assert parsed.raw == text
 
 
+@pytest.mark.parametrize(
+    ("dialect", "frame"),
+    [("gemma4", "<|channel>thought\na<channel|>b"), ("qwen3_json", "<think>a</think>b")],
+)
+def test_the_number_of_frames_of_reasoning_is_capped(dialect: str, frame: str) -> None:
+    parsed = parse_output(frame * 100, dialect=dialect)
+    assert (parsed.content, parsed.problems) == ("b" * 100, ())
+    parsed = parse_output(frame * 2_000, dialect=dialect)
+    assert [problem.name for problem in parsed.problems] == ["too_many_tags"]
+
+
 def test_nesting_is_capped() -> None:
     deep = "[" * 5_000 + "]" * 5_000
     for dialect, text in (
