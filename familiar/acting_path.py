@@ -1,17 +1,24 @@
 """Which files act by their name: a program takes them up without being told to.
 
 A model may write such a file into a person's repository only where the goal names it, because the
-next `git checkout`, `make`, `direnv` or editor start would run the model's words.
+next `git checkout`, `make`, `npm install`, `pytest`, `direnv`, shell, editor or coding agent that a
+person starts there, for a reason of their own, would run or obey the model's words. Files that a
+program reads only as the thing that it was asked to build (`Dockerfile`, `CMakeLists.txt`) are not
+in the list.
 """
 
 from __future__ import annotations
+
+import re
 
 _FOLDERS = frozenset(
     [
         ".cargo",
         ".circleci",
         ".claude",
+        ".clinerules",
         ".codex",
+        ".continue",
         ".cursor",
         ".devcontainer",
         ".direnv",
@@ -21,12 +28,19 @@ _FOLDERS = frozenset(
         ".gitea",
         ".github",
         ".gitlab",
+        ".hg",
         ".husky",
         ".idea",
+        ".jj",
+        ".kiro",
         ".mvn",
         ".nvim",
+        ".opencode",
+        ".roo",
+        ".ssh",
         ".vim",
         ".vscode",
+        ".windsurf",
         ".woodpecker",
         ".yarn",
         ".zed",
@@ -34,10 +48,12 @@ _FOLDERS = frozenset(
 )
 _NAMES = frozenset(
     [
+        ".aider.conf.yml",
         ".bash_login",
         ".bash_logout",
         ".bash_profile",
         ".bashrc",
+        ".cursorrules",
         ".drone.yml",
         ".editorconfig",
         ".env",
@@ -52,6 +68,7 @@ _NAMES = frozenset(
         ".gitlab-ci.yml",
         ".gitmodules",
         ".inputrc",
+        ".lefthook.yml",
         ".lldbinit",
         ".lvimrc",
         ".mcp.json",
@@ -60,6 +77,7 @@ _NAMES = frozenset(
         ".nvimrc",
         ".pdbrc",
         ".pnp.cjs",
+        ".pnpmfile.cjs",
         ".pre-commit-config.yaml",
         ".pre-commit-hooks.yaml",
         ".prettierrc.js",
@@ -70,6 +88,7 @@ _NAMES = frozenset(
         ".tool-versions",
         ".travis.yml",
         ".vimrc",
+        ".windsurfrules",
         ".yarnrc",
         ".yarnrc.yml",
         ".zlogin",
@@ -91,6 +110,7 @@ _NAMES = frozenset(
         "makefile",
         "mise.toml",
         "noxfile.py",
+        "package.json",
         "rakefile",
         "setup.py",
         "sitecustomize.py",
@@ -101,6 +121,8 @@ _NAMES = frozenset(
     ]
 )
 _ENDINGS = (".code-workspace", ".pth")
+_SHORT = re.compile(r"[^.~]{1,6}~\d")
+"""A name of eight characters, under which some file systems know a longer one: `GITATT~1`."""
 
 
 def acts_by_name(path: str) -> bool:
@@ -110,5 +132,7 @@ def acts_by_name(path: str) -> bool:
     """
     *folders, name = (part.lower().rstrip(". ") for part in path.split("/"))
     if any(folder in _FOLDERS for folder in folders):
+        return True
+    if any(_SHORT.match(part) for part in (*folders, name)):
         return True
     return name in _NAMES or name in _FOLDERS or name.endswith(_ENDINGS) or name.startswith(".env.")

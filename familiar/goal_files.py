@@ -2,7 +2,8 @@
 
 A name in backticks is a file whatever its alphabet, when it has an extension, a folder, or the name
 of a file that has none (`Dockerfile`). A bare name is one with an extension that people do not also
-use for products (`Node.js` is not a file). Linear in the text.
+use for products (`Node.js` is not a file). `src\\a.py` and `./a.py` are taken for what they mean; a
+name that leaves the workspace is told and not taken. Linear in the text.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from dataclasses import dataclass
 from familiar.path import planned_path_problem
 
 _QUOTED = re.compile(r"`([^`\n]{1,240})`")
-_NAME = r"\w[\w\-]{0,80}(?:[./][\w\-]{1,80}){0,8}"
-_BARE = re.compile(
-    rf"(?<![\w./:\-@`+])({_NAME}\.(?:html?|css|md|txt|py|json|ya?ml|csv|svg|toml|sql))"
-    r"(?![A-Za-z0-9_/\-])"
+_KNOWN = (
+    r"\.(?:html?|css|scss|md|rst|tex|txt|py|ipynb|json|ya?ml|toml|xml|ini|cfg|csv|svg|sql|sh|bat|ps1|"
+    r"rs|go|tsx?|jsx|mjs|cjs|java|kt|rb|cpp|hpp|php|swift|lua)"
 )
+_BEFORE = r"(?:[A-Za-z]:[/\\]|~?[/\\]|(?:\.{1,2}[/\\]){1,8})?"
+_NAME = rf"{_BEFORE}\w[\w\-]{{0,80}}(?:[./\\][\w\-]{{1,80}}){{0,8}}"
+_BARE = re.compile(rf"(?<![\w./:\-@`+\\~])({_NAME}{_KNOWN})(?![A-Za-z0-9_/\\\-])")
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_ODD = re.compile(rf"[\w./@%$()\[\]\-]+{_KNOWN}\Z")
+"""A quoted name that only looks like code: `[id].tsx`, `name(1).txt`."""
+
 _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9]{1,8}$|^\.[\w.-]+$|/\.[\w.-]+$")
 _WITHOUT = frozenset(
     (
@@ -59,17 +66,17 @@ def named_paths(text: str) -> tuple[NamedPath, ...]:
             found.append((match.start(), named))
     # A quoted name is read as a whole: its tail is no bare name.
     bare = _QUOTED.sub(lambda match: "`" * len(match.group()), text)
-    for match in _BARE.finditer(bare):
-        if ".." not in match.group(1):
-            found.append((match.start(), _named(match.group(1))))
+    found += [(match.start(), _named(match.group(1))) for match in _BARE.finditer(bare)]
     found.sort(key=lambda item: item[0])
     return tuple(dict.fromkeys(named for _, named in found))
 
 
 def _quoted(written: str) -> NamedPath | None:
-    name = written.strip()
+    name = written.strip().replace("\\", "/")
     last = name.rsplit("/", 1)[-1]
-    if not name or ".." in name or _NO_FILE.search(name):
+    if not name or any(".." in part and part != ".." for part in name.split("/")):
+        return None
+    if _NO_FILE.search(name) and not _ODD.match(name):
         return None
     named = _EXTENSION.search(name) is not None or last.lower() in _WITHOUT
     folder = "/" in name and " " not in name and not name.endswith("/") and name[0] not in "/~"
@@ -77,5 +84,9 @@ def _quoted(written: str) -> NamedPath | None:
 
 
 def _named(written: str) -> NamedPath:
-    path = unicodedata.normalize("NFC", written.strip())
+    path = unicodedata.normalize("NFC", written.strip()).replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:]
+    if _DRIVE.match(path):
+        return NamedPath(written, path, "it is absolute and must be relative to the workspace")
     return NamedPath(written, path, planned_path_problem(path))

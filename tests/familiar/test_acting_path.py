@@ -29,6 +29,12 @@ from familiar.acting_path import acts_by_name
         ".devcontainer/devcontainer.json",
         ".vscode",
         "CLAUDE.md",
+        "web/package.json",
+        ".hg/hgrc",
+        ".ssh/authorized_keys",
+        "GITATT~1",
+        "VSCODE~1/tasks.json",
+        ".Windsurf/rules.md",
     ],
 )
 def test_a_file_that_acts_by_its_name(path: str) -> None:
@@ -44,6 +50,9 @@ def test_a_file_that_acts_by_its_name(path: str) -> None:
         "gitattributes",
         "makefile.md",
         "environment",
+        "Dockerfile",
+        "CMakeLists.txt",
+        "notes~draft.md",
         "env.local",
         "src/app.py",
         "日本語.md",

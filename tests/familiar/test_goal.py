@@ -76,3 +76,45 @@ def test_a_path_that_cannot_name_a_file_is_told_and_not_taken() -> None:
 @pytest.mark.parametrize("said", ["`npm install`", "`--flag`", "`print(x.y)`", "`https://a.org/b`"])
 def test_code_in_backticks_is_no_file(said: str) -> None:
     assert read_goal(f"Run {said} first.", max_bytes=LIMIT).files == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("Write `src\\app.py` and lib\\b.py.", ("src/app.py", "lib/b.py")),
+        ("Write ./notes.md and `./b.md`.", ("notes.md", "b.md")),
+        ("Write main.go, lib.rs and a.tsx.", ("main.go", "lib.rs", "a.tsx")),
+        ("Write `[id].tsx`, `name(1).txt` and `100%.md`.", ("[id].tsx", "name(1).txt", "100%.md")),
+        ("Write `cafe\u0301.md`.", ("caf\u00e9.md",)),
+        ("Напиши отчёт.md, и `файл.md`.", ("отчёт.md", "файл.md")),
+        ("Write (notes.md), “b.md”; **c.md**…", ("notes.md", "b.md", "c.md")),
+        ("Compare `HEAD..main` and `1..10`, then write a.md.", ("a.md",)),
+    ],
+)
+def test_a_name_is_taken_for_the_path_that_it_means(text: str, files: tuple[str, ...]) -> None:
+    assert read_goal(text, max_bytes=LIMIT).files == files
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Write ~/notes.md.", "home"),
+        ("Write `~/notes.md`.", "home"),
+        ("Write /tmp/a.md.", "absolute"),
+        ("Write `/etc/passwd.txt`.", "absolute"),
+        ("Write ../up.md.", "leaves"),
+        ("Write `../up.md`.", "leaves"),
+        ("Write `a/../../up.md`.", "leaves"),
+        ("Write `C:\\x\\a.txt` now.", "absolute"),
+        ("Write C:\\x\\a.txt now.", "absolute"),
+        ("Write `no\u200bte.md`.", "seen"),
+        ("Write `don't.md`.", "quote"),
+        ("Write `a//b.md`.", "empty"),
+    ],
+)
+def test_a_name_that_cannot_be_a_file_here_is_told(text: str, words: str) -> None:
+    goal = read_goal(text, max_bytes=LIMIT)
+    assert goal.files == ()
+    (named,) = goal.taken
+    assert named.problem is not None
+    assert words in named.problem
