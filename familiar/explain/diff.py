@@ -10,11 +10,11 @@ are numbers, because "3 times the tokens" is what a person wants to read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from familiar.event import CallSucceeded, Event, PlanAccepted, PlannedCall, PlanRejected
+from familiar.event import Event, PlanAccepted, PlanRejected
 from familiar.explain.explain import explain_story
 from familiar.explain.explanation import Figure
 from familiar.explain.story import Story, read_story
@@ -77,7 +77,7 @@ def _prompts(story: Story) -> Section:
 def _plan(story: Story) -> Section:
     accepted = [note.body for note in story.plans if isinstance(note.body, PlanAccepted)]
     calls = [call for body in accepted for call in body.calls]
-    levels = _levels(calls)
+    depths = dag(calls).depths()
     aliases = Counter(call.alias for call in calls)
     return {
         "turns": len(story.turns),
@@ -85,15 +85,10 @@ def _plan(story: Story) -> Section:
         "plans rejected": sum(isinstance(note.body, PlanRejected) for note in story.plans),
         "calls": len(calls),
         "edges": sum(len(call.depends_on) for call in calls),
-        "depth": max(levels.values(), default=0),
-        "width": max(Counter(levels.values()).values(), default=0),
+        "depth": max(depths.values(), default=-1) + 1,
+        "width": max(Counter(depths.values()).values(), default=0),
         **{f"calls of {alias}": count for alias, count in sorted(aliases.items())},
     }
-
-
-def _levels(calls: Iterable[PlannedCall]) -> dict[str, int]:
-    """The longest chain up to each call, 1 for one that waits for nothing."""
-    return {name: int(found) for name, found in _chains(list(calls), lambda _: 1.0).items()}
 
 
 def _routes(story: Story) -> Section:
@@ -106,21 +101,14 @@ def _routes(story: Story) -> Section:
 
 
 def _tokens(story: Story) -> Section:
-    by_alias: Counter[str] = Counter()
-    prompt = cached = output = wasted = 0
-    for attempt in story.attempts.values():
-        if attempt.ended is None:
-            continue
-        usage = attempt.ended.usage
-        prompt += usage.prompt_tokens
-        cached += usage.cached_tokens
-        output += usage.output_tokens
-        by_alias[attempt.alias or "?"] += usage.output_tokens
-        if not isinstance(attempt.ended, CallSucceeded):
-            wasted += usage.output_tokens
-    found: Section = {"prompt": prompt, "cached": cached, "output": output}
-    found["output in failed attempts"] = wasted
-    return found | {f"output of {alias}": count for alias, count in sorted(by_alias.items())}
+    spent = story.spent
+    return {
+        "prompt": spent.prompt,
+        "cached": spent.cached,
+        "output": spent.output,
+        "output in failed attempts": spent.wasted,
+        **{f"output of {alias}": count for alias, count in sorted(spent.by_alias.items())},
+    }
 
 
 def _times(story: Story) -> Section:
@@ -132,8 +120,7 @@ def _times(story: Story) -> Section:
         busy[attempt.alias or "?"] = busy.get(attempt.alias or "?", 0.0) + span
         waited += attempt.queue_s or 0.0
         took[attempt.call] = took.get(attempt.call, 0.0) + span + (attempt.queue_s or 0.0)
-    calls = list(story.planned.values())
-    path = _chains(calls, lambda call: took.get(call.id, 0.0))
+    path = dag(tuple(story.planned.values())).heaviest(took)
     by_turn: dict[int, float] = {}
     for name, length in path.items():
         turn = story.planned_turn[name]
@@ -145,15 +132,6 @@ def _times(story: Story) -> Section:
         "waiting for slots": round(waited, 2),
     }
     return found | {f"busy {alias}": round(span, 2) for alias, span in sorted(busy.items())}
-
-
-def _chains(calls: list[PlannedCall], weight: Callable[[PlannedCall], float]) -> dict[str, float]:
-    """The heaviest chain of calls that ends with each call."""
-    graph, by_id = dag(calls), {call.id: call for call in calls}
-    longest = {name: weight(call) for name, call in by_id.items()}
-    for name in graph.order:
-        longest[name] += max((longest[parent] for parent in graph.before[name]), default=0.0)
-    return longest
 
 
 def _syntheses(story: Story) -> Section:

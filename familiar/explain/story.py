@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -138,6 +139,17 @@ class PlanNote(NamedTuple):
     body: ev.PlanAccepted | ev.PlanRejected
 
 
+class Spent(NamedTuple):
+    """Tokens over all attempts that ended. `wasted` is the output of those that failed, `by_alias`
+    the output of each alias."""
+
+    prompt: int
+    cached: int
+    output: int
+    wasted: int
+    by_alias: Counter[str]
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class _Served:
     """The successful attempts of one replica or pool by the time they ended."""
@@ -191,6 +203,19 @@ class Story:
     @property
     def failed_attempts(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts.values() if attempt.failure is not None]
+
+    @property
+    def spent(self) -> Spent:
+        by_alias: Counter[str] = Counter()
+        prompt = cached = wasted = 0
+        for attempt in self.attempts.values():
+            if attempt.ended is None:
+                continue
+            usage = attempt.ended.usage
+            prompt, cached = prompt + usage.prompt_tokens, cached + usage.cached_tokens
+            by_alias[attempt.alias or "?"] += usage.output_tokens
+            wasted += 0 if attempt.succeeded else usage.output_tokens
+        return Spent(prompt, cached, by_alias.total(), wasted, by_alias)
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -42,6 +42,13 @@ class Dag:
             depths[name] = max((depths[parent] + 1 for parent in self.before[name]), default=0)
         return depths
 
+    def heaviest(self, weight: Mapping[str, float]) -> dict[str, float]:
+        """The weight of the heaviest chain of calls that ends with each call, itself included."""
+        chains = {name: weight.get(name, 0.0) for name in self.before}
+        for name in self.order:
+            chains[name] += max((chains[parent] for parent in self.before[name]), default=0.0)
+        return chains
+
     def ancestors(self, name: str) -> frozenset[str]:
         """Every call of the plan that ends before `name` begins."""
         found: set[str] = set()

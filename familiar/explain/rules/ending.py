@@ -7,12 +7,11 @@ attempts.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import get_args
 
 from familiar.errors import FailureClass
-from familiar.event import Budget, CallSucceeded
+from familiar.event import Budget
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Figure, Finding
 from familiar.explain.rules.finding import LIKELY, SURE
@@ -104,17 +103,13 @@ def unmet(story: Story) -> Iterator[Finding]:
 
 
 def _used(story: Story) -> Evidence:
-    output = prompt = 0
-    for attempt in story.attempts.values():
-        if attempt.ended is not None:
-            output += attempt.ended.usage.output_tokens
-            prompt += attempt.ended.usage.prompt_tokens
+    spent = story.spent
     dispatched = sum(1 for attempt in story.attempts.values() if attempt.dispatched is not None)
     figures: dict[str, Figure] = {
         "turns": len(story.turns),
         "model_calls": dispatched,
-        "prompt_tokens": prompt,
-        "output_tokens": output,
+        "prompt_tokens": spent.prompt,
+        "output_tokens": spent.output,
         "recoveries": sum(
             1
             for attempt in story.attempts.values()
@@ -128,17 +123,9 @@ def _used(story: Story) -> Evidence:
 
 def _spenders(story: Story) -> tuple[Evidence, ...]:
     """The aliases that used most output tokens, and the tokens of failed attempts."""
-    by_alias: Counter[str] = Counter()
-    wasted = 0
-    for attempt in story.attempts.values():
-        if attempt.ended is None:
-            continue
-        tokens = attempt.ended.usage.output_tokens
-        by_alias[attempt.alias or "?"] += tokens
-        if not isinstance(attempt.ended, CallSucceeded):
-            wasted += tokens
-    if not by_alias:
+    spent = story.spent
+    if not spent.by_alias:
         return ()
-    shares = ", ".join(f"{alias} {tokens}" for alias, tokens in by_alias.most_common(4))
-    lost = f"; {wasted} of them in attempts that failed" if wasted else ""
+    shares = ", ".join(f"{alias} {tokens}" for alias, tokens in spent.by_alias.most_common(4))
+    lost = f"; {spent.wasted} of them in attempts that failed" if spent.wasted else ""
     return (Evidence(f"Output tokens by alias: {shares}{lost}."),)

@@ -22,6 +22,12 @@ def test_a_diamond() -> None:
     assert found.ranks() == {"a": 3, "b": 2, "c": 2, "d": 1}
     assert found.depths() == {"a": 0, "b": 1, "c": 1, "d": 2}
     assert found.ancestors("d") == {"a", "b", "c"}
+    assert found.heaviest({"a": 1.0, "b": 5.0, "c": 2.0}) == {
+        "a": 1.0,
+        "b": 6.0,
+        "c": 3.0,
+        "d": 6.0,
+    }
     assert found.stuck == frozenset()
 
 
