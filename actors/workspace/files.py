@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from actors.crash import Crash, never
 from actors.workspace.openat import open_beneath
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem
@@ -31,8 +32,9 @@ _CHUNK = 1 << 20
 class Workspace:
     """The files below `root`. Holds no descriptor between two calls."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, crash: Crash = never) -> None:
         self.root = Path(root)
+        self._crash = crash
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -58,6 +60,7 @@ class Workspace:
                     os.fsync(fd)
                 finally:
                     os.close(fd)
+            self._crash("written")
             self.rename(temporary, path)
         except BaseException:
             with contextlib.suppress(WorkspaceError, OSError):

@@ -85,7 +85,7 @@ class Repository:
         self, root: str | Path, turns: asyncio.Semaphore | None = None, crash: Crash = never
     ) -> None:
         self.root = Path(root)
-        self._files = Workspace(self.root)
+        self._files = Workspace(self.root, crash)
         self._git = GitProcess(self.root)
         self._turns = turns or asyncio.Semaphore()
         self._crash = crash

@@ -47,10 +47,10 @@ RUNS_PER_KILL = 2
 STEPS = {
     "orchestrator": {"commit": 16},
     "replica": {"attempt_ended": 5},
-    "workspace": {"renamed": 7, "committed": 7},
+    "workspace": {"written": 7, "renamed": 4, "committed": 4},
 }
 """The steps at which a process can be armed to die, and the latest time that it reaches one while
-two runs go on."""
+two runs go on. Files are written one by one, and renamed and committed in groups."""
 LAST_EVENT = 20
 """A run has 23 events; a process is killed after one of the first so many."""
 

@@ -162,7 +162,7 @@ def publish_in_a_process(wanted: Publication, crash: str, marker: Path) -> int:
     return done.returncode
 
 
-@pytest.mark.parametrize("point", ["renamed", "committed"])
+@pytest.mark.parametrize("point", ["written", "renamed", "committed"])
 def test_a_kill_between_the_steps_of_a_publication_is_repaired_by_repeating_it(
     tmp_path: Path, point: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_kill_between_the_steps_of_a_publication_is_repaired_by_repeating_it(
     asyncio.run(Publisher().unwritable(str(root), []))
     assert publish_in_a_process(wanted, f"{point}:1", marker) == -signal.SIGKILL
     assert marker.exists()
-    assert (root / "page.html").read_text() == "words\n"
+    assert (root / "page.html").exists() == (point != "written")
     committed = point == "committed"
     assert bool(git(root, "rev-list", "--all")) == committed
 
