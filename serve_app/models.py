@@ -53,7 +53,7 @@ class RunRequest(HttpModel):
         description="goal in words; up to api.max_goal_bytes",
         examples=["Make `index.html` and `about.html` for a small bakery, with one style."],
     )
-    files: list[str] | None = Field(
+    files: list[Annotated[str, Field(min_length=1, max_length=1024)]] | None = Field(
         None,
         max_length=200,
         description="the files that the run must make, instead of those that the goal names; "

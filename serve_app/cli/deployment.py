@@ -34,11 +34,12 @@ def pools(
             soft_wrap=True,
         )
         table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-        for name in ("replica", "state", "devices", "node"):
-            table.add_column(name)
+        for name in ("replica", "state"):
+            table.add_column(name, no_wrap=True, overflow="fold")
+        for name in ("devices", "node"):
+            table.add_column(name, overflow="fold")
         for name in ("in flight", "tok/s", "output", "cached"):
             table.add_column(name, justify="right")
-        table.add_column("detail", overflow="fold")
         for replica in pool.replicas:
             stats = replica.stats
             table.add_row(
@@ -50,9 +51,11 @@ def pools(
                 f"{stats.tokens_per_s:.1f}",
                 str(stats.output_tokens),
                 str(stats.cached_tokens),
-                replica.detail,
             )
         console.print(table)
+        for replica in pool.replicas:
+            if replica.detail:
+                console.print(f"  {replica.replica}: {replica.detail}", soft_wrap=True)
 
 
 @with_source

@@ -81,7 +81,8 @@ def _run_there(
         out().print(f"run {accepted.run_id} in session {accepted.session_id}{again}")
         files = ", ".join(accepted.files) or "the goal names none"
         out().print(f"  files:  {files}", soft_wrap=True)
-        out().print(f"  follow: {hints.command(f'show {accepted.run_id} --follow')}")
+        hint = hints.command(f"show {accepted.run_id} --follow")
+        out().print(f"  follow: {hint}", soft_wrap=True)
     for line in taken_otherwise(accepted.taken):
         tell(f"  note: {line}")
     if not follow:
@@ -94,8 +95,11 @@ def _run_there(
     except KeyboardInterrupt:
         console = err()
         console.print(f"Run {accepted.run_id} goes on.")
-        console.print(f"  follow: {hints.command(f'show {accepted.run_id} --follow')}")
-        console.print(f"  cancel: {hints.command(f'cancel {accepted.run_id}')}")
+        for name, words in (
+            ("follow", f"show {accepted.run_id} --follow"),
+            ("cancel", f"cancel {accepted.run_id}"),
+        ):
+            console.print(f"  {name}: {hints.command(words)}", soft_wrap=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if not as_json:
         print_report(gather(service, accepted.run_id), out(), hints)

@@ -62,7 +62,8 @@ def serve(
                 else:
                     console = out()
                     console.print(f"familiar serves at {host.url}  (pid {os.getpid()})")
-                    console.print(f"  submit:    {program()} run 'GOAL' --url {host.url} --follow")
+                    submit = f"{program()} run 'GOAL' --url {host.url} --follow"
+                    console.print(f"  submit:    {submit}", soft_wrap=True)
                     console.print(f"  API:       {host.url}/docs", soft_wrap=True)
                     if host.ray_directory is not None:
                         logs = host.ray_directory / "session_latest" / "logs"

@@ -203,9 +203,10 @@ def print_outcome(report: Report, console: Console) -> None:
     for call in report.broken:
         last = call.attempts[-1] if call.attempts else None
         why = (last.failure_message if last else None) or ""
-        console.print(Text(f"  {call.call_id} failed, {call.failure_class}: {why}", "red"))
+        failed = f"  {call.call_id} failed, {call.failure_class}: {why}"
+        console.print(Text(failed, "red"), soft_wrap=True)
     if report.remedy:
-        console.print(Text(f"  What to do: {report.remedy}", "yellow"))
+        console.print(Text(f"  What to do: {report.remedy}", "yellow"), soft_wrap=True)
 
 
 def _print_answer(report: Report, console: Console) -> None:

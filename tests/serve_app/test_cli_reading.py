@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from actors.store.store import Store
+from familiar.engine import EngineStats
 from familiar.event import RunEnded, text_ref
+from familiar.service import PoolView, ReplicaView
 from tests.serve_app.api.bakery import ANSWER, BODIES, LAST_SEQ, PAGE, RAW
 from tests.serve_app.command import familiar
 from tests.serve_app.served import Served
@@ -244,3 +246,16 @@ def test_a_models_words_cannot_steer_the_terminal(service: Served, source: tuple
     assert not set(listed.out) & set("\x1b\x07\x9b\u202e\r")
     document = familiar("show", run_id, "--json", *source).document
     assert document["run"]["reason"] == hostile
+
+
+def test_a_narrow_terminal_cuts_no_state_no_reason_and_no_hint(service: Served) -> None:
+    why = "The engine did not start: no module named vllm. Next attempt in 8 s."
+    replica = ReplicaView(
+        "smol:1", "smol", "backing_off", why, ("core 1",), "node-1", 4, 0, EngineStats()
+    )
+    service.backend.views = (PoolView("smol", "vllm", "m", ("naughty",), 0, (replica,)),)
+    pools = familiar("pools", "--url", service.url, env={"COLUMNS": "60"})
+    assert "backing_off" in pools.out
+    assert f"smol:1: {why}" in pools.out
+    submitted = familiar("run", "Say hello.", "--url", service.url, env={"COLUMNS": "60"})
+    assert f"--follow --url {service.url}\n" in submitted.out
