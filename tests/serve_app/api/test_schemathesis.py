@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -45,9 +46,13 @@ def schemathesis(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def draw(tool: str, url: str, folder: Path, *more: str) -> None:
     """Send requests for `FAMILIAR_FUZZ_S` seconds."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    described = folder / "openapi.json"
+    # schemathesis itself waits ten seconds for it at the most.
+    described.write_text(httpx.get(f"{url}/openapi.json", headers=headers, timeout=120).text)
     ended = subprocess.run(
         [
-            *(tool, "run", f"{url}/openapi.json", "-H", f"Authorization: Bearer {KEY}"),
+            *(tool, "run", str(described), "--url", url, "-H", f"Authorization: Bearer {KEY}"),
             *("--checks", CHECKS, "--max-time", os.environ.get("FAMILIAR_FUZZ_S", "600")),
             *("--continue-on-failure", "--no-color", "--generation-database", "none", *more),
         ],
