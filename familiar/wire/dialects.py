@@ -88,15 +88,7 @@ FUNCTION_TAGS = TagSyntax(
     param_close=r"</parameter>",
     framed=True,
 )
-SEED_TAGS = TagSyntax(
-    wrap_open=r"<seed:tool_call>",
-    wrap_close=r"</seed:tool_call>",
-    call_open=rf"<function={_NAME}>",
-    call_close=r"</function>",
-    param_open=rf"<parameter={_NAME}>",
-    param_close=r"</parameter>",
-    framed=True,
-)
+SEED_TAGS = replace(FUNCTION_TAGS, wrap_open=r"<seed:tool_call>", wrap_close=r"</seed:tool_call>")
 # ds4-server takes three spellings (both bars, no leading bar, no mark at all); V4.1 adds a space.
 DSML_TAGS = TagSyntax(
     wrap_open=rf"<{_DSML}(?:tool_calls|function_calls|calls|(?<=｜|\|)tool)\s{{0,2}}>",
@@ -178,8 +170,6 @@ LFM_PYTHON = PythonSyntax(open="<|tool_call_start|>", close="<|tool_call_end|>")
 LLAMA_PYTHON = PythonSyntax(open="<|python_start|>", close="<|python_end|>")
 
 _DSML_STOPS = ("<｜", "<|", "<DSML", "<tool_calls", "<function", "<invoke")
-_DEEPSEEK_DROPPED = ("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>")
-
 _BREAKS = ("\n\n", "\n", " ")
 
 _ROWS = (
@@ -200,25 +190,21 @@ _ROWS = (
         think_close="</seed:think>",
         trim_before_call=_BREAKS,
     ),
-    Dialect(
-        "deepseek_v3",
-        (DEEPSEEK_HEAD,),
-        ("<｜", "<|"),
-        implicit_think=False,
-        nested_think=False,
-        dropped=_DEEPSEEK_DROPPED,
+    *(
+        Dialect(
+            name,
+            (DEEPSEEK_HEAD,),
+            ("<｜", "<|"),
+            implicit_think=False,
+            nested_think=False,
+            dropped=("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"),
+        )
+        for name in ("deepseek_v3", "deepseek_v31")
     ),
-    Dialect(
-        "deepseek_v31",
-        (DEEPSEEK_HEAD,),
-        ("<｜", "<|"),
-        implicit_think=False,
-        nested_think=False,
-        dropped=_DEEPSEEK_DROPPED,
+    *(
+        Dialect(name, (DSML_TAGS,), _DSML_STOPS)
+        for name in ("deepseek_v32_dsml", "deepseek_v4_dsml", "deepseek_v41_dsml")
     ),
-    Dialect("deepseek_v32_dsml", (DSML_TAGS,), _DSML_STOPS),
-    Dialect("deepseek_v4_dsml", (DSML_TAGS,), _DSML_STOPS),
-    Dialect("deepseek_v41_dsml", (DSML_TAGS,), _DSML_STOPS),
     Dialect(
         "glm45_xml",
         (GLM_PAIRS,),

@@ -30,7 +30,8 @@ _WRAPPER = re.compile(
 )
 _LINE = r"^[ \t]{0,8}"
 MARKS = re.compile(
-    _LINE + r"(?:"
+    # The first character is asked for alone, as most lines begin with another one.
+    _LINE + r"(?=[<&\[\]{✿fact])(?:"
     r"(?:<|&lt;)[|｜]?/?[\w:.-]{0,16}?(?:tool|function)[_▁ -]?(?:calls?|use)[\w▁-]{0,24}[|｜]?"
     r"(?:>|&gt;)\s{0,16}(?:[\[{<\w“\"]|&lt;)"
     r"|<[\w:.-]{0,16}tool_call\s|<use_tool>|\]<\]minimax\[>\["

@@ -192,7 +192,7 @@ class PythonSyntax:
         first = None if self.open else _FIRST_LIST.match(window.text, window.start, window.end)
         reader = LiteralReader(window.text, window.end, window.limits.max_depth)
         blocks: list[Block] = []
-        position, seen, budget = window.start, 0, 4 * (window.end - window.start) + 4096
+        position, seen, budget = window.start, 0, 2 * (window.end - window.start) + 4096
         while (match := first or opener.at(position)) is not None:
             first = None
             seen += 1

@@ -127,7 +127,8 @@ class _Marks:
         self.either = re.compile(f"{re.escape(self.opener)}|{re.escape(self.closer)}")
         self.seen = 0
         self.spans = "`" in text
-        self.fences = [match.start() for match in _FENCE.finditer(text)]
+        fenced = "```" in text or "~~~" in text
+        self.fences = [match.start() for match in _FENCE.finditer(text)] if fenced else []
 
     def outside(self, position: int) -> Iterator[re.Match[str]]:
         """Marks from `position` that stand in no quotation and no document."""

@@ -80,11 +80,8 @@ def types_of(schema: object, root: Schema, depth: int = 0) -> frozenset[str]:
     if isinstance(values, Sequence) and not isinstance(values, str) and values:
         return frozenset(_TYPE_OF.get(type(value), "object") for value in values)
     collected: set[str] = set()
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        options = found.get(keyword)
-        if isinstance(options, Sequence) and not isinstance(options, str):
-            for option in options[:64]:
-                collected |= types_of(option, root, depth + 1)
+    for option in _alternatives(found):
+        collected |= types_of(option, root, depth + 1)
     if not collected and "properties" in found:
         return frozenset({"object"})
     if not collected and "items" in found:
@@ -95,12 +92,20 @@ def types_of(schema: object, root: Schema, depth: int = 0) -> frozenset[str]:
 def variants(schema: object, root: Schema) -> list[Schema]:
     """`schema` itself and its direct alternatives, resolved."""
     found = resolve(schema, root)
-    result = [found]
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        options = found.get(keyword)
-        if isinstance(options, Sequence) and not isinstance(options, str):
-            result.extend(resolve(option, root) for option in options[:64])
-    return result
+    return [found, *(resolve(option, root) for option in _alternatives(found))]
+
+
+def _options(rules: Schema, keyword: str) -> Sequence[object]:
+    options = rules.get(keyword)
+    return options if isinstance(options, Sequence) and not isinstance(options, str) else ()
+
+
+def _alternatives(rules: Schema) -> list[object]:
+    return [
+        option
+        for keyword in ("anyOf", "oneOf", "allOf")
+        for option in _options(rules, keyword)[:64]
+    ]
 
 
 @dataclass(slots=True)
@@ -191,11 +196,6 @@ class _Check:
         trial.run(value, schema, "", depth + 1)
         self.steps = trial.steps
         return not trial.found
-
-
-def _options(rules: Schema, keyword: str) -> Sequence[object]:
-    options = rules.get(keyword)
-    return options if isinstance(options, Sequence) and not isinstance(options, str) else ()
 
 
 def violations(value: Json, schema: object) -> tuple[str, ...]:

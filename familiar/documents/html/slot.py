@@ -28,80 +28,26 @@ MAX_TAGS = 50_000
 ROUNDS = 5
 
 _OPENING = "<!DOCTYPE html><html><head><title>-</title></head><body>"
-_VOID = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "source",
-        "track",
-        "wbr",
-    ]
-)
-_FORMATTING = frozenset(
-    [
-        "a",
-        "b",
-        "big",
-        "code",
-        "em",
-        "font",
-        "i",
-        "nobr",
-        "s",
-        "small",
-        "strike",
-        "strong",
-        "tt",
-        "u",
-    ]
-)
-_SHARED = frozenset(("header", "nav", "footer"))
-_DROPPED = frozenset(("script", "style", "title", "link", "meta", "base", "head"))
-_SECTIONS = frozenset(("article", "section", "aside", "dialog", "details", "blockquote"))
-_SWALLOWS = frozenset(
-    [
-        "script",
-        "style",
-        "title",
-        "textarea",
-        "xmp",
-        "iframe",
-        "noembed",
-        "noframes",
-        "plaintext",
-        "select",
-    ]
-)
-_NEVER = frozenset(
-    [
-        "iframe",
-        "object",
-        "embed",
-        "applet",
-        "frame",
-        "template",
-        "noscript",
-        "xmp",
-        "noembed",
-        "noframes",
-        "plaintext",
-    ]
-)
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(listed.split())
+
+
+_VOID = _names("area base br col embed hr img input link meta source track wbr")
+_FORMATTING = _names("a b big code em font i nobr s small strike strong tt u")
+_SHARED = _names("header nav footer")
+_DROPPED = _names("script style title link meta base head")
+_SECTIONS = _names("article section aside dialog details blockquote")
+_SWALLOWS = _names("script style title textarea xmp iframe noembed noframes plaintext select")
+_NEVER = _names("iframe object embed applet frame template noscript xmp noembed noframes plaintext")
 CONTROL = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
     + "".join(f"{chr(at | 0xFFFE)}{chr(at | 0xFFFF)}" for at in range(1 << 16, 17 << 16, 1 << 16))
     + "]"
 )
 _BARE = re.compile(r"&(?!#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)")
-_TABLES = frozenset(("table", "tbody", "thead", "tfoot", "tr"))
+_TABLES = _names("table tbody thead tfoot tr")
 
 
 def check_slot(text: str, requires: Sequence[str] = ()) -> list[str]:

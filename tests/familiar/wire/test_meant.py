@@ -63,6 +63,7 @@ def test_an_example_does_not_run(text: str) -> None:
         "Thought: list.\nAction: run\nAction Input: ls",
         '>>>run\n{"command": "ls"}',
         f"[TOOL_REQUEST]{JSON_CALL}[END_TOOL_REQUEST]",
+        f"TOOL_CALLS][{JSON_CALL}]",
         f"<longcat_tool_call>{JSON_CALL}</longcat_tool_call>",
         f"functools[{JSON_CALL}]",
         f"<think>a</think><|START_ACTION|>[{JSON_CALL}]<|END_ACTION|>",
