@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from cluster import groups  # noqa: E402
 from cluster.assignment import replicas_of  # noqa: E402
 from cluster.local import start_local  # noqa: E402
-from cluster.placement import release, reserve  # noqa: E402
+from cluster.placement import Reconciler, release  # noqa: E402
 from familiar.config.load import load_config  # noqa: E402
 from familiar.config.schema import ClusterConfig, ReplicaConfig  # noqa: E402
 
@@ -87,9 +87,9 @@ def one_round(replicas: Mapping[str, ReplicaConfig]) -> Round:
     started = time.perf_counter()
     with start_local(SETTINGS, namespace=DEPLOYMENT):
         ready = time.perf_counter()
-        placements = reserve(DEPLOYMENT, replicas)
+        placements = Reconciler(DEPLOYMENT).reconcile(replicas).placements
         reserved = time.perf_counter()
-        adopted = reserve(DEPLOYMENT, replicas)
+        adopted = Reconciler(DEPLOYMENT).reconcile(replicas).placements
         again = time.perf_counter()
         seen = gpus_seen({key: placements[key].options() for key in named})
         told = {key: placements[key].env["CUDA_VISIBLE_DEVICES"].split(",") for key in named}

@@ -1,10 +1,17 @@
-"""Decide which node and which devices each replica gets. Pure: records in, records out.
+"""Decide which node and which devices each replica gets, and which reservations follow. Pure:
+records in, records out.
 
 A replica names devices and, by labels, a node. The first node that has the labels and all the
 devices is taken; one on which the replica already holds a reservation comes first, so that a
 restart adopts it. Every replica is looked at by itself, and a problem says which device was wanted,
 which ones are there and which replica holds it. Whether Ray can really hand over a device is
 found out afterwards, by `placement`.
+
+A group is kept while it is placed on the node to which its replica is assigned; every other group
+of the deployment is released, one on a dead node first of all, since Ray would keep it waiting for
+a node id that never comes back. A node that is alive but has not said which devices it has is
+*silent*: groups on it are left alone, because the replicas in them may be well, and those replicas
+go to no other node meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.groups import Group
+from cluster.groups import Group, group_name
 from cluster.inventory import CoreSet, Device, Gpu, Node
 from familiar.config.schema import Config, ReplicaConfig
 
@@ -151,7 +158,72 @@ def _devices(replica: ReplicaConfig, node: Node) -> tuple[Device, ...]:
 
 
 def _wish(replica: ReplicaConfig) -> str:
-    what = "gpu" if replica.gpus else "core"
+    kind = "gpu" if replica.gpus else "core"
     named = ", ".join(map(str, replica.gpus or replica.cores))
     labels = replica.node.labels
-    return f"{what} {named}" + (f" on a node with labels {labels}" if labels else "")
+    return f"{kind} {named}" + (f" on a node with labels {labels}" if labels else "")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementPlan:
+    """`kept` and `create` are keyed by the name of a group, `missing` by replica."""
+
+    assignments: Mapping[str, Assignment]
+    missing: Mapping[str, str]
+    kept: Mapping[str, str]
+    release: tuple[str, ...]
+    create: Mapping[str, tuple[Assignment, Device]]
+
+    @property
+    def changes_nothing(self) -> bool:
+        return not (self.release or self.create)
+
+
+def plan_placement(
+    deployment: str,
+    replicas: Mapping[str, ReplicaConfig],
+    nodes: Sequence[Node],
+    held: Collection[Group],
+    *,
+    silent: Mapping[str, str] | None = None,
+    settled: Mapping[str, str] | None = None,
+) -> PlacementPlan:
+    """`silent` maps the id of a node that did not answer to the reason; for `settled` see
+    `assign`."""
+    silent = silent or {}
+    own = [group for group in held if group.deployment == deployment]
+    waiting = {
+        group.replica_id: silent[group.node_id]
+        for group in own
+        if group.node_id in silent and group.replica_id in replicas
+    }
+    assignable = {key: replica for key, replica in replicas.items() if key not in waiting}
+    assignments, problems = assign(deployment, assignable, nodes, held, settled)
+    wanted = {
+        group_name(deployment, assignment.replica_id, device_key(device)): (assignment, device)
+        for assignment in assignments.values()
+        for device in assignment.devices
+    }
+    kept = {
+        group.name: group.group_id
+        for group in own
+        if group.name in wanted and _is_sound(group, wanted[group.name][0])
+    }
+    return PlacementPlan(
+        assignments=assignments,
+        missing={
+            **problems,
+            **{key: f"Replica {key} waits for its node: {why}" for key, why in waiting.items()},
+        },
+        kept=kept,
+        release=tuple(
+            group.group_id
+            for group in own
+            if group.group_id not in kept.values() and group.replica_id not in waiting
+        ),
+        create={name: wish for name, wish in wanted.items() if name not in kept},
+    )
+
+
+def _is_sound(group: Group, assignment: Assignment) -> bool:
+    return group.state == "CREATED" and group.node_id == assignment.node.node_id

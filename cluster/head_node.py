@@ -20,10 +20,9 @@ its own work. Ray's processes die with the child, and `guard.py` ends the child 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cluster import guard, start_hook
+from cluster.ports import free_ports
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
 
@@ -58,7 +58,6 @@ SYSTEM_SETTINGS: Mapping[str, int | bool] = {
     "prestart_worker_first_driver": False,
 }
 
-PORTS = range(20_000, 32_000)
 _AGENT_PORTS = (
     "--metrics-export-port",
     "--dashboard-agent-grpc-port",
@@ -95,6 +94,7 @@ def start_head(
             {**inherited(hidden), **PATIENCE, **environment},
         )
         try:
+            importlib.import_module("ray")  # for the caller, while the node starts
             address = _wait_for_address(process, directory, deadline)
         except BaseException:
             process.kill()
@@ -176,15 +176,3 @@ def _last_lines(directory: Path) -> str:
         lines = (directory / _OUTPUT_FILE).read_text(errors="replace").splitlines()
         return " ".join(line.strip() for line in lines[-3:])
     return "it wrote nothing"
-
-
-def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 without a listener that the kernel gives to no process by itself."""
-    found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found

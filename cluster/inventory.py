@@ -11,13 +11,9 @@ nothing; `groups` knows which devices are taken.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-
-from cluster.affinity import usable_cores
-from familiar.errors import ClusterError
-
-OBSERVE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +74,6 @@ class Node:
 
 Observation = tuple[tuple[Gpu, ...], tuple[int, ...]]
 """The GPUs and the cores of a host."""
-
-
-def inventory(*, timeout_s: float = OBSERVE_TIMEOUT_S) -> tuple[Node, ...]:
-    """Every live node, this process's own first, then by address. Raises ClusterError.
-
-    A node that does not answer in `timeout_s` is an error and not left out: a replica pinned to it
-    would otherwise be reported as pinned to a node that is not there.
-    """
-    nodes, silent = survey({}, timeout_s=timeout_s)
-    if silent:
-        raise ClusterError(
-            " ".join(silent.values()),
-            remedy="Look at its raylet log; start again once it is well or gone.",
-        )
-    return nodes
 
 
 def survey(
@@ -159,6 +140,11 @@ def _ask(
 def observe_devices() -> Observation:
     """The GPUs that NVML sees on this host, and the cores that this process may use."""
     return nvml_gpus(), usable_cores()
+
+
+def usable_cores() -> tuple[int, ...]:
+    """The cores that this process may run on, in order; a container may have few. Linux only."""
+    return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def nvml_gpus() -> tuple[Gpu, ...]:

@@ -2,7 +2,7 @@
 
 Why not plain `ray.init()`: without an address it joins any Ray that it finds on the host, and a Ray
 that it starts listens on every interface. Here an address is always explicit, and a local Ray is
-private: own short directory, loopback only (except for Ray Serve, see `exposure`), small object
+private: own short directory, loopback only (except for Ray Serve, see `ports`), small object
 store, node death noticed in about 8 s.
 
 How a local Ray ends: it belongs to the process that called `start_local`. `stop()` (also run at
@@ -40,7 +40,7 @@ from cluster.head_node import inherited, start_head
 from cluster.key_files import KEYS, write_keys
 from cluster.ports import check_port_free
 from cluster.private_directory import make_directory, remove_directory
-from cluster.token import AUTH_MODE, want_token
+from cluster.token import AUTH_MODE, reread_mode, want_token
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError
 from familiar.secret import Secret
@@ -50,8 +50,13 @@ _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 END_S = 10.0
 """How long `ray start` may take to end its processes."""
-# Seconds between two looks of Serve's controller, which else take 5 % of a small machine's core.
-_SERVE_PAUSE = "RAY_SERVE_CONTROL_LOOP_INTERVAL_S"
+_SERVE = {
+    # Seconds between two looks of the controller, which else take 5 % of a small machine's core.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    # Its proxy imports for seconds; one that is not ready after 5 s is else ended, and begun again.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+}
+"""Settings of Serve that hold unless the environment has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ def start_local(
         KEYS: str(write_keys(Path(guard.keys_beside(str(directory))), keys or {})),
         "PYTHONPATH": _python_path(import_paths),
         _LOOPBACK_SWITCH: "0",
-        _SERVE_PAUSE: os.environ.get(_SERVE_PAUSE, "0.5"),
+        **{name: os.environ.get(name, usual) for name, usual in _SERVE.items()},
     }
     head: subprocess.Popen[bytes] | None = None
     try:
@@ -147,6 +152,7 @@ def start_local(
             hidden=hidden,
             spare=frozenset({os.getpid(), watcher.pid}),
         )
+        reread_mode()
         connect(address, namespace=namespace, log_to_driver=log_to_driver)
     except BaseException as error:
         kept = isinstance(error, Exception)
@@ -213,9 +219,8 @@ def _remedy(told: str) -> str:
 
 
 def _reject_second_ray() -> None:
-    import ray
-
-    if ray.is_initialized():
+    ray = sys.modules.get("ray")  # to import it takes seconds
+    if ray is not None and ray.is_initialized():
         raise ClusterError(
             "This process is connected to a Ray already.",
             remedy="Stop that LocalCluster (or call ray.shutdown()) first.",

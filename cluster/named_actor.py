@@ -1,4 +1,4 @@
-"""Detached actors by name: find one, end one, or have one that is right for the configuration.
+"""Detached actors by name: find or list, end one, or have one that is right for the configuration.
 
 `ensure_actor` is the one way to a named actor: it finds the actor, asks for its fingerprint, keeps
 it when that is the wanted one, and otherwise ends it and creates its successor.
@@ -6,12 +6,17 @@ it when that is the wanted one, and otherwise ends it and creates its successor.
 Ray frees a name a moment after the kill; a caller that asks for the name in between is given the
 dead actor, with `get_if_exists` too. So `end_actor` waits until the name is free. All functions
 block: they are for entry points and threads.
+
+Ray starts an actor again from the constructor's arguments. It keeps those below 100 KiB with the
+actor; a larger one stays with the process that made the actor, and is lost with it. `pack` cuts a
+value of any size into arguments that are kept.
 """
 
 from __future__ import annotations
 
+import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from familiar.errors import ClusterError
@@ -19,6 +24,7 @@ from familiar.errors import ClusterError
 ANSWER_S = 60.0
 FREE_S = 10.0
 _PAUSE_S = 0.05
+_KEPT_BYTES = 64 * 1024
 
 
 def find_actor(name: str, namespace: str) -> Any | None:
@@ -29,6 +35,19 @@ def find_actor(name: str, namespace: str) -> Any | None:
         return ray.get_actor(name, namespace=namespace)
     except ValueError:
         return None
+
+
+def list_actors(namespace: str, prefix: str) -> dict[str, Any]:
+    """The named actors of a namespace whose names begin with `prefix`."""
+    import ray
+
+    found = ray.util.list_named_actors(all_namespaces=True)
+    names = [actor["name"] for actor in found if actor["namespace"] == namespace]
+    handles: dict[str, Any] = {}
+    for name in sorted(names):
+        if name.startswith(prefix) and (handle := find_actor(name, namespace)) is not None:
+            handles[name] = handle
+    return handles
 
 
 def end_actor(actor: Any, name: str, namespace: str) -> bool:
@@ -42,6 +61,17 @@ def end_actor(actor: Any, name: str, namespace: str) -> bool:
             return False
         time.sleep(_PAUSE_S)
     return True
+
+
+def pack(value: object) -> tuple[bytes, ...]:
+    """Constructor arguments that Ray keeps with the actor; `unpack` makes the value of them."""
+    data = pickle.dumps(value)
+    return tuple(data[at : at + _KEPT_BYTES] for at in range(0, len(data), _KEPT_BYTES))
+
+
+def unpack(packed: Iterable[bytes]) -> Any:
+    """The value that was given to `pack`, by this program."""
+    return pickle.loads(b"".join(packed))
 
 
 def ensure_actor(

@@ -1,15 +1,17 @@
-"""Reserve the devices of a deployment's replicas, and say how to start an actor on them.
+"""Keep the devices of a deployment's replicas reserved, and say how to start an actor on them.
 
-`reserve` is told the whole deployment and makes the cluster's reservations of that deployment
-exactly so: existing groups are adopted by name, missing ones are made, and groups that the config
-no longer names are released. Calling it again changes nothing. `cluster.reconcile` does the same
-again and again, replica by replica, for nodes that come and go. The groups are detached: they
-outlive the process that made them, until `release`.
+`Reconciler.reconcile` is called every second or two. It looks at the live nodes and at the table of
+groups, two short questions to Ray, and when both fit the configuration that is all. Otherwise
+groups that are not wanted or on dead nodes are released, existing ones are adopted by name, and
+replicas without one get theirs as soon as a node has the labels and the devices; a node's id plays
+no part, so one that was restarted counts as the successor. A replica that cannot be placed holds up
+no other. The groups are detached: they outlive the process that made them, until `release`.
 
-GPUs and cores go the same way. A GPU is a group of its own, found by `gpu_search`; a replica with
-several runs in the first and holds the others. A core set is a group of as many CPUs, and which
-cores they are is kept by the group's name; the vLLM engine's process binds itself to them
-(`actors.engines.vllm.executor`). A replica that is only a URL has no group, just a node.
+GPUs and cores go the same way. A GPU is a group of its own, found by `gpu_search`, which asks it
+which GPU it has whenever one is made; a replica with several runs in the first and holds the
+others. A core set is a group of as many CPUs, and which cores they are is kept by the group's name;
+the vLLM engine's process binds itself to them (`actors.engines.vllm.executor`). A replica that is
+only a URL has no group, just a node.
 
 Every function blocks on Ray: asyncio code calls them with `asyncio.to_thread`. One caller for each
 deployment at a time; several deployments may do so at once.
@@ -17,20 +19,23 @@ deployment at a time; several deployments may do so at once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cluster import groups
-from cluster.assignment import Assignment, device_key
+from cluster.assignment import Assignment, PlacementPlan, device_key, plan_placement
 from cluster.gpu_search import hold_gpus
 from cluster.groups import group_name, reservations
-from cluster.inventory import CoreSet, Device, Gpu, inventory
-from cluster.placement_plan import plan_placement
+from cluster.inventory import CoreSet, Device, Gpu, Observation, survey
 from familiar.config.schema import ReplicaConfig
 from familiar.errors import ClusterError
 
-RESERVE_TIMEOUT_S = 30.0
+OBSERVE_S = 10.0
+HOLD_S = 5.0
+PAUSE_S = 5.0
+"""Between two attempts at a device that something else holds: a search takes every free GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +75,78 @@ class Placement:
         return options
 
 
-def reserve(
-    deployment: str, replicas: Mapping[str, ReplicaConfig], *, timeout_s: float = RESERVE_TIMEOUT_S
-) -> dict[str, Placement]:
-    """Make the deployment's reservations be those of `replicas` (id to config); all or nothing.
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Each replica is in one of both: placed, or missing for a reason."""
 
-    Removing a group that is no longer named ends the actors in it. Raises ClusterError, which names
-    the replica, the device, the devices of the node and the holder; no new group is left then.
-    """
-    plan = plan_placement(deployment, replicas, inventory(), reservations())
-    if plan.missing:
-        raise ClusterError(
-            " ".join(plan.missing.values()),
-            remedy="Change `gpus`, `cores` or `node` of the replica, or free the device.",
+    placements: Mapping[str, Placement]
+    missing: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """The placement of one deployment, as it was last seen."""
+
+    deployment: str
+    _observed: dict[str, Observation] = field(default_factory=dict)
+    _placed: dict[str, Placement] = field(default_factory=dict)
+    _failed: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    def reconcile(self, replicas: Mapping[str, ReplicaConfig]) -> Reconciled:
+        """Release and make reservations so that every replica that can be placed is.
+
+        A replica whose placement differs from the one before has lost its devices: its actor is
+        gone or has to go. Raises ClusterError when Ray itself gives no answer.
+        """
+        nodes, silent = survey(self._observed, timeout_s=OBSERVE_S)
+        settled = {key: placement.node_id for key, placement in self._placed.items()}
+        plan = plan_placement(
+            self.deployment, replicas, nodes, reservations(), silent=silent, settled=settled
         )
-    groups.remove(plan.release)
-    made = hold(plan.create, timeout_s)
-    return {
-        replica_id: placement_of(deployment, assignment, {**plan.kept, **made})
-        for replica_id, assignment in plan.assignments.items()
-    }
+        groups.remove(plan.release)
+        held = {**plan.kept, **self._make(plan)}
+        placements = {
+            key: placement_of(self.deployment, assignment, held)
+            for key, assignment in plan.assignments.items()
+            if key not in self._failed
+        }
+        self._placed = placements
+        failed = {key: reason for key, (_, reason) in self._failed.items()}
+        return Reconciled(placements, {**plan.missing, **failed})
+
+    def _make(self, plan: PlacementPlan) -> dict[str, str]:
+        """The new groups by name; a replica whose devices are not free goes into `_failed`."""
+        wishes: dict[str, dict[str, tuple[Assignment, Device]]] = {}
+        for name, (assignment, device) in plan.create.items():
+            wishes.setdefault(assignment.replica_id, {})[name] = (assignment, device)
+        self._failed = {key: told for key, told in self._failed.items() if key in wishes}
+        now = time.monotonic()
+        due = {
+            key: wish
+            for key, wish in wishes.items()
+            if key not in self._failed or now - self._failed[key][0] >= PAUSE_S
+        }
+        try:
+            made = hold({name: w for wish in due.values() for name, w in wish.items()}, HOLD_S)
+        except ClusterError as error:
+            if len(due) == 1:
+                self._fail(next(iter(due)), error)
+                return {}
+        else:
+            for key in due:
+                self._failed.pop(key, None)
+            return made
+        made = {}
+        for key, wish in due.items():
+            try:
+                made.update(hold(wish, HOLD_S))
+                self._failed.pop(key, None)
+            except ClusterError as error:
+                self._fail(key, error)
+        return made
+
+    def _fail(self, replica_id: str, error: ClusterError) -> None:
+        self._failed[replica_id] = (time.monotonic(), f"Replica {replica_id}: {error}")
 
 
 def release(deployment: str, replica_ids: Collection[str] | None = None) -> None:

@@ -3,8 +3,8 @@
 It lies inside a directory of mode 0700: Ray gives its own directory mode 0777, whatever it was
 before, and another user could reach its sockets.
 
-It is short, because the path of a Unix socket has at most 107 bytes and Ray adds sixty. It says who
-owns it (pid and start time, so that a recycled pid is no owner). A clean stop removes it; the next
+It is short, because the path of a Unix socket has at most 107 bytes and Ray adds sixty. It names
+its owner (pid and start time, so a recycled pid is no owner). A clean stop removes it; the next
 start removes those of dead owners, except the newest three, whose logs may still be wanted.
 """
 

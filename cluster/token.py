@@ -25,12 +25,15 @@ AUTH_MODE = "RAY_AUTH_MODE"
 
 
 def want_token() -> None:
-    """Turn token authentication on in this process and for its children, unless RAY_AUTH_MODE says
+    """Turn token authentication on for this process and its children, unless RAY_AUTH_MODE says
     otherwise, and see to the token. Raises ClusterError."""
-    if os.environ.setdefault(AUTH_MODE, "token") != "token":
-        return
-    ensure_private_token(os.environ, Path.home())
-    # Ray reads the variable once, when it is imported; its own `ray.init` calls this, too.
+    if os.environ.setdefault(AUTH_MODE, "token") == "token":
+        ensure_private_token(os.environ, Path.home())
+
+
+def reread_mode() -> None:
+    """Let Ray see RAY_AUTH_MODE: it reads the variable when it is imported, which may be long ago.
+    Its own `ray.init` calls this as well, but not when it connects."""
     importlib.import_module("ray._raylet").Config.initialize("")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions, ProxyLocation
 
 from cluster.ports import check_port_free
@@ -27,9 +28,15 @@ def start_http(config: Config) -> None:
     host, port = config.api.host, config.api.port
     if not serve.status().proxies:
         check_port_free(host, port, purpose="The API")
-    serve.start(
-        proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port)
-    )
+    try:
+        serve.start(
+            proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port)
+        )
+    except RayError as error:
+        raise ClusterError(
+            f"Ray Serve did not start: {type(error).__name__} in its HTTP proxy.",
+            remedy="The machine may have been too busy: start again; Serve's logs have the rest.",
+        ) from error
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except OSError as error:

@@ -27,7 +27,7 @@ from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
 from cluster.assignment import replicas_of
 from cluster.named_actor import end_actor, find_actor
-from cluster.reconcile import Reconciler
+from cluster.placement import Reconciler
 from familiar.call import CallKey, CallOrder, CallOutcome
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, FailureClass

@@ -122,8 +122,7 @@ def _script(where: str, pool: PoolConfig) -> Check:
 
 def _devices(config: Config) -> Iterator[Check]:
     """Only of replicas without node labels: those are on other machines, perhaps."""
-    from cluster.affinity import usable_cores
-    from cluster.inventory import Gpu, nvml_gpus
+    from cluster.inventory import Gpu, nvml_gpus, usable_cores
 
     here = [
         replica

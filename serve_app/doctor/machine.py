@@ -135,7 +135,7 @@ def _shm() -> Check:
 
 def _ports() -> Iterator[Check]:
     """Ports that other machines can reach, of each local Ray that familiar keeps up now."""
-    from cluster.exposure import exposed_ports, local_rays
+    from cluster.ports import exposed_ports, local_rays
 
     rays = local_rays()
     found = [port for ray in rays for port in exposed_ports(ray)]

@@ -24,7 +24,7 @@ NODE = """
 import json, sys, time
 from ray._private.node import Node
 from ray._private.parameter import RayParams
-from cluster.head_node import free_ports
+from cluster.ports import free_ports
 from cluster.start_hook import lean
 ports = ("metrics_export_port", "metrics_agent_port", "dashboard_agent_listen_port",
          "runtime_env_agent_port")

@@ -18,8 +18,8 @@ import pytest
 import ray
 
 from cluster import guard
-from cluster.exposure import exposed_ports
 from cluster.local import LocalCluster, _remedy, connect, start_local
+from cluster.ports import exposed_ports
 from cluster.private_directory import KEPT_DIRECTORIES, make_directory, remove_directory
 from familiar.config.schema import ClusterConfig
 from familiar.errors import ClusterError

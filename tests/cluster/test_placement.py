@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -16,12 +17,10 @@ import pytest
 import ray
 
 from cluster import groups
-from cluster.affinity import usable_cores
-from cluster.inventory import CoreSet, Gpu, inventory
+from cluster.inventory import CoreSet, Gpu, survey, usable_cores
 from cluster.local import LocalCluster
-from cluster.placement import Placement, release, reserve
+from cluster.placement import Placement, Reconciled, Reconciler, release
 from familiar.config.schema import NodeSelector, ReplicaConfig
-from familiar.errors import ClusterError
 from tests.cluster.second_node import second_node
 
 pytestmark = pytest.mark.ray
@@ -32,6 +31,17 @@ FOUR = {
     "orchestrator:0": ReplicaConfig(gpus=[0]),
     "orchestrator:1": ReplicaConfig(gpus=[2]),
 }
+
+
+LABELS = {"gpu-host": "b"}
+ON_B = NodeSelector(labels=dict(LABELS))
+WISH = {
+    "here:0": ReplicaConfig(gpus=[2], node=NodeSelector(labels={"gpu-host": "a"})),
+    "p:0": ReplicaConfig(gpus=[1], node=ON_B),
+    "p:1": ReplicaConfig(gpus=[3], node=ON_B),
+}
+PATIENCE_S = 60.0
+JOIN_S = 15.0
 
 
 class Engine:
@@ -63,6 +73,16 @@ def released(four_gpus: LocalCluster) -> Iterator[None]:
     yield
     for deployment in {group.deployment for group in groups.reservations()}:
         release(deployment)
+
+
+def reserve(deployment: str, replicas: Mapping[str, ReplicaConfig]) -> Mapping[str, Placement]:
+    """The placements of a deployment, once all are there."""
+    reconciler = Reconciler(deployment)
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := reconciler.reconcile(replicas)).missing:
+        assert time.monotonic() < deadline, found.missing
+        time.sleep(0.2)
+    return found.placements
 
 
 def start(placement: Placement, env: Mapping[str, str] | None = None) -> Any:
@@ -101,7 +121,8 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def test_the_inventory_knows_labels_logical_gpus_and_cores(four_gpus: LocalCluster) -> None:
-    (node,) = inventory()
+    (node,), silent = survey({}, timeout_s=PATIENCE_S)
+    assert silent == {}
     assert node.has_labels({"gpu-host": "a"})
     assert node.gpus == tuple(Gpu(index) for index in range(4))
     assert node.cores == usable_cores()
@@ -143,19 +164,13 @@ def test_a_replica_on_several_gpus_holds_and_sees_them_all() -> None:
     wait_for_free_gpus(2)
 
 
-def test_reserving_again_changes_nothing() -> None:
-    first = reserve("dep", FOUR)
-    engine = start(first["naughty:1"])
-    before = ray.get(engine.seen.remote())[0]
-    assert reserve("dep", FOUR) == first
-    assert ray.get(engine.seen.remote())[0] == before
-
-
 def test_reservations_outlive_their_maker_and_are_adopted_by_name(four_gpus: LocalCluster) -> None:
     maker = in_another_process(
         four_gpus,
-        "from cluster.placement import reserve\nfrom familiar.config.schema import ReplicaConfig\n"
-        "reserve('dep', {'naughty:0': ReplicaConfig(gpus=[3]), 'c:0': ReplicaConfig(cores=[1])})",
+        "from cluster.placement import Reconciler\n"
+        "from familiar.config.schema import ReplicaConfig as R\n"
+        "wish = {'naughty:0': R(gpus=[3]), 'c:0': R(cores=[1])}\n"
+        "assert not Reconciler('dep').reconcile(wish).missing",
     )
     maker.send_signal(signal.SIGKILL)
     maker.wait()
@@ -171,9 +186,9 @@ def test_reservations_outlive_their_maker_and_are_adopted_by_name(four_gpus: Loc
 def test_a_search_that_is_killed_leaves_no_gpu_taken(four_gpus: LocalCluster) -> None:
     searcher = in_another_process(
         four_gpus,
-        "from cluster import groups\nfrom cluster.inventory import inventory\n"
-        "node = inventory()[0]\n"
-        "made = [groups.create('', node.node_id, {'GPU': 1.0}, detached=False) for _ in range(4)]\n"
+        "import ray\nfrom cluster import groups\n"
+        "node_id = ray.nodes()[0]['NodeID']\n"
+        "made = [groups.create('', node_id, {'GPU': 1.0}, detached=False) for _ in range(4)]\n"
         "assert groups.wait_placed(made, 30) == set(made)",
     )
     wait_for_free_gpus(0)
@@ -194,24 +209,6 @@ def test_what_the_config_no_longer_names_is_released() -> None:
     wait_for_free_gpus(2)
 
 
-def test_a_gpu_of_another_deployment_is_refused_and_nothing_is_left() -> None:
-    reserve("theirs", {"q:0": ReplicaConfig(gpus=[1])})
-    with pytest.raises(ClusterError, match="gpu 1 is held by replica q:0 of deployment theirs"):
-        reserve("dep", FOUR)
-    assert [group.deployment for group in groups.reservations()] == ["theirs"]
-
-
-def test_a_gpu_that_something_else_uses_is_refused_and_nothing_is_left() -> None:
-    other = ray.remote(num_gpus=1, num_cpus=0)(Engine).remote()
-    taken = int(ray.get(other.seen.remote())[0][0])
-    wish = {"p:0": ReplicaConfig(gpus=[(taken + 1) % 4]), "p:1": ReplicaConfig(gpus=[taken])}
-    with pytest.raises(ClusterError, match=f"gpu {taken}, .* not of familiar"):
-        reserve("dep", wish, timeout_s=0.5)
-    assert groups.reservations() == ()
-    wait_for_free_gpus(3)
-    ray.kill(other)
-
-
 def test_cores_go_the_same_way() -> None:
     wish = {f"smol:{i}": ReplicaConfig(cores=[core]) for i, core in enumerate(usable_cores()[:2])}
     for replica_id, placement in reserve("dep", wish).items():
@@ -228,8 +225,8 @@ def test_cores_go_the_same_way() -> None:
 def test_cpus_that_something_else_uses_are_refused_and_nothing_is_left() -> None:
     busy = ray.remote(num_cpus=2)(Engine).remote()
     ray.get(busy.seen.remote())
-    with pytest.raises(ClusterError, match="not enough of them are free"):
-        reserve("dep", {"smol:0": ReplicaConfig(cores=[0])}, timeout_s=0.5)
+    found = Reconciler("dep").reconcile({"smol:0": ReplicaConfig(cores=[0])})
+    assert "not enough of them are free" in found.missing["smol:0"]
     assert groups.reservations() == ()
     ray.kill(busy)
 
@@ -274,14 +271,85 @@ def test_the_event_loop_of_an_actor_goes_on_while_it_reserves() -> None:
     assert len(groups.reservations()) == 4
 
 
-def test_a_lost_node_is_replaced_by_one_with_the_same_label(four_gpus: LocalCluster) -> None:
-    wish = {"p:0": ReplicaConfig(gpus=[1], node=NodeSelector(labels={"gpu-host": "b"}))}
-    with pytest.raises(ClusterError, match="wants a node with labels"):
-        reserve("dep", wish)
-    with second_node(four_gpus, {"gpu-host": "b"}, gpus=4):
-        first = reserve("dep", wish)["p:0"]
-        assert first.node_id != inventory()[0].node_id
-    with second_node(four_gpus, {"gpu-host": "b"}, gpus=4):
-        second = reserve("dep", wish)["p:0"]
-        assert second.node_id not in {first.node_id, inventory()[0].node_id}
-        assert ray.get(start(second).seen.remote())[0] == ["1"]
+# -- nodes and devices that come and go ---------------------------------------------------------
+
+
+def gpu_of(placement: Placement) -> list[str]:
+    """The GPU that Ray gives an actor of this placement."""
+    seen = ray.remote(max_calls=0)(lambda: ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    found: list[str] = ray.get(seen.options(**placement.options()).remote(), timeout=60)
+    return found
+
+
+def until(
+    reconciler: Reconciler, holds: Callable[[Reconciled], bool], within_s: float
+) -> Reconciled:
+    deadline = time.monotonic() + within_s
+    while not holds(found := reconciler.reconcile(WISH)):
+        assert time.monotonic() < deadline, found.missing
+        time.sleep(0.2)
+    return found
+
+
+def lose_and_join(cluster: LocalCluster, rounds: int) -> None:
+    reconciler = Reconciler("dep")
+    before: Reconciled | None = None
+    for _ in range(rounds):
+        joined = time.monotonic()
+        with second_node(cluster, LABELS, gpus=4):
+            found = until(reconciler, lambda now: not now.missing, JOIN_S)
+            assert time.monotonic() - joined < JOIN_S + PATIENCE_S
+            assert {key: gpu_of(found.placements[key]) for key in ("p:0", "p:1")} == {
+                "p:0": ["1"],
+                "p:1": ["3"],
+            }
+            if before is not None:
+                assert found.placements["here:0"] == before.placements["here:0"]
+                assert found.placements["p:0"].node_id != before.placements["p:0"].node_id
+            before = found
+        lost = until(reconciler, lambda now: set(now.placements) == {"here:0"}, PATIENCE_S)
+        assert "wants a node with labels {'gpu-host': 'b'}" in lost.missing["p:0"]
+        assert [group.replica_id for group in groups.reservations()] == ["here:0"]
+
+
+def test_a_lost_node_comes_back_three_times(four_gpus: LocalCluster) -> None:
+    lose_and_join(four_gpus, 3)
+
+
+@pytest.mark.soak
+def test_a_lost_node_comes_back_ten_times(four_gpus: LocalCluster) -> None:
+    lose_and_join(four_gpus, 10)
+
+
+def test_looking_again_changes_nothing(
+    four_gpus: LocalCluster, tell: Callable[[str], None]
+) -> None:
+    reconciler = Reconciler("dep")
+    wish = {key: WISH[key] for key in ("here:0",)}
+    first = reconciler.reconcile(wish)
+    took = []
+    for _ in range(20):
+        started = time.monotonic()
+        assert reconciler.reconcile(wish) == first
+        took.append(time.monotonic() - started)
+    tell(f"reconcile when all is well: {statistics.median(took) * 1e3:.1f} ms")
+
+
+def test_a_gpu_that_is_taken_holds_up_no_other_replica(four_gpus: LocalCluster) -> None:
+    other = ray.remote(num_gpus=1, num_cpus=0)(Engine).remote()
+    taken = int(ray.get(other.seen.remote())[0][0])
+    wish = {f"p:{gpu}": ReplicaConfig(gpus=[gpu]) for gpu in range(4)}
+    reconciler = Reconciler("dep")
+    found = reconciler.reconcile(wish)
+    assert found.missing.keys() == {f"p:{taken}"}
+    assert "not of familiar" in found.missing[f"p:{taken}"]
+    assert found.placements.keys() == wish.keys() - found.missing.keys()
+    ray.kill(other)
+    wait_until(lambda: not reconciler.reconcile(wish).missing)
+
+
+def test_a_gpu_of_another_deployment_is_not_taken() -> None:
+    reserve("theirs", {"q:0": ReplicaConfig(gpus=[1])})
+    found = Reconciler("dep").reconcile(FOUR)
+    assert found.missing.keys() == {"naughty:0"}
+    assert "gpu 1 is held by replica q:0 of deployment theirs" in found.missing["naughty:0"]
