@@ -9,6 +9,7 @@ text cannot know of symbolic links.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 LONGEST_PATH = 1024
@@ -21,6 +22,7 @@ LONGEST_PART = 255
 """Bytes of UTF-8 in one part: NAME_MAX of the file systems in use."""
 
 _HARNESS = ".familiar"
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _QUOTES = frozenset("“”‘’«»")
 _UNSEEN = frozenset({"Cf", "Zs", "Zl", "Zp", "Cn"})
 """Unicode categories: zero width and bidirectional marks, blanks other than the space, and code
@@ -31,7 +33,7 @@ def path_problem(path: str) -> str | None:
     """Why `path` cannot name a file of a workspace; None when it can."""
     if not path or len(path.encode("utf-8", "replace")) > LONGEST_PATH:
         return f"a path has 1 to {LONGEST_PATH} bytes"
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in path):
+    if _NO_TEXT.search(path):
         return "it holds a control character or is not Unicode text"
     if path.startswith("/"):
         return "it is absolute and must be relative to the workspace"

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from actors.workspace.files import write_all
 from familiar.errors import WorkspaceError
 
 FOLDER = "40000"
@@ -164,14 +165,21 @@ class Objects:
     def store(self, folder: Path) -> None:
         """Write all of them below git's folder of objects, with its permissions. Raises OSError."""
         mode = stat.S_IMODE(folder.stat().st_mode)
+        draft = f"tmp_obj_{os.urandom(6).hex()}"  # git cleans these up
         for name, data in self._new.items():
-            place = folder / name[:2] / name[2:]
-            if place.exists():
+            below = f"{folder}/{name[:2]}"
+            place = f"{below}/{name[2:]}"
+            if os.path.exists(place):
                 continue
-            place.parent.mkdir(mode=mode & 0o777, exist_ok=True)
-            draft = place.with_name(f"tmp_obj_{os.urandom(6).hex()}")  # git cleans these up
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o444)
-            with os.fdopen(fd, "wb") as file:
-                file.write(zlib.compress(data, 1))
-            draft.rename(place)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            try:
+                fd = os.open(f"{below}/{draft}", flags, mode & 0o444)
+            except FileNotFoundError:
+                os.mkdir(below, mode & 0o777)
+                fd = os.open(f"{below}/{draft}", flags, mode & 0o444)
+            try:
+                write_all(fd, zlib.compress(data, 1))
+            finally:
+                os.close(fd)
+            os.rename(f"{below}/{draft}", place)
         self._new.clear()
