@@ -82,6 +82,7 @@ def every_pod() -> Iterator[tuple[str, Manifest]]:
     for owner, cluster in CLUSTERS.items():
         for name, pod in pods(cluster).items():
             yield f"{owner} {name}", pod
+    yield "restore", only("restore/pod.yaml", "Pod")["spec"]
     yield "models loader", only("models/loader.yaml", "Job")["spec"]["template"]["spec"]
     yield "RayJob submitter", JOB["spec"]["submitterPodTemplate"]["spec"]
 

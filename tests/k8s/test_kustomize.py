@@ -1,12 +1,9 @@
-"""Each folder as `kubectl kustomize` renders it, and the steps of `k8s/README.md` that run here."""
+"""Each folder as `kubectl kustomize` renders it. `tests/docs` goes through `k8s/README.md`."""
 
 from __future__ import annotations
 
-import re
 import shutil
-import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +13,8 @@ from tests.k8s.crd import CrdSchema, load_documents
 from tests.k8s.manifests import JOB, K8S, SERVICE, Manifest
 from tests.k8s.test_pods import references
 
-README = (K8S / "README.md").read_text(encoding="utf-8")
 KUBECTL = shutil.which("kubectl")
-FOLDERS = ["base", "models", "service", "job", "one-gpu", "no-gpu"]
+FOLDERS = ["base", "models", "service", "job", "one-gpu", "no-gpu", "restore"]
 each_folder = pytest.mark.parametrize("folder", FOLDERS)
 each_service = pytest.mark.parametrize("folder", ["service", "one-gpu", "no-gpu"])
 
@@ -102,53 +98,3 @@ def test_the_runtime_class_reaches_gpu_pods_only(folder: str, copy: Path) -> Non
         pod = group["template"]["spec"]
         gpu = "nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"]
         assert pod.get("runtimeClassName") == ("nvidia" if gpu else None)
-
-
-def test_the_readmes_change_of_the_configuration_reaches_config_map_and_application(
-    copy: Path,
-) -> None:
-    (command,) = re.findall(r"^sed -i .*$", README, re.MULTILINE)
-    before = one(render(copy / "service"), "RayService")
-    file = copy / "base" / "cluster.yaml"
-    file.write_text(file.read_text(encoding="utf-8").replace("slots: 8", "slots: 6"))
-    subprocess.run(["bash", "-c", command], cwd=copy.parent, check=True)
-    documents = render(copy / "service")
-    assert "slots: 6" in one(documents, "ConfigMap")["data"]["cluster.yaml"]
-    after = one(documents, "RayService")
-    assert after["spec"]["rayClusterConfig"] == before["spec"]["rayClusterConfig"]
-    assert after["spec"]["serveConfigV2"] != before["spec"]["serveConfigV2"]
-
-
-def test_the_readme_names_folders_that_are_there() -> None:
-    named = set(re.findall(r"\bk8s/[\w./-]+\w", README))
-    assert named
-    assert [name for name in sorted(named) if not (K8S.parent / name).exists()] == []
-
-
-def test_the_readme_applies_everything_in_an_order_that_works() -> None:
-    applied = re.findall(r"^kubectl apply -k k8s/(\S+)", README, re.MULTILINE)
-    assert applied.index("base") < applied.index("models") < applied.index("service")
-    assert applied.index("base") < applied.index("job")
-
-
-def test_the_readmes_commands_are_a_shells() -> None:
-    blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert blocks
-    for block in blocks:
-        checked = subprocess.run(
-            ["bash", "-n"], input=block, check=False, capture_output=True, text=True
-        )
-        assert checked.returncode == 0, f"{block}\n{checked.stderr}"
-
-
-def test_the_readmes_backup_holds_rows_that_are_in_the_log_only(tmp_path: Path) -> None:
-    (program,) = re.findall(r"python -c '(import sqlite3.*)'$", README, re.MULTILINE)
-    with sqlite3.connect(tmp_path / "familiar.db") as database:
-        database.execute("pragma journal_mode = wal")
-        database.execute("create table runs (id)")
-        database.execute("insert into runs values ('r1')")
-        database.commit()
-        program = program.replace("/var/lib/familiar", str(tmp_path))
-        subprocess.run([sys.executable, "-c", program], check=True)
-    copied = sqlite3.connect(tmp_path / "backup.db").execute("select id from runs").fetchall()
-    assert copied == [("r1",)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 
 import html5lib
 import httpx
@@ -116,14 +115,12 @@ async def test_readiness_does_not_wait_for_an_orchestrator_that_hangs(
     http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hangs() -> Readiness:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(backend, "readiness", hangs)
-    began = time.monotonic()
     response = await http.get("/readyz")
     assert response.status_code == 503
-    assert time.monotonic() - began < 1.0
     assert "did not answer" in response.json()["reasons"][0]
 
 
