@@ -49,4 +49,5 @@ class Phases:
 
     def _write(self, text: Text) -> None:
         if not self._quiet:
-            self.console.print(text, soft_wrap=True)
+            # In a terminal words stay whole; in a file a note stays on one line.
+            self.console.print(text, soft_wrap=not self.console.is_terminal)

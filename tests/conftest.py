@@ -1,4 +1,4 @@
-"""What every test shares: the markers' order and the folder of recorded material.
+"""Shared by all tests: the order of the markers and the folder of recorded material.
 
 A test without a marker is a unit test. These run first, so that a broken parser shows before
 minutes went into starting engines; the longest of the others come next.
@@ -11,6 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test asserts a time, and Hypothesis's default deadline for an example is one.
+settings.register_profile("familiar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("familiar")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOLD = "told"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -38,8 +39,9 @@ print(json.dumps({"imported": names, "loaded": sorted(sys.modules)}))
 """
 
 
+@functools.cache
 def import_all(package: str, repository: Path) -> dict[str, list[str]]:
-    """Import every module of a package in a fresh interpreter and say what that pulled in."""
+    """The modules that importing every module of a package loads, in a fresh interpreter."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, package],
         cwd=repository, capture_output=True, text=True, check=False,

@@ -67,11 +67,10 @@ def check(
 
 @explained
 def doctor(config: ConfigFile = None, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check this machine; with --config also everything that the configuration needs.
+    """Check this machine, and a configuration.
 
-    Each server that the configuration names at a URL gets one small real call.
-
-    Exits with 4 when something required is missing.
+    With --config, checks also everything that the configuration needs; each server that it names at
+    a URL gets one small real call. Exits with 4 when something required is missing.
     """
     from rich.text import Text
 

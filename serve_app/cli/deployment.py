@@ -18,7 +18,10 @@ store = typer.Typer(help="Work on a database.", no_args_is_help=True, rich_marku
 def pools(
     source: Source,
 ) -> None:
-    """Show pools and replicas: devices, state, calls in flight, tokens/s."""
+    """Show pools and replicas.
+
+    For each replica: devices, state, calls in flight, tokens/s.
+    """
     from rich.table import Table
 
     service = source.service()
@@ -86,9 +89,10 @@ def _group() -> None:
 def rebuild(
     config: ConfigFile = None, overrides: Overrides = None, key: Key = None, as_json: Json = False
 ) -> None:
-    """Write all projections (runs, calls, files, …) anew from the recorded events.
+    """Rebuild all projections from the recorded events.
 
-    Events are never changed. End the service first: the command stops while one uses the database.
+    Projections are the tables of runs, calls and files. Events are never changed. End the service
+    first: the command stops while one uses the database.
     """
     from actors.store.store import Store
 

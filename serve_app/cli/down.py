@@ -25,10 +25,11 @@ def down(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """End a deployment: its API, orchestrator, replicas and reserved devices.
+    """End a deployment.
 
-    Open runs continue when the deployment is started again. Without --address, the command ends the
-    `familiar serve` or `familiar run` process of this configuration on this machine.
+    Its API, orchestrator and replicas end, and its devices are free. Open runs continue when the
+    deployment is started again. Without --address, the command ends the `familiar serve` or
+    `familiar run` process of this configuration on this machine.
     """
     from serve_app.host import take_down_at
     from serve_app.phases import Phases

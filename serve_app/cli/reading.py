@@ -101,9 +101,10 @@ def show(
         bool, typer.Option("--follow", help="Show progress until the run ends.")
     ] = False,
 ) -> None:
-    """Show a run: outcome, files, planner of each turn, calls, tokens, related commands.
+    """Show a run and how it ended.
 
-    With --follow the exit code tells how the run ended.
+    Shows outcome, files, planner of each turn, calls, tokens and related commands. With --follow
+    the exit code tells how the run ended.
     """
     from serve_app.client.service import resolve_run
     from serve_app.follow.follow import follow as follow_run
@@ -131,7 +132,10 @@ def log(
         bool, typer.Option("--follow", help="Print new lines until the run ends.")
     ] = False,
 ) -> None:
-    """Print the log of a run, one line per event; with --json the events."""
+    """Print the log of a run, one line per event.
+
+    With --json, print the events.
+    """
     from actors.store.run_log import LogLines
     from familiar.event import Event
     from serve_app.client.service import events_so_far, resolve_run
@@ -185,9 +189,10 @@ def explain(
     source: Source,
     run: Run,
 ) -> None:
-    """Explain why a run failed or was slow: causes, evidence, changes to make.
+    """Explain why a run failed or was slow.
 
-    The explanation is derived from the run's events; #12 stands for event 12.
+    Shows the causes, their evidence, and changes to make. The explanation is derived from the run's
+    events; #12 stands for event 12.
     """
     from serve_app.client.service import resolve_run
     from serve_app.follow.explanation import print_explanation
@@ -203,7 +208,10 @@ def diff(
     run: Run,
     other: OtherRun,
 ) -> None:
-    """Compare two runs: prompts, plans, routes, tokens, times, outcomes, answers."""
+    """Compare two runs.
+
+    Compared are prompts, plans, routes, tokens, times, outcomes and answers.
+    """
     from serve_app.client.service import resolve_run
     from serve_app.follow.explanation import print_difference
 

@@ -1,6 +1,6 @@
 """kill -9 of orchestrator, replica and workspace process: no run is lost, no work is doubled.
 
-One deployment lives through thirty kills. Each is drawn from a printed seed: either a process is
+One deployment lives through all kills. Each is drawn from a printed seed: either a process is
 armed to die at a step of its own (after a commit, between the rename and the git commit, with its
 file written), or it is killed from here right after a certain event of a run was committed. Several
 runs are open at any time, and nobody waits for them before the next kill. Afterwards the histories,
@@ -41,7 +41,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 B = TypeVar("B")
 
-KILLS = 10
+SEEDS = [4, pytest.param(10, marks=pytest.mark.soak)]
+"""Kills of each process: a few seeds of each step, and more by `make soak`."""
 RUNS_PER_KILL = 2
 
 STEPS = {
@@ -122,17 +123,17 @@ def processes(deployment: Deployment, victim: str) -> list[str]:
 
 
 def at_work(deployment: Deployment) -> set[str]:
-    """The replicas that have a try in flight now, by the histories of the open runs."""
+    """The replicas that have an attempt in flight now, by the histories of the open runs."""
     busy: Counter[str] = Counter()
     for run_id in deployment.acknowledged.values():
         if deployment.reader.run(run_id).ended_at is None:
-            tries: dict[str, str] = {}
+            attempts: dict[str, str] = {}
             for event in deployment.history(run_id):
                 if isinstance(event.body, ev.CallDispatched):
-                    tries[event.body.call] = f"replica:{event.body.replica}"
+                    attempts[event.body.call] = f"replica:{event.body.replica}"
                 elif isinstance(event.body, ev.CallSucceeded | ev.CallFailed):
-                    tries.pop(event.body.call, None)
-            busy.update(tries.values())
+                    attempts.pop(event.body.call, None)
+            busy.update(attempts.values())
     return set(busy)
 
 
@@ -165,7 +166,7 @@ def assert_whole(events: Sequence[Event]) -> None:
 
 
 def assert_never_run_again(deployment: Deployment, histories: dict[str, list[Event]]) -> None:
-    """By the engines' count: each try once at most, and none after its call had succeeded."""
+    """By the engines' count: each attempt once at most, and none after its call had succeeded."""
     made = [made for made in deployment.invocations() if made.run in histories]
     counted = Counter((each.run, each.call, each.attempt) for each in made)
     assert [key for key, count in counted.items() if count > 1] == []
@@ -199,7 +200,7 @@ def assert_published_once(deployment: Deployment, run_id: str, events: Sequence[
 
 
 def assert_adopted(deployment: Deployment, histories: dict[str, list[Event]]) -> int:
-    """A try that was going on when its orchestrator died was taken over by the next one; how many
+    """An attempt that was running when its orchestrator died was taken over by the next one; how many
     were."""
     begun = {(each.run, each.call, each.attempt): each.at for each in deployment.invocations()}
     everything = [event for events in histories.values() for event in events]
@@ -224,12 +225,13 @@ def assert_adopted(deployment: Deployment, histories: dict[str, list[Event]]) ->
     return adopted
 
 
+@pytest.mark.parametrize("count", SEEDS)
 @pytest.mark.parametrize("victim", ["orchestrator", "replica", "workspace"])
-def test_ten_kills_lose_nothing_and_double_nothing(
-    deployment: Deployment, victim: str, tell: Callable[[str], None]
+def test_kills_lose_nothing_and_double_nothing(
+    deployment: Deployment, victim: str, count: int, tell: Callable[[str], None]
 ) -> None:
     started = time.monotonic()
-    kills = [strike(deployment, victim, number) for number in range(KILLS)]
+    kills = [strike(deployment, victim, number) for number in range(count)]
     runs = [run_id for each in kills for run_id in each.runs]
     deployment.wait_ended(runs)
     histories = {run_id: deployment.history(run_id) for run_id in runs}
@@ -243,40 +245,42 @@ def test_ten_kills_lose_nothing_and_double_nothing(
     known = deployment.reader.list_runs(limit=1000)
     assert {row.run_id for row in known} == set(deployment.acknowledged.values())
 
-    tries = [body for events in histories.values() for body in of_type(events, ev.CallDispatched)]
+    attempts = [
+        body for events in histories.values() for body in of_type(events, ev.CallDispatched)
+    ]
     failed = [body for events in histories.values() for body in of_type(events, ev.CallFailed)]
     classes = Counter(body.failure.failure_class.value for body in failed)
     for each in kills:
         tell(f"seed {each.seed}: {each.name} at {each.where}")
     tell(
-        f"{victim}: {KILLS} kills, {len(runs)} runs, {len(tries)} tries, {adopted} adopted, "
+        f"{victim}: {count} kills, {len(runs)} runs, {len(attempts)} attempts, {adopted} adopted, "
         f"{dict(classes)}, {seconds:.1f} s"
     )
-    JUDGES[victim](tries, failed, adopted)
+    JUDGES[victim](attempts, failed, adopted)
 
 
 def judge_orchestrator(
-    tries: Sequence[ev.CallDispatched], failed: Sequence[ev.CallFailed], adopted: int
+    attempts: Sequence[ev.CallDispatched], failed: Sequence[ev.CallFailed], adopted: int
 ) -> None:
-    """No replica was harmed, so no try may have failed, and each call has one."""
+    """No replica was harmed, so no attempt may have failed, and each call has one."""
     assert failed == []
-    assert {body.attempt for body in tries} == {1}
+    assert {body.attempt for body in attempts} == {1}
     assert adopted > 0
 
 
 def judge_replica(
-    tries: Sequence[ev.CallDispatched], failed: Sequence[ev.CallFailed], adopted: int
+    attempts: Sequence[ev.CallDispatched], failed: Sequence[ev.CallFailed], adopted: int
 ) -> None:
     assert {body.failure.failure_class for body in failed} == {FailureClass.BACKEND_UNREACHABLE}
     assert adopted == 0
 
 
 def judge_workspace(
-    tries: Sequence[ev.CallDispatched], failed: Sequence[ev.CallFailed], adopted: int
+    attempts: Sequence[ev.CallDispatched], failed: Sequence[ev.CallFailed], adopted: int
 ) -> None:
     """Attempts run elsewhere: none fails, and each call has one."""
     assert failed == []
-    assert {body.attempt for body in tries} == {1}
+    assert {body.attempt for body in attempts} == {1}
     assert adopted == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,7 @@ each_service = pytest.mark.parametrize("folder", ["service", "one-gpu", "no-gpu"
 pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl, which renders, is not installed")
 
 
+@functools.cache
 def render(folder: Path) -> list[Manifest]:
     assert KUBECTL is not None
     built = subprocess.run(
