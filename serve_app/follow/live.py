@@ -22,6 +22,7 @@ from rich.text import Text
 from serve_app.follow.board import RUNNING, Board, CallState
 
 FRAMES_PER_S = 4
+_DEEPEST = 3  # levels of indentation, so that a long chain leaves room for the figures
 _ROOM = 9
 _MARKS = {
     "waiting": ("·", "dim"),
@@ -107,7 +108,8 @@ def _calls(board: Board, now: float, room: int) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("tokens", justify="right", no_wrap=True)
     table.add_column("tok/s", justify="right", no_wrap=True)
-    table.add_column("file, or calls it waits for", overflow="ellipsis", no_wrap=True, ratio=1)
+    # The only column that gives way: on a narrow screen the figures stay whole.
+    table.add_column(_one_line(Text("file, or calls it waits for")), ratio=1)
     shown = list(board.calls.values())
     hidden = 0
     for call in list(shown):
@@ -120,13 +122,16 @@ def _calls(board: Board, now: float, room: int) -> Table:
         mark, style = _MARKS[call.state]
         table.add_row(
             Text(mark, style),
-            Text("  " * call.depth + call.call, style if call.state == RUNNING else ""),
+            Text(
+                "  " * min(call.depth, _DEEPEST) + call.call,
+                style if call.state == RUNNING else "",
+            ),
             call.alias,
             call.replica,
             _time(call, now),
             str(call.tokens or ""),
             f"{_rate(call):.1f}" if _rate(call) else "",
-            _note(call, board),
+            _one_line(_note(call, board)),
         )
     left_out = hidden + max(len(shown) - room, 0)
     if left_out:
@@ -167,6 +172,11 @@ def _note(call: CallState, board: Board) -> Text:
     if call.state == "waiting" and waits:
         return Text(f"after {', '.join(waits)}", "dim")
     return Text(call.output_file or ("" if call.kind == "worker" else call.kind))
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def clock(seconds: float) -> str:

@@ -200,8 +200,7 @@ def assert_published_once(deployment: Deployment, run_id: str, events: Sequence[
 
 
 def assert_adopted(deployment: Deployment, histories: dict[str, list[Event]]) -> int:
-    """An attempt that was running when its orchestrator died was taken over by the next one; how many
-    were."""
+    """How many attempts the next orchestrator took over from one that died."""
     begun = {(each.run, each.call, each.attempt): each.at for each in deployment.invocations()}
     everything = [event for events in histories.values() for event in events]
     adopted = 0

@@ -51,8 +51,8 @@ def board_after(*bodies: Body) -> Board:
     return board
 
 
-def picture(board: Board, *, height: int = 40, now: float = 120.0) -> str:
-    console = Console(file=io.StringIO(), width=140, height=height)
+def picture(board: Board, *, height: int = 40, now: float = 120.0, width: int = 140) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height)
     console.print(draw(board, now=now, height=height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -109,6 +109,27 @@ def test_the_picture_shows_states_dependencies_and_replicas() -> None:
         "smol:1: 1 running, 19.0 tok/s",
     ):
         assert said in shown
+
+
+def test_a_narrow_screen_cuts_the_notes_and_no_figure() -> None:
+    names = ("contract", "services", "doctors", "info", "visit", "access", "readme")
+    calls = tuple(
+        PlannedCall(id=name, alias="orchestrator", prompt="p", depends_on=names[:at])
+        for at, name in enumerate(names)
+    )
+    board = board_after(PlanAccepted(turn=1, planner="rules", continue_=False, calls=calls))
+    running = board.calls["contract"]
+    running.state, running.replica, running.dispatched_at = "running", "smollm2:0", 100.0
+    seen = AttemptProgress(
+        call="contract", attempt=1, alias="a", replica="smollm2:0", tokens=1234, tokens_per_s=56.7
+    )
+    running.attempt = 1
+    board.apply(StreamProgress(calls=[seen]))
+    shown = picture(board, width=80)
+    for said in ("contract", "orchestrator", "smollm2:0", "20.0s", "1234", "56.7", "tok/s"):
+        assert said in shown
+    assert "after contrac…" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_small_screen_keeps_what_runs() -> None:
