@@ -38,8 +38,8 @@ def check(command: str) -> None:
 
 
 def _parse(command: Any, name: str, words: list[str]) -> None:
-    """A command of typer or click takes these words; `…` and help end early."""
-    if {"…", "-h", "--help", "--version"} & set(words):
+    """A command of typer or click takes these words. A name alone, `…` and help end early."""
+    if not words or {"…", "-h", "--help", "--version"} & set(words):
         return
     context = command.make_context(name, list(words), resilient_parsing=False)
     left = [*context._protected_args, *context.args]
