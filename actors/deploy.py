@@ -72,7 +72,7 @@ def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> No
             if readiness.hopeless:
                 raise ClusterError(
                     f"The deployment cannot become ready. {' '.join(reasons)}",
-                    remedy="Mend what the reasons name, or take the pool out of the configuration.",
+                    remedy="Correct the problems above, or remove the pool from the configuration.",
                 )
         if report is not None:
             report(reasons)

@@ -145,7 +145,7 @@ def _core_obstacles(
             found.append(f"core {core} is held by {holders[core]}")
     if not found and booked + len(cores) > node.cpus:
         found.append(
-            f"Ray was told of {node.cpus:g} CPUs and {booked} are booked, so {len(cores)} more "
+            f"Ray has {node.cpus:g} CPUs there and {booked} are reserved, so {len(cores)} more "
             "do not fit"
         )
     return found

@@ -160,7 +160,7 @@ def start_local(
         if isinstance(error, Exception):
             raise ClusterError(
                 f"A local Ray did not start: {error} Its logs are in {directory}.",
-                remedy="Is there memory, disk under /tmp and a free CPU? `familiar doctor` looks.",
+                remedy="Check memory, disk space under /tmp and CPU load; `familiar doctor` helps.",
             ) from error
         raise
     dashboard_url = None if dashboard_port is None else f"http://127.0.0.1:{dashboard_port}"
@@ -175,7 +175,7 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
     if "://" in address or not host or not port.isdigit():
         raise ClusterError(
             f"{address!r} is not the address of a Ray cluster.",
-            remedy="Give host:port of its GCS, e.g. 10.0.0.1:6379; it is never searched for.",
+            remedy="Give HOST:PORT of its GCS, e.g. 10.0.0.1:6379; familiar never searches for it.",
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()

@@ -57,7 +57,7 @@ def _taken(host: str, port: int, purpose: str, error: OSError) -> ClusterError:
         )
     if error.errno == errno.EACCES:
         return ClusterError(
-            f"{purpose} may not listen on {host}:{port}: ports below 1024 need privileges.",
+            f"{purpose} cannot listen on {host}:{port}: ports below 1024 need privileges.",
             remedy="Choose a port above 1023.",
         )
     return ClusterError(

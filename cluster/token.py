@@ -77,6 +77,6 @@ def _write_once(path: Path) -> None:
 def _make_private(path: Path, mode: int) -> None:
     found = path.stat()
     if found.st_uid != os.getuid():
-        raise PermissionError(0, f"it belongs to user {found.st_uid}")
+        raise PermissionError(0, f"its owner is user {found.st_uid}")
     if found.st_mode & 0o777 & ~mode:
         path.chmod(mode)

@@ -40,7 +40,7 @@ def describe(event: e.Event, submitted_at: float | None = None) -> Description:
                 f"workspace={quote(b.workspace)}",
             )
         case e.RunLimitsNoted():
-            return _say("limits of the run noted", "")
+            return _say("limits of the run recorded", "")
         case e.RunCancelRequested() as b:
             return _say("cancel requested", "cancel requested", f"reason={quote(b.reason)}")
         case e.RunEnded() as b:

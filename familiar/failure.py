@@ -154,7 +154,11 @@ FAILURES: Mapping[F, FailureRow] = {
     F.CALL_OVERSIZED: FailureRow(
         "call",
         Recovery(
-            "continue", 2, "split", "tokens flowed until the deadline", "begun again from nothing"
+            "continue",
+            2,
+            "split",
+            "tokens flowed until the deadline",
+            "restarted from the beginning",
         ),
         "One call was asked to write more than its deadline allows at this backend's usual rate.",
         "Plan smaller calls (orchestrator.prompt: v2 tells the orchestrator the limits), or raise "
@@ -278,7 +282,7 @@ FAILURES: Mapping[F, FailureRow] = {
     F.CANCELLED: FailureRow(
         "person",
         "the run ends; no call is attempted again",
-        "Somebody cancelled the run.",
+        "The run was cancelled.",
         "Go on with `familiar run --session SESSION`.",
     ),
 }

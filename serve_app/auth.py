@@ -141,7 +141,7 @@ def _cross_origin(scope: Scope, headers: Headers) -> ASGIApp | None:
         return None
     found = problem(
         403,
-        "A web page of another origin may not change anything here.",
+        "Web pages of other origins may not send this request.",
         instance=scope["path"],
         field="header.origin",
         remedy="Send the request from a program, or from a page of this service.",

@@ -31,10 +31,10 @@ CONFIG = "configs/embedded.yaml"
 @explained
 def demo(
     file: Annotated[
-        str, typer.Option("--file", "-f", metavar="FILE", help="A file with the goal.")
+        str, typer.Option("--file", "-f", metavar="FILE", help="File with the goal.")
     ] = GOAL,
     config: Annotated[
-        str, typer.Option("--config", "-c", metavar="FILE", help="The configuration (YAML).")
+        str, typer.Option("--config", "-c", metavar="FILE", help="Configuration file (YAML).")
     ] = CONFIG,
     overrides: Overrides = None,
 ) -> None:

@@ -66,9 +66,9 @@ def run_page(reader: Reader, *, limit: int, cursor: str | None, status: str | No
         found = reader.list_runs(limit + 1, cursor, status)
     except NotFound:
         raise InputError(
-            f"{cursor} is no cursor.",
+            f"{cursor} is not a cursor of this list.",
             field="query.cursor",
-            remedy="Send `next` of the page before, or no cursor for the first page.",
+            remedy="Send `next` of the previous page, or no cursor for the first page.",
         ) from None
     page = found[:limit]
     return RunPage(runs=list(page), next=page[-1].run_id if len(found) > limit else None)
@@ -183,7 +183,7 @@ def text(reader: Reader, run_id: str, digits: str) -> str:
         raise NotFound(
             f"{digits} names {len(found) or 'no'} text of run {run_id}.",
             field="digits",
-            remedy="Send the digits that the log has, or more of them.",
+            remedy="Send at least the digits that the log shows.",
         )
     return reader.text(found[0])
 

@@ -82,7 +82,7 @@ class Interrupts:
                 if stop.wait(PATIENCE_S):
                     return
                 if not self._shields and self._handled == handled and self.received is None:
-                    self._say("Ending at once: the program that is starting does not react.")
+                    self._say("Ending now: the starting program does not react.")
                     os._exit(128 + number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -91,7 +91,7 @@ class Interrupts:
             if self._warned:
                 os._exit(128 + number)
             self._warned = True
-            self._say("Ending already; repeat to end at once.")
+            self._say("Already ending; repeat to end immediately.")
             return
         self.received = number
         raise KeyboardInterrupt

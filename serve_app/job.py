@@ -36,21 +36,28 @@ def job(
     config: Annotated[
         str,
         typer.Option(
-            "--config", "-c", envvar="FAMILIAR_CONFIG", metavar="FILE", help="The configuration."
+            "--config",
+            "-c",
+            envvar="FAMILIAR_CONFIG",
+            metavar="FILE",
+            help="Configuration file (YAML).",
         ),
     ],
     file: Annotated[
-        str | None, typer.Option("--file", "-f", metavar="FILE", help="A file with the goal.")
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="File with the goal.")
     ] = None,
-    goal: Annotated[str | None, typer.Option("--goal", help="The goal itself.")] = None,
-    session: Annotated[str | None, typer.Option("--session", help="Go on in this session.")] = None,
+    goal: Annotated[str | None, typer.Option("--goal", help="Goal of the run, in words.")] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", help="Continue this session, with its workspace and messages."),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(
             "--address",
             envvar=RAY_ADDRESS,
             metavar="HOST:PORT",
-            help="The GCS of the cluster; a job finds it in its environment.",
+            help="GCS address of the cluster; Ray sets it for a job.",
         ),
     ] = None,
     overrides: Overrides = None,

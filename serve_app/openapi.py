@@ -45,7 +45,7 @@ _SAID: Mapping[int, tuple[str, str, str, str]] = {
     ),
     403: (
         "A web page of another origin sent it",
-        "A web page of another origin may not change anything here.",
+        "Web pages of other origins may not send this request.",
         "header.origin",
         "Send the request from a program, or from a page of this service.",
     ),

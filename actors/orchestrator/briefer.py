@@ -303,5 +303,5 @@ def _failed_last(call: CallState, attempt: int) -> bool:
 def _why_rules(turn: TurnState) -> str:
     codes = ", ".join(sorted({problem.code for problem in turn.problems}))
     if codes:
-        return f"no plan of yours was valid ({codes})"
-    return "there was no plan of yours"
+        return f"none of your plans was valid ({codes})"
+    return "you gave no plan"

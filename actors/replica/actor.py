@@ -215,7 +215,7 @@ class Replica:
         return await self._engine.health(), self._engine.stats()
 
     async def _start(self) -> None:
-        what = f"starting {self._config.engine} with {self._config.model}"
+        what = f"{self._config.engine} with {self._config.model}"
         self._state, self._detail = "starting", what
         self._starting_since = time.monotonic()
         try:

@@ -280,7 +280,9 @@ class _Carrier:
         elif p.last_token is None or p.first_token is None:
             busy = self.source.producing()
             kind = FailureClass.BACKEND_SLOW if busy else FailureClass.BACKEND_STALLED
-            about = "while the engine served others" if busy else "and nothing shows it is at work"
+            about = (
+                "while the engine served others" if busy else "and the engine served nobody else"
+            )
             deadline = "first_token" if elapsed < limits.total_s else "total"
             text = f"{key} got no token in {elapsed:.1f} s, {about}."
         else:

@@ -59,7 +59,7 @@ class Address:
         if backend == "sqlite":
             if not url.database or url.database == ":memory:":
                 raise StoreError(
-                    "The store URL names no file, so nothing would outlive the process.",
+                    "The store URL names no file, so the database would end with the process.",
                     remedy="Set store.url to sqlite:///PATH.",
                 )
             if url.host or url.username or url.password:

@@ -88,7 +88,7 @@ class Store:
                 store_id, revision = recognise(connection, address)
             if expected_id is not None and store_id != expected_id:
                 raise StoreError(
-                    f"The database {address} is another one: its id is {store_id}, "
+                    f"The database {address} is not the expected one: its id is {store_id}, "
                     f"and {expected_id} was expected.",
                     remedy="Set store.url to the database that this deployment began with.",
                 )
@@ -287,7 +287,7 @@ class Store:
                 field="Idempotency-Key",
                 remedy="Send the same request again to get that run, or a new key.",
             )
-        return StoreError("An event does not follow: its place is taken; nothing was written.")
+        return StoreError("An event with this number is recorded already; nothing was written.")
 
     def rebuild_projections(self, run_id: str | None = None) -> int:
         """Write the projections anew from the events, of one run or of all; how many events."""

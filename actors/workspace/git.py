@@ -309,7 +309,7 @@ class Repository:
         raise WorkspaceError(
             f"git could not commit {group[0].path} in {self.root}: {problem}.",
             path=group[0].path,
-            remedy="See whether another git process is at work there.",
+            remedy="Check whether another git process works there.",
         )
 
     async def _entry(self, change: FileCommit, standing: Standing, objects: Objects) -> TreeEntry:
@@ -340,7 +340,7 @@ class Repository:
             problem = first_line(err)
         raise WorkspaceError(
             f"git's index in {self.root} cannot be updated: {problem}.",
-            remedy="See whether another git process is at work there.",
+            remedy="Check whether another git process works there.",
         )
 
     # -- locks -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Read a YAML configuration and explain every problem in it.
 
 Every problem is reported at once, each with the path of its key; an unknown key comes with the
-nearest valid one, because a silent default is worse than an error. A key that stands twice, of
+nearest valid one, because a silent default is worse than an error. A key that is defined twice, of
 which YAML would keep the last, is a problem too. Overrides (`pools.x.slots=2`)
 are applied before validation, so they are held to the same rules.
 """
@@ -64,7 +64,7 @@ def parse_config(
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key is dropped in silence: one that stands twice is an error."""
+    """YAML in which no key is dropped in silence: one that is defined twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, yaml.Node] = {}
@@ -75,7 +75,8 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    f"the key {key.value} stands twice, in line {first.start_mark.line + 1} and",
+                    f"the key {key.value} is defined twice, in line {first.start_mark.line + 1} "
+                    "and",
                     key.start_mark,
                 )
         return super().construct_mapping(node, deep)

@@ -73,7 +73,7 @@ class Stack:
         """The stack without its newest message, and that message. Raises `StackError` when it was
         sent already, or is the system message."""
         if len(self.messages) <= max(self.sent, 1):
-            raise StackError("The newest message was sent; what a model was told stays told.")
+            raise StackError("The newest message was sent; a sent message cannot be removed.")
         return replace(self, messages=self.messages[:-1]), self.messages[-1]
 
     def checkpoint(self) -> Stack:

@@ -78,7 +78,7 @@ def _answer(text: str) -> str | None:
         fences = fence_spans(rest)
     for opened in _OPEN.finditer(rest):
         if not _within(opened.start(), fences):
-            raise WireError("Reasoning stands within the answer.")
+            raise WireError("There is reasoning inside the answer.")
     return rest if removed else None
 
 

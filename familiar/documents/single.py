@@ -104,7 +104,7 @@ def _unwrapped(text: str, name: str) -> tuple[str, tuple[str, ...]]:
         closing = _wrapper(found, end)
     after = text[closing.end :].strip()
     if not is_chatter(after):
-        raise WireError("Text stands around the code block that may be a part of the file.")
+        raise WireError("The text around the code block may be a part of the file.")
     removed = (_FENCE_NOTE, _WORDS_NOTE) if before or after else (_FENCE_NOTE,)
     return text[opening.end : closing.start], removed
 
@@ -184,7 +184,7 @@ def _html(text: str) -> tuple[str, tuple[str, ...]]:
     if not (before or after):
         return text, ()
     if begun is not None and "<" in after:
-        raise WireError("Markup stands behind the end of the page.")
+        raise WireError("There is markup after the end of the page.")
     return text[start:stop].rstrip() + "\n", (_WORDS_NOTE,)
 
 

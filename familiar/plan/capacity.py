@@ -49,7 +49,7 @@ class Finding:
         return Problem(
             code="length_doubted",
             call=self.problem.call,
-            message=f"Runs because it was asked for again, in spite of this guess: {said}",
+            message=f"Accepted because the plan repeats the call, despite this estimate: {said}",
         )
 
 

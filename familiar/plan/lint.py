@@ -94,7 +94,7 @@ def _identity(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Proble
     roles = {role.alias for role in view.roles}
     for name, count in Counter(call.id for call in calls).items():
         if count > 1 or name in view.taken_ids:
-            where = f"{count} times" if count > 1 else "again; an earlier turn has it"
+            where = f"{count} times" if count > 1 else "again; an earlier turn has this id"
             yield Problem(code="duplicate_id", call=name, message=f"The id {name} is used {where}.")
     for call in calls:
         if not _ID.match(call.id) or _HARNESS_ID.match(call.id):
@@ -129,7 +129,7 @@ def _dependencies(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Pr
                 yield Problem(
                     code="unknown_dependency",
                     call=call.id,
-                    message=f"{call.id} depends on {name!r}, which is no call.",
+                    message=f"{call.id} depends on {name!r}, which is not a call.",
                 )
     graph = dag(calls)
     if graph.stuck:

@@ -71,7 +71,7 @@ class Presence(Enum):
     PRESENT = "a familiar service answers"
     ABSENT = "nothing listens"
     FOREIGN = "another program answers"
-    UNKNOWN = "something listens and does not answer as it should"
+    UNKNOWN = "a program listens and does not answer"
 
 
 class HttpService:
@@ -108,7 +108,7 @@ class HttpService:
             raise InputError(
                 f"{url} is not the URL of a service: {error}.",
                 field="url",
-                remedy="Give one like http://127.0.0.1:8321.",
+                remedy="Example: http://127.0.0.1:8321",
             ) from None
 
     @property

@@ -73,7 +73,7 @@ def _git() -> Check:
     if found is None:
         return missing(
             "git",
-            "There is no git, and every workspace is a git repository.",
+            "git is not installed, and every workspace is a git repository.",
             "Debian: apt-get install git.",
         )
     said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)

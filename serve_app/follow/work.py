@@ -54,7 +54,7 @@ def work_on(
 
 
 def _cancel(service: Service, run_id: str) -> None:
-    service.cancel(run_id, "interrupted by the person who started it")
+    service.cancel(run_id, "interrupted by Ctrl-C or SIGTERM")
     deadline = time.monotonic() + CANCEL_S
     while time.monotonic() < deadline and service.run(run_id).ended_at is None:
         time.sleep(_CANCEL_PAUSE_S)

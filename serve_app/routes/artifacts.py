@@ -43,7 +43,7 @@ def artifact_routes(backend: Backend) -> APIRouter:
         response_class=Response,
         responses={
             **answers("The file.", "<!doctype html>…", media_type="text/html"),
-            304: {"description": "It is still the one of If-None-Match."},
+            304: {"description": "The artifact is unchanged (If-None-Match)."},
             **problems(404, 422, 503),
         },
     )

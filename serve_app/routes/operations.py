@@ -100,7 +100,7 @@ def operation_routes(config: Config, backend: Backend) -> APIRouter:
         return respond(
             problem(
                 503,
-                " ".join(["Runs cannot be worked on yet.", *reasons]),
+                " ".join(["The deployment cannot work on runs yet.", *reasons]),
                 instance=request.url.path,
                 remedy="Wait; `familiar doctor` looks for the cause if it does not change.",
                 reasons=reasons,

@@ -42,7 +42,7 @@ _LOCATION = {
 }
 _ACCEPTED = answers("Committed; the run is being worked on.", examples.RUN_ACCEPTED, status=202)
 _KNOWN = answers(
-    "This key had been used for this goal: the run that there is.",
+    "This key was used for this goal before: the existing run.",
     {**examples.RUN_ACCEPTED, "created": False},
 )
 _SUBMITTED = {

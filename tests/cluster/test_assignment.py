@@ -121,7 +121,7 @@ def test_cores_of_others_are_an_obstacle() -> None:
 
 def test_more_cores_than_ray_was_told_of_are_refused() -> None:
     wish = {"p:0": ReplicaConfig(cores=[0, 1]), "p:1": ReplicaConfig(cores=[2])}
-    assert "Ray was told of 2 CPUs and 2 are booked" in refusal(wish, [node("a", cpus=2)])
+    assert "Ray has 2 CPUs there and 2 are reserved" in refusal(wish, [node("a", cpus=2)])
 
 
 def test_every_problem_is_told_at_once() -> None:

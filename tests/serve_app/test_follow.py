@@ -120,7 +120,7 @@ def test_a_narrow_screen_cuts_the_notes_and_no_figure() -> None:
     board = board_after(PlanAccepted(turn=1, planner="rules", continue_=False, calls=calls))
     running = board.calls["contract"]
     running.state, running.replica, running.dispatched_at = "running", "smollm2:0", 100.0
-    seen = AttemptProgress(
+    seen = CallProgress(
         call="contract", attempt=1, alias="a", replica="smollm2:0", tokens=1234, tokens_per_s=56.7
     )
     running.attempt = 1

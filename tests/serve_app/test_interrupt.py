@@ -62,7 +62,7 @@ def test_a_clean_up_is_not_broken_by_the_next_signal() -> None:
     with catch_interrupts(told.append) as interrupts, interrupts.shielded():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
-    assert told == ["Ending already; repeat to end at once."]
+    assert told == ["Already ending; repeat to end immediately."]
     assert interrupts.received is None
 
 
@@ -101,5 +101,5 @@ def test_a_main_thread_that_is_deaf_does_not_keep_the_process() -> None:
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
-    assert "Ending at once" in process.stdout.read()
+    assert "Ending now" in process.stdout.read()
     process.stdout.close()

@@ -68,7 +68,8 @@ class Server:
         parts = urlsplit(url.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
-                f"The url of {replica_id} is none: it begins with http:// or https:// and a host.",
+                f"The url of {replica_id} is not valid: it must begin with http:// or "
+                "https:// and a host.",
                 where="url",
             )
         if "@" in parts.netloc:
@@ -190,7 +191,7 @@ class Server:
         return EngineError(
             f"{self.root} cannot be reached: {reason}.",
             evidence={**evidence, "transient": True},
-            remedy="See that the server runs and that the pool's url is right.",
+            remedy="Check that the server runs and that the pool's url is correct.",
         )
 
     def _redirected(self, response: httpx.Response) -> str:
@@ -239,9 +240,9 @@ class Server:
 def _remedy(status: int, said: Said) -> str:
     words = said.raw.lower()
     if status in (401, 403):
-        return "See that api_key_env names the variable with this server's key."
+        return "Check that api_key_env names the variable with this server's key."
     if status == 404:
-        return "See that the pool's model, url and engine_args.api_path are right."
+        return "Check the pool's model, url and engine_args.api_path."
     if status in (400, 422):
         for mark, setting in _HINTS:
             if mark in words:

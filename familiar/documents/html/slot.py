@@ -77,7 +77,9 @@ def repair_slot(text: str) -> tuple[str, tuple[str, ...]]:
                 raise WireError("; ".join(["The page has no content of its own", *notes]) + ".")
             return written, tuple(notes) or ("moved closing tags to their elements",)
         written = again
-    raise WireError("The page's elements are nested so that no two readings of it agree.")
+    raise WireError(
+        "The page's elements are nested wrongly: browsers and parsers would read them differently."
+    )
 
 
 def _read(slot: str) -> tuple[str, list[str], bool]:
@@ -106,7 +108,7 @@ def _settle(element: Element) -> list[str]:
     name = element.tag
     where = element.source_location
     if name in _NEVER:
-        raise WireError(f"<{name}> does not belong into a page's slot.")
+        raise WireError(f"<{name}> is not allowed in a page's slot.")
     closed = where is not None and where.end_tag is not None
     if name in _SWALLOWS and not closed:
         raise WireError(
@@ -214,11 +216,11 @@ def _differences(before: str, after: str) -> list[str]:
         if kind is TokenType.END_TAG and not fewer[TokenType.START_TAG, name]
     ]
     if stray:
-        notes.append(f"dropped closing tag(s) that closed nothing: {_named(stray, '</')}")
+        notes.append(f"dropped closing tag(s) without an open element: {_named(stray, '</')}")
     if any(token.type is TokenType.DOCTYPE for token in tokenize(before)):
         notes.append("dropped <!DOCTYPE>")
     if after.count("&") > before.count("&"):
-        notes.append("wrote < and & that begin nothing as references")
+        notes.append("escaped < and & that begin no tag or reference")
     return notes
 
 

@@ -136,7 +136,7 @@ def unreachable(story: Story, attempt: Attempt) -> Finding | None:
     says = (
         f"No replica of pool {attempt.pool} could be started{_why(reason)}."
         if never
-        else f"Not one token came from {attempt.replica}{_why(reason or attempt.text('error'))}."
+        else f"No token came from {attempt.replica}{_why(reason or attempt.text('error'))}."
     )
     if attempt.tokens and not never:
         says = f"{attempt.replica} broke off after {attempt.tokens} tokens."

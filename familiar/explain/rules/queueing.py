@@ -24,7 +24,7 @@ def queue_timeout(story: Story, attempt: Attempt) -> Finding | None:
     served = story.served_in(attempt.pool, attempt.ended_at - (waited or 0.0), attempt.ended_at)
     busy = (
         Evidence(
-            f"The pool was at work meanwhile: it finished "
+            f"The pool was working in the meantime: it finished "
             f"{', '.join(other.name for other in served)}.",
             tuple(other.ended_seq for other in served),
         ),

@@ -30,7 +30,7 @@ def model_unknown(story: Story, attempt: Attempt) -> Finding | None:
     named = attempt.text("model")
     serves = attempt.text("serves")
     says = f"The pool names the model {named}" if named else "The pool names a model"
-    says += f"; the server has {serves}." if serves else " that the server says it has not got."
+    says += f"; the server has {serves}." if serves else " that the server does not have."
     return found(
         Cause.MODEL_UNKNOWN,
         SURE if named or status == 404 else LIKELY,
@@ -39,7 +39,9 @@ def model_unknown(story: Story, attempt: Attempt) -> Finding | None:
         saw(says, attempt, status=None if status is None else int(status)),
         *probed(attempt),
         against=(Cause.BACKEND_UNREACHABLE, Cause.NODE_LOST, Cause.QUEUE_TIMEOUT),
-        change=(f"Set pools.{attempt.pool or 'POOL'}.model to {serves or 'a name it serves'}.",),
+        change=(
+            f"Set pools.{attempt.pool or 'POOL'}.model to {serves or 'a name that it lists'}.",
+        ),
     )
 
 

@@ -87,7 +87,7 @@ def test_while_it_starts_it_says_since_when(actors: list[Any]) -> None:
     actor = replica(actors, {"start": {"never": True, "hangs": True}})
     starting = actor.start.remote()
     wait_for(lambda: status(actor).state == "starting")
-    assert "starting scripted with script for" in status(actor).detail
+    assert "scripted with script for" in status(actor).detail
     assert ray.wait([starting], timeout=0)[1]
 
 

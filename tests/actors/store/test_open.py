@@ -38,7 +38,7 @@ def test_a_new_database_gets_an_id_that_stays(new_url: NewUrl) -> None:
 def test_another_database_than_the_expected_one_is_refused(new_url: NewUrl) -> None:
     url = new_url()
     Store.open(url, create=True).close()
-    with pytest.raises(StoreError, match="is another one"):
+    with pytest.raises(StoreError, match="is not the expected one"):
         Store.open(url, create=False, expected_id="not-this")
 
 

@@ -57,9 +57,9 @@ def test_usual_urls_are_taken(url: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("pools: {}\npools: {}\n", "the key pools stands twice, in line 1 and"),
-        ("api:\n  port: 1\n  port: 2\n", "the key port stands twice, in line 2 and"),
-        ("api: {port: 1, 'port': 2}\n", "stands twice"),
+        ("pools: {}\npools: {}\n", "the key pools is defined twice, in line 1 and"),
+        ("api:\n  port: 1\n  port: 2\n", "the key port is defined twice, in line 2 and"),
+        ("api: {port: 1, 'port': 2}\n", "is defined twice"),
         ("a: 2026-13-45\n", "not valid YAML"),
         ("a: !!int x\n", "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
