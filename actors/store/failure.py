@@ -31,7 +31,7 @@ _PERMISSION = "give this user write permission on the file and on its directory"
 _LOCKED = ("another process holds its lock", "end the process that writes to it")
 _FULL = (
     "its disk is full",
-    "free space on its disk; nothing is lost, and writing goes on by itself",
+    "free space on its disk; nothing is lost, and writing continues by itself",
 )
 _SQLITE: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_FULL: _FULL,
@@ -39,7 +39,7 @@ _SQLITE: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_IOERR: (
         "the disk answered with an error",
-        "look at the disk and the free space",
+        "check the disk and its free space",
     ),
     sqlite3.SQLITE_READONLY: ("it is read-only", _PERMISSION),
     sqlite3.SQLITE_CANTOPEN: ("the file or one beside it cannot be opened", _PERMISSION),
@@ -72,7 +72,9 @@ def store_error(error: Exception, where: object) -> StoreError:
     if isinstance(error, StoreError):
         return error
     if isinstance(error, sqlalchemy.exc.TimeoutError):
-        return _transient(where, "all of its connections are in use", "wait, or ask less at once")
+        return _transient(
+            where, "all of its connections are in use", "wait, or send fewer requests at once"
+        )
     if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
     if isinstance(error, OSError):
@@ -89,7 +91,7 @@ def _sqlite(error: sqlite3.Error, where: object) -> StoreError:
     if code in _SQLITE:
         return _transient(where, *_SQLITE[code])
     if code == sqlite3.SQLITE_NOTADB:
-        return foreign(where, "it is no SQLite file")
+        return foreign(where, "it is not a SQLite file")
     return StoreError(f"The database {where} rejected the statement: {error}.")
 
 
@@ -128,7 +130,7 @@ def _postgresql(error: Exception, where: object) -> StoreError:
         or state in _TRANSIENT_STATES
         or (not state and isinstance(error, psycopg.OperationalError))
     ):
-        return _transient(where, said, "look at the server; writing goes on by itself")
+        return _transient(where, said, "check the server; writing continues by itself")
     return StoreError(
         f"The database {where} rejected the statement: {said or type(error).__name__}."
     )

@@ -57,7 +57,7 @@ class WorkspaceClient:
                 return
             except RayError as error:
                 _raise_if_stale(error)
-        raise ClusterError("The workspace process does not come up.")
+        raise ClusterError("The workspace process does not start.")
 
     def _open(self) -> Any:
         make_private_folder(self._root)

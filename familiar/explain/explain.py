@@ -3,7 +3,7 @@
 Linear in the number of events. A rule about an attempt looks at one failed attempt and the whole
 history around it; a rule about the run looks at plans and ends. The likeliest finding about an
 attempt is its diagnosis, also against the recorded class, and among equals the first in the table;
-the others are kept as lesser readings.
+the others are kept as alternatives.
 """
 
 from __future__ import annotations

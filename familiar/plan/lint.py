@@ -218,7 +218,7 @@ def _needs(calls: tuple[PlannedCall, ...], view: TurnView) -> Iterator[Problem]:
                 yield Problem(
                     code="unknown_need",
                     call=call.id,
-                    message=f"{call.id} needs {path}, which it is to write itself.",
+                    message=f"{call.id} needs {path}, which it must write itself.",
                 )
             elif path not in there:
                 yield Problem(
