@@ -94,7 +94,7 @@ def _foreign_sqlite(path: Path) -> None:
     ("make", "why"),
     [
         (lambda path: path.touch(), "the file is empty"),
-        (lambda path: path.write_text("a letter to grandpa\n" * 100), "no SQLite file"),
+        (lambda path: path.write_text("a letter to grandpa\n" * 100), "not a SQLite file"),
         (_foreign_sqlite, "other tables"),
         (lambda path: path.mkdir(), "a directory"),
     ],
