@@ -153,7 +153,7 @@ def _not_free(node: Node, missing: Mapping[int, str]) -> ClusterError:
     told = []
     for index, name in missing.items():
         holder = held.get(f"gpu:{index}")
-        known = str(holder) if holder else "an actor or task that is not of familiar"
+        known = str(holder) if holder else "an actor or task outside of familiar"
         told.append(f"gpu {index}, wanted as {name}, is held by {known}")
     return ClusterError(
         f"On {node}, {'; '.join(told)}.", remedy="Free the device, or name another in the config."
