@@ -41,7 +41,6 @@ WISH = {
     "p:1": ReplicaConfig(gpus=[3], node=ON_B),
 }
 PATIENCE_S = 60.0
-JOIN_S = 15.0
 
 
 class Engine:
@@ -281,24 +280,23 @@ def gpu_of(placement: Placement) -> list[str]:
     return found
 
 
-def until(
-    reconciler: Reconciler, holds: Callable[[Reconciled], bool], within_s: float
-) -> Reconciled:
-    deadline = time.monotonic() + within_s
+def until(reconciler: Reconciler, holds: Callable[[Reconciled], bool]) -> Reconciled:
+    deadline = time.monotonic() + PATIENCE_S
     while not holds(found := reconciler.reconcile(WISH)):
         assert time.monotonic() < deadline, found.missing
         time.sleep(0.2)
     return found
 
 
-def lose_and_join(cluster: LocalCluster, rounds: int) -> None:
+def lose_and_join(cluster: LocalCluster, rounds: int, tell: Callable[[str], None]) -> None:
     reconciler = Reconciler("dep")
     before: Reconciled | None = None
+    took = []
     for _ in range(rounds):
-        joined = time.monotonic()
         with second_node(cluster, LABELS, gpus=4):
-            found = until(reconciler, lambda now: not now.missing, JOIN_S)
-            assert time.monotonic() - joined < JOIN_S + PATIENCE_S
+            joined = time.monotonic()
+            found = until(reconciler, lambda now: not now.missing)
+            took.append(time.monotonic() - joined)
             assert {key: gpu_of(found.placements[key]) for key in ("p:0", "p:1")} == {
                 "p:0": ["1"],
                 "p:1": ["3"],
@@ -307,18 +305,23 @@ def lose_and_join(cluster: LocalCluster, rounds: int) -> None:
                 assert found.placements["here:0"] == before.placements["here:0"]
                 assert found.placements["p:0"].node_id != before.placements["p:0"].node_id
             before = found
-        lost = until(reconciler, lambda now: set(now.placements) == {"here:0"}, PATIENCE_S)
+        lost = until(reconciler, lambda now: set(now.placements) == {"here:0"})
         assert "wants a node with labels {'gpu-host': 'b'}" in lost.missing["p:0"]
         assert [group.replica_id for group in groups.reservations()] == ["here:0"]
+    tell(f"{rounds} joins: all replicas placed {max(took):.1f} s after the join at most")
 
 
-def test_a_lost_node_comes_back_three_times(four_gpus: LocalCluster) -> None:
-    lose_and_join(four_gpus, 3)
+def test_a_lost_node_comes_back_three_times(
+    four_gpus: LocalCluster, tell: Callable[[str], None]
+) -> None:
+    lose_and_join(four_gpus, 3, tell)
 
 
 @pytest.mark.soak
-def test_a_lost_node_comes_back_ten_times(four_gpus: LocalCluster) -> None:
-    lose_and_join(four_gpus, 10)
+def test_a_lost_node_comes_back_ten_times(
+    four_gpus: LocalCluster, tell: Callable[[str], None]
+) -> None:
+    lose_and_join(four_gpus, 10, tell)
 
 
 def test_looking_again_changes_nothing(
