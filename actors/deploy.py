@@ -1,4 +1,4 @@
-"""Bring a deployment up on the Ray that this process is connected to, or take it down.
+"""Bring a deployment up on the Ray that this process is connected to.
 
 `ensure_deployment` is idempotent: it finds the orchestrator by name, keeps it when its fingerprint
 is still right, and otherwise replaces it. Replicas and workspaces outlive the orchestrator; the
@@ -13,13 +13,11 @@ import time
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 
 from actors.fingerprint import deployment_fingerprint
 from actors.orchestrator.actor import Orchestrator
-from actors.workspace.actor import WORKSPACE
-from cluster.named_actor import end_actor, ensure_actor, find_actor
-from cluster.placement import release
+from cluster.named_actor import ensure_actor, find_actor, pack
 from familiar.config.schema import Config, NodeSelector
 from familiar.errors import ClusterError
 from familiar.service import ORCHESTRATOR, namespace_of
@@ -27,11 +25,17 @@ from familiar.service import ORCHESTRATOR, namespace_of
 ANSWER_S = 60.0
 
 
-def ensure_deployment(config: Config) -> Any:
-    """The handle of the deployment's orchestrator. Raises `ClusterError`, `StoreError`."""
+def ensure_deployment(config: Config, *, shared: bool = False) -> Any:
+    """The handle of the deployment's orchestrator. Raises `ClusterError`, `StoreError`.
+
+    A `shared` deployment ends with its last user (`actors.users`); another one with its Ray, or by
+    `take_down`.
+    """
     namespace = namespace_of(config.deployment)
     fingerprint = deployment_fingerprint(config)
     known = find_orchestrator(config.deployment)
+    # Used where `known` has to go: the database may be its own still.
+    predecessor = "" if known is None else known._actor_id.hex()
     return ensure_actor(
         Orchestrator,
         name=ORCHESTRATOR,
@@ -43,7 +47,7 @@ def ensure_deployment(config: Config) -> Any:
             "max_concurrency": 4096,
             **_on(config.cluster.orchestrator_node),
         },
-        arguments=(config, fingerprint, known is not None),
+        arguments=(fingerprint, predecessor, shared, *pack(config)),
         answer_s=ANSWER_S,
     )
 
@@ -81,31 +85,6 @@ def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> No
         f"The deployment is not ready after {timeout_s:g} s. {' '.join(reasons)}",
         remedy="`familiar doctor` looks for what is missing.",
     )
-
-
-def take_down(config: Config) -> None:
-    """End a deployment's actors and give its devices back. Open runs stay open in the database."""
-    namespace = namespace_of(config.deployment)
-    orchestrator = find_orchestrator(config.deployment)
-    if orchestrator is not None:
-        with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
-            ray.get(orchestrator.close.remote(), timeout=ANSWER_S)
-        end_actor(orchestrator, ORCHESTRATOR, namespace)
-    for pool, settings in config.pools.items():
-        for index in range(len(settings.replicas)):
-            _end_named(namespace, f"replica:{pool}:{index}", graceful=True)
-    _end_named(namespace, WORKSPACE)
-    release(config.deployment)
-
-
-def _end_named(namespace: str, name: str, *, graceful: bool = False) -> None:
-    actor = find_actor(name, namespace)
-    if actor is None:
-        return
-    if graceful:
-        with contextlib.suppress(RayActorError, RayTaskError, ray.exceptions.GetTimeoutError):
-            ray.get(actor.stop.remote(), timeout=20)
-    end_actor(actor, name, namespace)
 
 
 def _on(selector: NodeSelector) -> dict[str, Any]:

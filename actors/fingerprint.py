@@ -1,4 +1,4 @@
-"""What a running actor was made from, so that a redeploy replaces exactly what changed.
+"""Fingerprints of running actors, by which a redeploy replaces exactly those that changed.
 
 A fingerprint is a hash of the configuration that concerns the actor and of the code of the four
 packages. The code is hashed from its files, once a process.

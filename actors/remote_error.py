@@ -1,9 +1,9 @@
-"""What an exception that came out of Ray really says.
+"""The cause of an exception that came out of Ray.
 
 Ray wraps what a remote method raised. The wrapper is an instance of the original class too, so
 `except EngineError` works, but its text holds a traceback and pickling it again is fragile. Errors
-of Ray itself (a dead actor, a lost node) know nothing of familiar's tree. Whoever passes a remote
-error on passes it through here first.
+of Ray itself (a dead actor, a lost node) know nothing of familiar's tree. A remote error goes
+through here before it is passed on.
 """
 
 from __future__ import annotations

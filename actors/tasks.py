@@ -1,7 +1,6 @@
 """Work that goes on beside its owner.
 
-The event loop keeps only weak references to tasks, so whoever starts one has to hold it until it
-ends.
+The event loop keeps only weak references to tasks, so their owner has to hold them until they end.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ class Tasks:
         return task
 
     def cancel(self) -> None:
-        """Cancel what is going on, without waiting for it."""
+        """Cancel all tasks, without waiting for their end."""
         for task in self._going:
             task.cancel()
 
     async def close(self) -> None:
-        """Cancel what is going on, and wait until it has ended."""
+        """Cancel all tasks, and wait until they have ended."""
         going = list(self._going)
         self.cancel()
         await asyncio.gather(*going, return_exceptions=True)

@@ -14,9 +14,10 @@ from typing import Any
 
 import ray
 
-from actors.deploy import ensure_deployment, take_down, wait_ready
+from actors.deploy import ensure_deployment, wait_ready
 from actors.store.queries import Reader
 from actors.store.rows import RunRow
+from actors.take_down import take_down
 from cluster.local import start_local
 from familiar.config.schema import Config
 from familiar.event import Event
@@ -115,4 +116,4 @@ def deployment(settings: Mapping[str, Any], *, ready_s: float = 120.0) -> Iterat
                 yield Deployment(config, orchestrator, reader, Path(folder))
             finally:
                 reader.close()
-                take_down(config)
+                take_down(config.deployment)

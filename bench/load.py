@@ -35,9 +35,10 @@ sys.path.insert(0, str(ROOT))
 
 import ray  # noqa: E402
 
-from actors.deploy import ensure_deployment, take_down, wait_ready  # noqa: E402
+from actors.deploy import ensure_deployment, wait_ready  # noqa: E402
 from actors.store.queries import Reader  # noqa: E402
 from actors.store.store import Store  # noqa: E402
+from actors.take_down import take_down  # noqa: E402
 from bench import loop_lag  # noqa: E402
 from bench.deployment import Deployment, served  # noqa: E402
 from bench.http_load import Followed, Posted, follow_all, post_all  # noqa: E402
@@ -143,14 +144,14 @@ def timed(command: list[str]) -> float:
 
 def restart(target: Deployment, finished: int, figures: Figures) -> None:
     """Kill the orchestrator when the database has `finished` runs that have ended."""
-    take_down(target.config)
+    take_down(target.config.deployment)
     reader = Reader.open(target.config.store.url)
     some = next(run.run_id for run in reader.list_runs(200, status="succeeded"))
     history = reader.events(some, limit=1_000)
     counts = reader.totals().runs
     reader.close()
     store = Store.open(target.config.store.url, create=False)
-    epoch = store.take_epoch(predecessor_gone=True)
+    epoch = store.take_epoch()
     for batch in copies(history, finished - sum(counts.values()), epoch):
         store.append(batch, {})
     store.close()

@@ -42,6 +42,7 @@ class FailureClass(StrEnum):
     OUTPUT_INVALID = "output_invalid"
     TOOL_FAILED = "tool_failed"
     GUARD_BLOCKED = "guard_blocked"
+    ALIAS_REMOVED = "alias_removed"
     WORKSPACE_FAILED = "workspace_failed"
     WORKBENCH_LOST = "workbench_lost"
     DEPENDENCY_FAILED = "dependency_failed"

@@ -222,6 +222,15 @@ FAILURES: Mapping[F, FailureRow] = {
         "The log has the reason.",
         direct=True,
     ),
+    F.ALIAS_REMOVED: FailureRow(
+        "person",
+        Recovery(
+            "give_up", 0, "give_up", "the configuration has no such alias now", "attempted again"
+        ),
+        "The configuration was changed during the run and lacks the alias of a call.",
+        "Run it again, or put the alias back; the next plan uses the aliases that are there.",
+        direct=True,
+    ),
     F.WORKSPACE_FAILED: FailureRow(
         "run",
         Recovery(

@@ -84,8 +84,9 @@ class Readiness:
     """Whether runs can be worked on; `reasons` says what is still missing, one sentence each.
 
     `hopeless` when the start of something failed again and again: it is still attempted, and a wait
-    for it is of no use."""
+    for it is of no use. `fenced` when another orchestrator that lives owns the database."""
 
     ready: bool
     reasons: tuple[str, ...] = ()
     hopeless: bool = False
+    fenced: bool = False

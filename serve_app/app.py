@@ -51,11 +51,12 @@ def build(args: Mapping[str, object] | BuildArgs) -> Application:
         key: read_yaml(value, f"The override {key}") if isinstance(value, str) else value
         for key, value in (checked.model_extra or {}).items()
     }
-    return application(load_config(checked.config, overrides))
+    return application(load_config(checked.config, overrides), shared=True)
 
 
-def application(config: Config) -> Application:
-    """The application for `config`. Raises `ConfigError` for keys that cannot be read."""
+def application(config: Config, *, shared: bool) -> Application:
+    """The application for `config`; `shared` as in `actors.deploy`. Raises `ConfigError` for keys
+    that cannot be read."""
     from serve_app.auth import load_keys
 
     digests = load_keys(config.api.keys, os.environ) if config.api.auth == "bearer" else None
@@ -70,20 +71,23 @@ def application(config: Config) -> Application:
         graceful_shutdown_timeout_s=GRACEFUL_SHUTDOWN_S,
         ray_actor_options=options,
     )
-    return deployment.bind(config, digests)
+    return deployment.bind(config, digests, shared)
 
 
 class Api:
     """The ingress replica. Serve builds the ASGI app after the constructor, in the replica."""
 
-    def __init__(self, config: Config, digests: tuple[str, ...] | None) -> None:
+    def __init__(self, config: Config, digests: tuple[str, ...] | None, shared: bool) -> None:
         from actors.deploy import ensure_deployment
+        from actors.users import User
         from serve_app.remote import RemoteBackend
 
         self._config = config
         self._digests = digests
-        ensure_deployment(config)
-        self._backend = RemoteBackend(namespace_of(config.deployment), config.store.url)
+        namespace = namespace_of(config.deployment)
+        self._user = User("api", namespace) if shared else None
+        ensure_deployment(config, shared=shared)
+        self._backend = RemoteBackend(namespace, config.store.url)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         from serve_app.api import create_api

@@ -1,9 +1,9 @@
 """Bring a whole deployment up for as long as a block runs, and leave nothing behind after it.
 
 Without an address a private local Ray is started and belongs to this process. With one, the
-deployment goes into the Ray that is there, where several processes may use it at once: each holds a
-lease, and the last one to leave takes the deployment down. Everything ends with the block: by
-itself, by an error, or by a signal at any moment.
+deployment goes into the Ray that is there, where several processes may use it at once
+(`actors.users`): the last one to leave takes the deployment down. Everything ends with the block:
+by itself, by an error, or by a signal at any moment.
 """
 
 from __future__ import annotations
@@ -13,38 +13,40 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from familiar.config.credentials import credential_variables, engine_variables
 from familiar.config.schema import Config
-from familiar.errors import ClusterError, FamiliarError
+from familiar.errors import ClusterError
 from familiar.secret import Secret
 from familiar.service import namespace_of
 from serve_app.interrupt import Interrupts
-from serve_app.lease import Lease
 from serve_app.phases import Phases
 from serve_app.running import recorded_as_running
+
+if TYPE_CHECKING:
+    from actors.users import User
 
 # Beyond the engines' own deadline, for placement and for one restart of the orchestrator.
 READY_MARGIN_S = 120.0
 CLOSE_S = 10.0
+END_S = 90.0
 TELL_EVERY_S = 10.0
 DIGITS = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A deployment that is up. `ray_directory` is that of a private Ray; `started` says whether
-    this process brought the deployment up. The type of the orchestrator's handle is Ray's."""
+    """A deployment that is up. `ray_directory` is that of a private Ray. The type of the
+    orchestrator's handle is Ray's."""
 
     config: Config
     orchestrator: Any = field(repr=False)
     url: str | None
     ray_directory: Path | None
-    started: bool
 
 
 @contextlib.contextmanager
@@ -55,18 +57,17 @@ def hosting(
     *,
     address: str | None = None,
     http: bool = True,
-    keep: bool = False,
 ) -> Iterator[Host]:
     """Start what is not there yet, wait until runs can be worked on, and end it after the block.
 
-    `http` also starts the API at `api.host` and `api.port`. With `keep`, a deployment that others
+    `http` also starts the API at `api.host` and `api.port`. Without it, a deployment that others
     use is used as it is if it has this configuration, and is never replaced under them; one that
     nobody uses is brought up to date. Raises `FamiliarError`.
     """
     undo = contextlib.ExitStack()
     try:
         directory = _ray(config, phases, interrupts, undo, address)
-        host = _deploy(config, phases, interrupts, undo, directory, http=http, keep=keep)
+        host = _deploy(config, phases, interrupts, undo, directory, http=http)
         with phases.phase("engines", "loading until every pool has a ready replica"):
             _wait(config, host.orchestrator, phases, interrupts)
         yield host
@@ -116,50 +117,54 @@ def _deploy(
     directory: Path | None,
     *,
     http: bool,
-    keep: bool,
 ) -> Host:
     with phases.phase("service", "starting the orchestrator" + " and the API" * http):
         from actors.deploy import ensure_deployment, find_orchestrator
 
-        lease = None
-        if directory is None:
-            lease = Lease(namespace_of(config.deployment))
-            undo.callback(_leave, config, lease, phases)
-        else:
-            undo.enter_context(recorded_as_running(config))
-        known = find_orchestrator(config.deployment)
         # Engines begin to load now and go on loading while Serve starts.
-        if keep and known is not None and lease is not None and _in_use(lease):
-            orchestrator = _as_it_is(config, known)
-        else:
-            if lease is not None and known is None:
-                lease.mark()
-            orchestrator = ensure_deployment(config)
         if directory is not None:
+            undo.enter_context(recorded_as_running(config))
+            orchestrator = ensure_deployment(config)
             undo.callback(_close, orchestrator, phases)
+        else:
+            orchestrator = _share(config, phases, undo, http=http)
         if http:
-            _serve(config, undo, own_ray=directory is not None)
+            from serve_app.serving import deploy
+
+            deploy(config, shared=directory is None)
             interrupts.install()
             # The API's replica may have replaced it, if its code is newer than this process's.
             orchestrator = find_orchestrator(config.deployment) or orchestrator
-    return Host(config, orchestrator, url_of(config) if http else None, directory, known is None)
+    return Host(config, orchestrator, url_of(config) if http else None, directory)
 
 
-def _in_use(lease: Lease) -> bool:
-    """Whether others started the deployment or work with it."""
-    return lease.others() > 0 or not lease.marked() or _has_service()
+def _share(config: Config, phases: Phases, undo: contextlib.ExitStack, *, http: bool) -> Any:
+    """Become a user of the deployment in a Ray that is there; its orchestrator."""
+    from actors.deploy import ensure_deployment, find_orchestrator
+    from actors.users import User, users
+
+    namespace = namespace_of(config.deployment)
+    user = User("serve" if http else "job", namespace)
+    others = users(namespace) - {user.name}
+    ends_api = http and _will_end_api(users(namespace, "serve") - {user.name})
+    undo.callback(_leave, config, user, ends_api, phases)
+    known = find_orchestrator(config.deployment)
+    if known is not None and others and not http and _is_right(config, known):
+        return known
+    return ensure_deployment(config, shared=True)
 
 
-def _has_service() -> bool:
-    from ray import serve
+def _will_end_api(servers: Collection[str]) -> bool:
+    """An API that is there already ends with the last of the other `servers`, if there are any;
+    otherwise something else deployed it, and it stays."""
+    from serve_app.serving import is_deployed
 
-    from serve_app.serving import APPLICATION
-
-    return APPLICATION in serve.status().applications
+    return bool(servers) or not is_deployed()
 
 
-def _as_it_is(config: Config, orchestrator: Any) -> Any:
-    """A deployment that others use. Raises `ClusterError` when it has another configuration."""
+def _is_right(config: Config, orchestrator: Any) -> bool:
+    """Whether a deployment that others use can be used as it is; False if it is ending. Raises
+    `ClusterError` when it has another configuration."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
@@ -172,56 +177,57 @@ def _as_it_is(config: Config, orchestrator: Any) -> Any:
             f"The orchestrator of deployment {config.deployment} does not answer.",
             remedy="It may be restarting; submit the job again.",
         ) from None
-    if running != deployment_fingerprint(config):
+    if running and running != deployment_fingerprint(config):
         raise ClusterError(
             f"Deployment {config.deployment} is in use with another configuration or version.",
             remedy="Use that configuration, end it with `familiar down`, or set another "
             "name and database: --set deployment=NAME --set store.url=….",
         )
-    return orchestrator
+    return bool(running)
 
 
-def _leave(config: Config, lease: Lease, phases: Phases) -> None:
-    """Take the deployment down, unless jobs or a service still use it."""
-    if lease.leave() or not lease.marked() or _has_service():
+def _leave(config: Config, user: User, ends_api: bool, phases: Phases) -> None:
+    """End the deployment, unless others still use it."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    from actors.deploy import find_orchestrator
+    from actors.take_down import take_down
+    from actors.users import users
+
+    namespace = namespace_of(config.deployment)
+    leaving = {user.name}
+    if ends_api and not users(namespace, "serve") - leaving:
+        from serve_app.serving import undeploy
+
+        leaving |= users(namespace, "api")
+        undeploy()
+    if (orchestrator := find_orchestrator(config.deployment)) is not None:
+        # One that ends does not live to answer.
+        with contextlib.suppress(RayError, GetTimeoutError):
+            ray.get(orchestrator.end_unused.remote(sorted(leaving)), timeout=END_S)
+    if users(namespace) - leaving:
         phases.note("others use the deployment; it stays up")
-    else:
-        _take_down(config)
-        lease.clear()
+    elif find_orchestrator(config.deployment) is None:
+        take_down(config.deployment)
 
 
 def take_down_at(config: Config, address: str, phases: Phases) -> bool:
     """End the deployment in the Ray at `address`; False if it does not run there."""
     import ray
-    from ray import serve
 
-    from actors.deploy import find_orchestrator, take_down
+    from actors.take_down import take_down
     from cluster.local import connect
-    from serve_app.serving import APPLICATION
+    from serve_app.serving import undeploy
 
     with phases.phase("Ray", f"connecting to {address}"):
         connect(address, namespace=namespace_of(config.deployment))
     try:
         with phases.phase("shutdown", "ending the deployment"):
-            found = find_orchestrator(config.deployment) is not None
-            if served := APPLICATION in serve.status().applications:
-                serve.delete(APPLICATION)
-            take_down(config)
+            served = undeploy()
+            return take_down(config.deployment) or served
     finally:
         ray.shutdown()
-    return found or served
-
-
-def _serve(config: Config, undo: contextlib.ExitStack, *, own_ray: bool) -> None:
-    from ray import serve
-
-    from serve_app.serving import APPLICATION, deploy
-
-    # Importing Serve sets up its logger; what it tells here stands in the phases already.
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    if not own_ray and APPLICATION not in serve.status().applications:
-        undo.callback(serve.delete, APPLICATION)
-    deploy(config)
 
 
 def _wait(config: Config, orchestrator: Any, phases: Phases, interrupts: Interrupts) -> None:
@@ -255,13 +261,6 @@ def _close(orchestrator: Any, phases: Phases) -> None:
         phases.note(f"the orchestrator did not end its work in {CLOSE_S:g} s and is ended now")
     except RayError:
         pass
-
-
-def _take_down(config: Config) -> None:
-    from actors.deploy import take_down
-
-    with contextlib.suppress(FamiliarError):
-        take_down(config)
 
 
 def url_of(config: Config) -> str:

@@ -1,10 +1,10 @@
 """`python -m serve_app.job`: one goal as a Ray job, for `ray job submit` and KubeRay's RayJob.
 
 It connects to the cluster of the job, whose address and token the job server puts into its
-environment. A deployment that others use in the configuration's namespace does the work if it has
-this configuration; otherwise the job starts it. The job that leaves last takes it down. It follows
-in plain lines, which are the job's log, and its exit code is the run's, so the job succeeds and
-fails with the run.
+environment. A deployment of that name that others use does the work if it has this configuration,
+and is rejected otherwise; where nobody uses one, the job starts it, in place of one that a killed
+job left. The last to leave takes it down. The job follows in plain lines, which are its log, and
+its exit code is the run's, so it succeeds and fails with the run.
 
 `ray job stop` sends SIGTERM and, seconds later, SIGKILL: the run is cancelled and the deployment
 taken down as far as that time allows. Reading the history of a SQLite store wants the job on the
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from familiar.errors import ClusterError
+from familiar.errors import ClusterError, StoreError
 from serve_app.cli.options import Overrides, read_config
 from serve_app.cli.output import HELP, ExitCode, code_of_outcome, err, explained, out, print_json
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from familiar.service import SubmitRun
     from serve_app.follow.report import Report
     from serve_app.interrupt import Interrupts
+    from serve_app.phases import Phases
 
 RAY_ADDRESS = "RAY_ADDRESS"
+MAX_TOLD = 5
 
 
 @explained
@@ -97,7 +99,9 @@ def _work(
     from serve_app.host import hosting
     from serve_app.phases import Phases
 
-    with hosting(config, Phases(err()), interrupts, address=address, http=False, keep=True) as host:
+    phases = Phases(err())
+    _tell_open_runs(config, phases)
+    with hosting(config, phases, interrupts, address=address, http=False) as host:
         service = ActorService(host.orchestrator, config)
         work = work_on(service, order, out(), interrupts, as_json=as_json)
         if as_json:
@@ -106,6 +110,19 @@ def _work(
             print_report(work.report, out(), Hints(service.where))
         service.close()
     return work.report
+
+
+def _tell_open_runs(config: Config, phases: Phases) -> None:
+    """Runs of the same database that go on beside this one, e.g. of a job that was killed."""
+    from serve_app.client.database import DatabaseHistory
+
+    try:
+        history = DatabaseHistory(config.store.url)
+    except StoreError:  # none yet; what else it may be, the start will say
+        return
+    for run in history.runs(MAX_TOLD, status="running").runs:
+        phases.say(f"Run {run.run_id}, which another program submitted, is open and goes on.")
+    history.close()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ a log. Here the port is checked before, and that the address is really listened 
 
 from __future__ import annotations
 
+import logging
 import socket
 
 from ray import serve
@@ -46,9 +47,24 @@ def start_http(config: Config) -> None:
         ) from None
 
 
-def deploy(config: Config) -> None:
-    """Deploy the API into the cluster that this process is connected to and wait until it runs."""
+def deploy(config: Config, *, shared: bool) -> None:
+    """Deploy the API into the cluster that this process is connected to and wait until it runs.
+    `shared` as in `actors.deploy`."""
     from serve_app.app import application
 
+    # What Serve tells stands in the phases of a start already.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     start_http(config)
-    serve.run(application(config), name=APPLICATION, route_prefix="/")
+    serve.run(application(config, shared=shared), name=APPLICATION, route_prefix="/")
+
+
+def is_deployed() -> bool:
+    """Whether the API is there; False, and Serve is not started, where Serve does not run."""
+    return APPLICATION in serve.status().applications
+
+
+def undeploy() -> bool:
+    """Delete the API; False if there is none."""
+    if found := is_deployed():
+        serve.delete(APPLICATION)
+    return found

@@ -12,7 +12,6 @@ run without one is folded and taken up, and counted, because it should never hap
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -21,7 +20,6 @@ from typing import NoReturn
 from weakref import WeakValueDictionary
 
 import ray
-from ray.exceptions import RayError
 
 from actors.crash import CrashSpec, crasher
 from actors.orchestrator.dispatcher import Dispatcher
@@ -32,11 +30,13 @@ from actors.orchestrator.performer import Performer
 from actors.orchestrator.recorder import Recorder
 from actors.orchestrator.texts import Texts
 from actors.replica.pools import Pools
+from actors.take_down import end_actors
 from actors.tasks import Tasks
+from actors.users import until_unused, users
 from actors.workspace.client import WorkspaceClient
+from cluster.named_actor import unpack
 from familiar.call import CallKey, CallOrder, CallOutcome, Publication, Published
 from familiar.config.load import config_hash
-from familiar.config.schema import Config
 from familiar.errors import (
     CallError,
     Conflict,
@@ -57,20 +57,25 @@ TICK_S = 0.5
 TAKE_UP_S = 3.0
 """How often every open run is looked for among the performers."""
 COALESCE_S = 0.025
-LEAVE_S = 5.0
 
 
 class Orchestrator:
     """The actor. Its public coroutines are what `familiar.service` describes."""
 
-    def __init__(self, config: Config, fingerprint: str, predecessor_gone: bool = False) -> None:
-        """`predecessor_gone`: Ray has ended the orchestrator before this one."""
-        self.config = config
+    def __init__(
+        self, fingerprint: str, predecessor: str, shared: bool, *packed_config: bytes
+    ) -> None:
+        """`predecessor` is the id of the actor that Ray ended for this one, or ""; a `shared`
+        deployment ends with its last user; `cluster.named_actor.pack` made `packed_config`."""
+        self.config = config = unpack(packed_config)
         self.epoch = 0
         self.log = logging.getLogger("familiar.orchestrator")
         self._fingerprint = fingerprint
-        self._predecessor_gone = predecessor_gone
-        self._starting = "The orchestrator is starting."
+        self._namespace = namespace_of(config.deployment)
+        self._leaving: set[str] = set()
+        self._ending = asyncio.Lock()
+        actor_id = ray.get_runtime_context().get_actor_id()
+        self._ownership = Ownership(actor_id or "", predecessor)
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}
         self._beginning: set[str] = set()
@@ -79,7 +84,9 @@ class Orchestrator:
         self._tasks = Tasks()
         self._metrics = Metrics()
         self._rates = CallRates({name: alias.pool for name, alias in config.aliases.items()})
-        self._started = asyncio.get_running_loop().create_task(self._start())
+        loop = asyncio.get_running_loop()
+        self._started = loop.create_task(self._start())
+        self._watched = loop.create_task(self._end_when_unused()) if shared else None
 
     # What the API asks for.
 
@@ -174,7 +181,10 @@ class Orchestrator:
 
     async def readiness(self) -> Readiness:
         if not self._started.done():
-            return Readiness(False, (self._starting,))
+            owned = self._ownership.other
+            reason = "The orchestrator is starting." if owned is None else str(owned)
+            fenced = self._ownership.fenced
+            return Readiness(False, (reason,), hopeless=fenced, fenced=fenced)
         if (error := self._started.exception()) is not None:
             return Readiness(False, (str(error),), hopeless=True)
         reasons = list(self._pools.reasons())
@@ -188,26 +198,37 @@ class Orchestrator:
         return Readiness(False, tuple(reasons), hopeless=bool(lost))
 
     async def fingerprint(self) -> str:
-        return self._fingerprint
+        """An orchestrator that is ending is the right one for nobody."""
+        return "" if self._ending.locked() else self._fingerprint
 
     async def pid(self) -> int:
         return os.getpid()
 
-    async def leave(self, epoch: int) -> None:
-        """End the actor of this epoch, not to be restarted. The name may lead to a successor of who
-        asked, and that one stays."""
-        if epoch == self.epoch:
+    async def end_unused(self, leaving: Sequence[str] = ()) -> bool:
+        """End the whole deployment, unless it has users besides those that are leaving: False. At
+        the end this actor is gone, so nothing is answered then."""
+        self._leaving.update(leaving)
+        async with self._ending:
+            if await asyncio.to_thread(users, self._namespace) - self._leaving:
+                return False
+            self.log.info("deployment %s has no user left and ends", self.config.deployment)
+            await self.close()
+            await asyncio.to_thread(end_actors, self.config.deployment)
             ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+            return True
 
     async def close(self) -> None:
         """Stop taking part: open runs stay open in the database, replicas keep what they hold."""
+        self._started.cancel()
+        await asyncio.wait({self._started})
         for performer in self._performers.values():
             performer.stop()
+        if self._recorder is None:  # the database is another one's
+            return
         await self._pools.close()
         await self._tasks.close()
-        if self._recorder is not None:
-            await self._recorder.close()
-            await self._ownership.release()
+        await self._recorder.close()
+        await self._ownership.release()
 
     # What performers need (`actors.orchestrator.services.Services`).
 
@@ -263,18 +284,10 @@ class Orchestrator:
 
     # Life.
 
-    async def _up(self) -> None:
-        """Wait for the start. A client that hangs up meanwhile ends its own wait only."""
-        await asyncio.shield(self._started)
-
     async def _start(self) -> None:
         config = self.config
         store = await asyncio.to_thread(open_store, config)
-        self._ownership = Ownership(store)
-        gone = ray.get_runtime_context().was_current_actor_reconstructed
-        self.epoch = await self._ownership.take(
-            predecessor_gone=self._predecessor_gone or gone, waiting=self._tell_start
-        )
+        self.epoch = await self._ownership.take(store)
         self.log.info("orchestrator of %s has epoch %d", config.deployment, self.epoch)
         strike = crasher(CrashSpec.from_environment(os.environ), "orchestrator")
         self._recorder = Recorder(
@@ -289,7 +302,7 @@ class Orchestrator:
         self._intake = Intake(config, config_hash(config), store)
         self._pools = Pools(config, self.epoch, self.dispatcher)
         root = log_path(config).parent
-        self._workspace = WorkspaceClient(namespace_of(config.deployment), root, self.epoch)
+        self._workspace = WorkspaceClient(self._namespace, root, self.epoch)
         await self._workspace.open()
         await self._pools.open()
         await self._recover()
@@ -297,14 +310,24 @@ class Orchestrator:
         self._tasks.spawn(self._tick())
         self._tasks.spawn(self._take_up())
 
-    def _tell_start(self, reason: str) -> None:
-        self._starting = reason
+    async def _up(self) -> None:
+        """Wait until this orchestrator has started. Raises `OwnedElsewhere` while another one owns
+        the database. A caller that goes away does not end the start."""
+        if self._ownership.fenced and self._ownership.other is not None:
+            raise self._ownership.other
+        await asyncio.shield(self._started)
 
     async def _keep_lease(self) -> None:
         try:
             await self._ownership.keep()
         except StaleEpoch:
             await self._give_way()
+
+    async def _end_when_unused(self) -> None:
+        """Users that were killed have not asked for it."""
+        while True:
+            await until_unused(self._namespace)
+            await self.end_unused()
 
     async def _recover(self) -> None:
         """Fold the open runs and perform the commands that are due in them."""
@@ -361,11 +384,9 @@ class Orchestrator:
                 self.log.warning("open runs could not be looked for: %s", error)
 
     async def _give_way(self) -> NoReturn:
-        """End for good: were Ray to start this actor again, it would take the epoch back."""
-        self.log.error("a newer orchestrator owns this deployment; this one exits")
-        with contextlib.suppress(RayError, TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await ray.get_runtime_context().current_actor.leave.remote(self.epoch)
+        """Another orchestrator took the database: stop at once. Ray starts this actor again, and it
+        waits until the other one has gone."""
+        self.log.error("another orchestrator took the database; this one stops")
         os._exit(3)
 
     async def _tick(self) -> None:

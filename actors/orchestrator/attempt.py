@@ -20,10 +20,10 @@ from familiar.call import (
     Timing,
     Usage,
 )
-from familiar.config.schema import Config
+from familiar.config.schema import AliasConfig, Config
 from familiar.engine import GenerateRequest
 from familiar.errors import FailureClass
-from familiar.run.state import CallState
+from familiar.run.state import CallState, RunState
 
 
 def call_order(
@@ -53,6 +53,22 @@ def call_order(
         document=brief.document,
         max_bytes=int(config.workspace.max_file_mib * 1024 * 1024),
     )
+
+
+def with_former_aliases(config: Config, state: RunState) -> Config:
+    """`config`, and stand-ins for the aliases of the run's calls that it has no more. No plan is
+    offered a stand-in: it is for the order of a call that a replica holds, which is taken over."""
+    planning = config.aliases[config.orchestrator.alias]
+    former = {
+        call.planned.alias: AliasConfig(
+            pool=call.pool if call.pool in config.pools else planning.pool,
+            mode=mode_of(call),
+            enabled=False,
+        )
+        for call in state.calls.values()
+        if call.planned.alias not in config.aliases
+    }
+    return config.model_copy(update={"aliases": {**config.aliases, **former}}) if former else config
 
 
 def mode_of(call: CallState) -> CallMode:

@@ -73,8 +73,20 @@ class Dispatcher:
             if future.cancelled() or future.exception() is not None:
                 self._scheduler.release(waiting.key)
 
+    def check_alias(self, key: CallKey, alias: str) -> None:
+        """Raise `CallError` for an alias that is not in the configuration any more."""
+        if alias not in self._pool_of:
+            raise CallError(
+                f"{key}: alias {alias} is not in the configuration any more.",
+                failure_class=FailureClass.ALIAS_REMOVED,
+                evidence={"alias": alias},
+            )
+
     def occupy(self, key: CallKey, alias: str, replica: str) -> None:
-        self._scheduler.occupy(key, alias, replica)
+        """Count an attempt that is in flight already. One of a former alias has no limit, and its
+        replica counts it itself."""
+        if alias in self._pool_of:
+            self._scheduler.occupy(key, alias, replica)
 
     def release(self, key: CallKey) -> None:
         self._scheduler.release(key)

@@ -1,4 +1,9 @@
-"""The orchestrator's hold on its database: the epoch that it writes under, and its lease.
+"""The orchestrator's hold of its database: take it, keep it, and notice that it is lost.
+
+The owner in the database is an actor, by Ray's id, which a restarted actor keeps. So a restart by
+Ray needs no proof: the owner is this actor still, unless another one took the database meanwhile.
+Any other owner keeps the database until its lease has run out, or until there is proof of its
+end: it is the predecessor that Ray ended for this actor, or its process on this machine is gone.
 
 A lease that is renewed all the time shows an outage, or a database that was replaced, also while no
 run writes anything. `problem` has the reason until a renewal succeeds.
@@ -11,7 +16,6 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,44 +29,56 @@ from familiar.errors import StaleEpoch, StoreError
 
 LEASE_S = 12.0
 """How long the database stays ours without a renewal."""
+PAUSE_S = 1.0
 
 log = logging.getLogger("familiar.orchestrator")
 
 
 class Ownership:
-    """Of one store, by this process."""
+    """`predecessor` is the actor's id of the orchestrator that Ray ended before this one, or ""."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, actor_id: str, predecessor: str) -> None:
+        self._actor_id = actor_id
+        self._predecessor = predecessor
+        self._store: Store | None = None
         self.problem: StoreError | None = None
+        self.other: OwnedElsewhere | None = None
+        """The owner that is waited for."""
+        self.fenced = False
+        """That owner renewed its lease for longer than a crashed one's lease lasts, so it lives."""
 
-    async def take(self, *, predecessor_gone: bool, waiting: Callable[[str], None]) -> int:
-        """Become the owner; the epoch. While another process owns the database, and nothing proves
-        that it is gone, wait until its lease has run out, and tell `waiting` the reason. Raises
-        `OwnedElsewhere` when that owner lives."""
-        gone = predecessor_gone
+    async def take(self, store: Store) -> int:
+        """Wait until the database is free, and take the next epoch. Raises `StoreError`."""
+        self._store, store.owner_id = store, self._actor_id
+        gone = self._predecessor
         deadline = time.monotonic() + 2 * LEASE_S
         while True:
-            take = partial(self.store.take_epoch, lease_s=LEASE_S, predecessor_gone=gone)
             try:
-                return await asyncio.to_thread(take)
+                epoch = await asyncio.to_thread(
+                    partial(store.take_epoch, lease_s=LEASE_S, gone=gone)
+                )
             except OwnedElsewhere as error:
-                waiting(str(error))
+                if self.other is None:
+                    log.warning("%s", error)
+                self.other = error
                 # A SQLite file has its owner on this machine, so a pid that is free is proof.
-                local = self.store.address.path is not None and error.host == socket.gethostname()
-                if local and not psutil.pid_exists(error.pid):
-                    gone = True
+                local = store.address.path is not None and error.host == socket.gethostname()
+                if local and gone != error.owner_id and not psutil.pid_exists(error.pid):
+                    gone = error.owner_id
                     continue
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(1.0)
+                self.fenced = time.monotonic() > deadline
+                await asyncio.sleep(PAUSE_S)
+            else:
+                self.other, self.fenced = None, False
+                return epoch
 
     async def keep(self) -> None:
-        """Renew the lease for ever. Raises `StaleEpoch` when another owner took the epoch."""
+        """Renew the lease all the time. Raises `StaleEpoch` when another owner took the epoch."""
+        assert self._store is not None
         while True:
             await asyncio.sleep(LEASE_S / 3)
             try:
-                await asyncio.to_thread(self.store.renew, LEASE_S)
+                await asyncio.to_thread(self._store.renew, LEASE_S)
                 self.problem = None
             except StaleEpoch:
                 raise
@@ -71,8 +87,10 @@ class Ownership:
                 self.problem = error
 
     async def release(self) -> None:
+        """End the lease, so that the next owner need not wait."""
+        assert self._store is not None
         with contextlib.suppress(StoreError):
-            await asyncio.to_thread(self.store.release)
+            await asyncio.to_thread(self._store.release)
 
 
 def open_store(config: Config) -> Store:

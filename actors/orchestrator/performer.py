@@ -15,7 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from actors.orchestrator.attempt import call_order, mode_of, terminal_event
+from actors.orchestrator.attempt import (
+    call_order,
+    mode_of,
+    terminal_event,
+    with_former_aliases,
+)
 from actors.orchestrator.briefer import Briefer
 from actors.orchestrator.journal import Input, Journal
 from actors.tasks import Tasks
@@ -66,6 +71,8 @@ class Performer:
     def recover(self, first: ev.Body | None = None) -> None:
         """After a fold of the committed history: record `first`, then perform every command that
         is due, once more."""
+        self.config = with_former_aliases(self.config, self.machine.state)
+        self._briefer = Briefer(self.config, self.goal, self._services.texts, self._services.load)
         due = list(self.machine.state.due.values())
         if first is not None:
             self._take(Input([first]))
@@ -185,6 +192,7 @@ class Performer:
         call = self.machine.state.calls[command.call]
         key = CallKey(self.run_id, call.id, command.attempt)
         alias = call.planned.alias
+        self._services.dispatcher.check_alias(key, alias)
         await self._services.dispatcher.rest(alias, frozenset(call.avoid), command.not_before)
         queued_at = time.time()
         brief = await self._brief(call)
@@ -230,7 +238,9 @@ class Performer:
         if recovering:
             self._services.dispatcher.occupy(key, call.planned.alias, replica)
             holder = await self._services.holder(key, replica)
-            if holder is not None:
+            if holder is None:
+                self._services.dispatcher.check_alias(key, call.planned.alias)
+            else:
                 adopted = ev.CallAdopted(call=call.id, attempt=command.attempt, holder=holder)
                 self._take(Input([adopted], answers=command))
         order = await self._order(call, key)

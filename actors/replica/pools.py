@@ -14,7 +14,6 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-import ray
 from pydantic import JsonValue
 from ray.exceptions import RayActorError, RayError
 
@@ -26,7 +25,7 @@ from actors.replica.supervisor import REPLICA_PREFIX, TAKES_ATTEMPTS, Supervisor
 from actors.replica.written import LOOK_S
 from actors.tasks import Tasks
 from cluster.assignment import replicas_of
-from cluster.named_actor import end_actor, find_actor
+from cluster.named_actor import end_actor, find_actor, list_actors
 from cluster.placement import Reconciler
 from familiar.call import CallKey, CallOrder, CallOutcome
 from familiar.config.schema import Config
@@ -181,11 +180,12 @@ class Pools:
         return reasons
 
     def warnings(self) -> list[str]:
-        """Replicas that take attempts although their server is not well: one sentence each."""
+        """Replicas that do not do all that they are there for, although their pools take attempts:
+        one sentence each."""
         return [
-            f"Replica {s.replica} is degraded: {s.detail}"
+            f"Replica {s.replica} is {s.state}: {s.detail}"
             for s in self._supervisors.values()
-            if s.state == "degraded"
+            if s.state in {"degraded", "unplaced"}
         ]
 
     def hopeless(self) -> dict[str, HopelessPool]:
@@ -291,11 +291,7 @@ class Pools:
     def _end_unnamed(self) -> None:
         """End the replicas of earlier configurations that this one does not name."""
         wanted = {supervisor.name for supervisor in self._supervisors.values()}
-        for actor in ray.util.list_named_actors(all_namespaces=True):
-            name = actor["name"]
-            if actor["namespace"] != self._namespace or not name.startswith(REPLICA_PREFIX):
-                continue
-            handle = None if name in wanted else find_actor(name, self._namespace)
-            if handle is not None:
+        for name, handle in list_actors(self._namespace, REPLICA_PREFIX).items():
+            if name not in wanted:
                 log.info("%s is not in the configuration any more; it is ended", name)
                 end_actor(handle, name, self._namespace)

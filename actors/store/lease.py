@@ -7,6 +7,7 @@ the time, so that clocks of nodes may differ.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Connection, Double, cast, func, literal_column, select, text
@@ -20,7 +21,8 @@ LOCK_WAIT_S = 10
 class OwnedElsewhere(StoreError):
     """Another owner's lease runs. `until` is in seconds since the Unix epoch."""
 
-    def __init__(self, where: object, host: str, pid: int, until: float) -> None:
+    def __init__(self, where: object, owner_id: str, host: str, pid: int, until: float) -> None:
+        self.owner_id = owner_id
         self.host = host
         self.pid = pid
         self.until = until
@@ -44,15 +46,15 @@ def limit_waiting(connection: Connection) -> None:
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
 
 
-def check_lease(connection: Connection, where: object, owner_id: str) -> None:
-    """Raises `OwnedElsewhere` while the lease of another owner runs."""
+def check_lease(connection: Connection, where: object, but: Collection[str]) -> None:
+    """Raises `OwnedElsewhere` while the lease of an owner runs that is not in `but`."""
     owner = STORE.c
-    query = select(owner.owner_host, owner.owner_pid, owner.lease_until).where(
-        owner.owner_id != owner_id, owner.lease_until > clock(connection)
+    query = select(owner.owner_id, owner.owner_host, owner.owner_pid, owner.lease_until).where(
+        owner.owner_id.not_in(but), owner.lease_until > clock(connection)
     )
     row = connection.execute(query).first()
     if row is not None:
-        raise OwnedElsewhere(where, row.owner_host, row.owner_pid, row.lease_until)
+        raise OwnedElsewhere(where, row.owner_id, row.owner_host, row.owner_pid, row.lease_until)
 
 
 def is_leased(connection: Connection) -> bool:

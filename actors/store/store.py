@@ -109,17 +109,16 @@ class Store:
 
     # --- the owner
 
-    def take_epoch(self, *, lease_s: float | None = None, predecessor_gone: bool = False) -> int:
+    def take_epoch(self, *, lease_s: float | None = None, gone: str = "") -> int:
         """Become the owner: a number higher than any before, committed.
 
         `lease_s` is how long the owner can be silent before another may take its place. Raises
-        `OwnedElsewhere` while the lease of another owner runs; `predecessor_gone` says that there
-        is proof of its end."""
+        `OwnedElsewhere` while the lease of another owner runs; `gone` is the id of an owner whose
+        end is proved."""
         with self._lock, self._transaction() as connection:
             limit_waiting(connection)
             state = self._state(connection)
-            if not predecessor_gone:
-                check_lease(connection, self.address, self.owner_id)
+            check_lease(connection, self.address, {self.owner_id, gone})
             epoch: int = state.epoch + 1
             connection.execute(
                 update(STORE).values(

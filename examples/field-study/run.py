@@ -17,7 +17,8 @@ import ray
 from rich.console import Console
 from rich.rule import Rule
 
-from actors.deploy import ensure_deployment, take_down, wait_ready
+from actors.deploy import ensure_deployment, wait_ready
+from actors.take_down import take_down
 from cluster.local import start_local
 from familiar.config.load import load_config
 from familiar.config.schema import Config
@@ -44,7 +45,7 @@ def main() -> int:
         namespace = namespace_of(first.deployment)
         console.print("Starting a private local Ray; nothing of it stays.", style="dim")
         stack.enter_context(start_local(first.cluster, namespace=namespace))
-        stack.callback(take_down, first)
+        stack.callback(take_down, first.deployment)
         failed = worked_on(first, "v1", console)
         succeeded = worked_on(configured(Path(folder).resolve(), "v2"), "v2", console)
         console.print(Rule("what differs: a had v1, b had v2"))

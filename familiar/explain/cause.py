@@ -31,6 +31,7 @@ class Cause(StrEnum):
     WORKSPACE_FAILED = "workspace_failed"
     MODEL_UNKNOWN = "model_unknown"
     KEY_REFUSED = "key_refused"
+    ALIAS_REMOVED = "alias_removed"
     BACKEND_REFUSED = "backend_refused"
     BACKEND_FLAPPING = "backend_flapping"
     BACKEND_DIED = "backend_died"

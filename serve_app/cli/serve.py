@@ -1,16 +1,32 @@
-"""`familiar serve`: keep a deployment with its API up until Ctrl-C or SIGTERM."""
+"""`familiar serve`: keep a deployment with its API up until Ctrl-C or SIGTERM.
+
+While it does, the command looks at its orchestrator. It says when runs cannot be worked on and when
+they can be again. It ends when the deployment has ended, or when another orchestrator that lives
+has taken the database.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from familiar.errors import ClusterError
 from serve_app.cli.options import ConfigFile, Json, Overrides, need_config
 from serve_app.cli.output import err, explained, out, print_json
 
-LOOK_EVERY_S = 5.0
+if TYPE_CHECKING:
+    from serve_app.host import Host
+
+DIGITS = re.compile(r"[0-9]+")
+LOOK_EVERY_S = 3.0
+ANSWER_S = 10.0
+GONE_S = 10.0
+"""Longer than a newer process takes to replace the orchestrator."""
 
 
 @explained
@@ -69,7 +85,59 @@ def serve(
                         logs = host.ray_directory / "session_latest" / "logs"
                         console.print(f"  Ray logs:  {logs}", soft_wrap=True)
                     console.print("  stop:      Ctrl-C")
+                watch = _Watch(host, phases.say)
                 while True:
                     interrupts.wait(LOOK_EVERY_S)
+                    watch.look()
         except KeyboardInterrupt:
             raise typer.Exit(interrupts.exit_code) from None
+
+
+class _Watch:
+    """The state of the deployment as it was last said."""
+
+    def __init__(self, host: Host, say: Callable[[str], None]) -> None:
+        self._deployment = host.config.deployment
+        self._say = say
+        self._told = (True, "")
+        self._seen = time.monotonic()
+
+    def look(self) -> None:
+        """Say what has changed. Raises `ClusterError` when the deployment will not come back."""
+        import ray
+        from ray.exceptions import GetTimeoutError, RayActorError
+
+        from actors.deploy import find_orchestrator
+
+        orchestrator = find_orchestrator(self._deployment)
+        if orchestrator is None:
+            if time.monotonic() - self._seen > GONE_S:
+                raise ClusterError(
+                    f"Deployment {self._deployment} was ended by another program.",
+                    remedy="Start it again with `familiar serve`; its open runs go on then.",
+                )
+            return
+        self._seen = time.monotonic()
+        try:
+            found = ray.get(orchestrator.readiness.remote(), timeout=ANSWER_S)
+        except (RayActorError, GetTimeoutError):
+            self._tell(False, ("The orchestrator does not answer; it may be restarting.",))
+            return
+        if found.fenced:
+            raise ClusterError(
+                f"Another deployment has taken over. {' '.join(found.reasons)}",
+                remedy="Runs that were submitted here go on there.",
+            )
+        self._tell(found.ready, found.reasons)
+
+    def _tell(self, ready: bool, reasons: tuple[str, ...]) -> None:
+        said = " ".join(reasons)
+        # The seconds in a reason go up each time; only other words are news.
+        state = (ready, DIGITS.sub("", said))
+        if state == self._told:
+            return
+        self._told = state
+        if not ready:
+            self._say(f"Runs cannot be worked on: {said}")
+        else:
+            self._say(f"Ready. {said}" if said else "Ready again.")

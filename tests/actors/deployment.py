@@ -24,8 +24,9 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from actors.deploy import ensure_deployment, take_down, wait_ready
+from actors.deploy import ensure_deployment, wait_ready
 from actors.store.queries import Reader
+from actors.take_down import take_down
 from cluster.local import start_local
 from familiar.config.schema import ClusterConfig, Config
 from familiar.event import Event, RunEnded
@@ -88,7 +89,7 @@ def script(folder: Path, **changes: object) -> dict[str, Any]:
                 "rates": {"tokens_per_s": 400},
             },
             {"when": {"call": "synthesis-*"}, "answer": "Done."},
-            {"when": {"contains": SLOW}, "rates": {"tokens_per_s": 10}},
+            {"when": {"contains": SLOW}, "rates": {"tokens_per_s": 5}},
         ],
         "answer": {"template": WORDS},
         "invocations": str(folder / "invocations"),
@@ -257,7 +258,7 @@ def deployed(config: Config, folder: Path) -> Iterator[Deployment]:
     finally:
         if reader is not None:
             reader.close()
-        take_down(config)
+        take_down(config.deployment)
 
 
 def kill(pid: int) -> None:

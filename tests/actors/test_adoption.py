@@ -5,15 +5,22 @@ One deployment serves the whole module; before each test it is brought back to h
 
 from __future__ import annotations
 
-import contextlib
+import os
+import pickle
+import random
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import RayActorError
 
+from actors.orchestrator.ownership import LEASE_S
 from actors.remote_error import cause_of
+from actors.store.lease import OwnedElsewhere
 from actors.store.store import Store
 from familiar import event as ev
 from familiar.config.schema import Config
@@ -30,6 +37,7 @@ from tests.actors.deployment import (
 )
 
 pytestmark = pytest.mark.ray
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -188,24 +196,65 @@ def test_a_redeploy_replaces_what_changed_and_nothing_else_while_runs_go_on(
         assert all((call, 2) not in made for call in kept)
 
 
-def test_an_orchestrator_that_was_superseded_harms_nothing_and_stays_away(
+def without_grandpa(folder: Path) -> Config:
+    settings = scripted_config(folder).model_dump(mode="json")
+    del settings["aliases"]["grandpa"]
+    return Config.model_validate(settings)
+
+
+def test_a_call_in_flight_is_kept_when_its_alias_is_removed(deployment: Deployment) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    deployment.redeploy(without_grandpa(deployment.folder))
+    deployment.wait_ended([run_id])
+    events = bodies(deployment, run_id)
+    assert {body.call for body in events["call.adopted"]} == {"talk", "listen"}
+    assert events["run.ended"][0].outcome == "succeeded"
+    assert calls_made(deployment, run_id) == ONCE
+
+
+def test_a_call_that_was_lost_with_its_alias_says_so_and_the_run_ends(
+    deployment: Deployment,
+) -> None:
+    run_id = deployment.submit(SLOW_GOAL)
+    wait_streaming(deployment, run_id)
+    ray.kill(deployment.orchestrator, no_restart=True)
+    kill(deployment.pid("replica:far:0"))  # so nothing holds the call
+    deployment.redeploy(without_grandpa(deployment.folder))
+    deployment.wait_ended([run_id])
+    events = bodies(deployment, run_id)
+    failed = [body for body in events["call.failed"] if body.call == "listen"]
+    assert failed[-1].failure.failure_class is FailureClass.ALIAS_REMOVED
+    assert "alias grandpa is not in the configuration any more" in failed[-1].failure.message
+    assert ("talk", 2) not in calls_made(deployment, run_id)
+
+
+def test_an_orchestrator_that_was_superseded_harms_nothing_and_comes_back_when_it_may(
     deployment: Deployment,
 ) -> None:
     run_id = deployment.submit(SLOW_GOAL)
     wait_streaming(deployment, run_id)
     epoch = deployment.history(run_id)[-1].epoch
     store = Store.open(deployment.config.store.url, create=False)
-    newer = store.take_epoch(predecessor_gone=True)
-    store.close()
+    with pytest.raises(OwnedElsewhere) as owned:
+        store.take_epoch()
+    newer = store.take_epoch(lease_s=LEASE_S, gone=owned.value.owner_id)
     before, last = known_runs(deployment), deployment.reader.last_seq(run_id)
 
     with pytest.raises(RayActorError):
         ray.get(deployment.orchestrator.submit.remote(SubmitRun(SLOW_GOAL)))
-    wait_for(lambda: is_dead(deployment.orchestrator), "the end of the old orchestrator")
     assert known_runs(deployment) == before
     assert deployment.reader.last_seq(run_id) == last
+    readiness = deployment.ask(deployment.orchestrator.readiness.remote)
+    assert not readiness.ready
 
-    deployment.redeploy(deployment.config)
+    def says_who_owns_it() -> bool:
+        found = deployment.ask(deployment.orchestrator.readiness.remote)
+        return f"owned by process {os.getpid()}" in " ".join(found.reasons)
+
+    wait_for(says_who_owns_it, "the reason")
+    store.release()
+    store.close()
     deployment.wait_ended([run_id])
     events = deployment.history(run_id)
     assert {event.epoch for event in events} == {epoch, newer + 1}
@@ -220,14 +269,33 @@ def test_an_orchestrator_that_was_superseded_harms_nothing_and_stays_away(
         assert isinstance(cause_of(rejected.value), StaleEpoch)
 
 
-def is_dead(actor: Any) -> bool:
-    with contextlib.suppress(RayActorError):
-        ray.get(actor.pid.remote())
-        return False
-    try:
-        ray.get(actor.pid.remote())
-    except ActorDiedError:
-        return True
-    except RayActorError:
-        return False
-    return False
+DRIVER = """
+import pickle, sys
+from actors.deploy import ensure_deployment
+from cluster.local import connect
+connect(sys.argv[1], namespace="tests")
+ensure_deployment(pickle.load(open(sys.argv[2], "rb")))
+"""
+
+
+def test_an_orchestrator_with_a_large_configuration_outlives_the_program_that_started_it(
+    deployment: Deployment,
+) -> None:
+    settings = scripted_config(deployment.folder).model_dump(mode="json")
+    settings["pools"]["far"]["engine_args"]["script"]["rules"].append(
+        {"when": {"call": "none"}, "answer": random.Random(0).randbytes(100_000).hex()}
+    )
+    config = Config.model_validate(settings)
+    file = deployment.folder / "large.pickle"
+    file.write_bytes(pickle.dumps(config))
+    before = deployment.pid("orchestrator")
+    address = ray.get_runtime_context().gcs_address
+    subprocess.run([sys.executable, "-c", DRIVER, address, file], cwd=REPOSITORY, check=True)
+    deployment.redeploy(config)  # which finds it as it is
+    started = deployment.pid("orchestrator")
+    assert started != before
+    kill(started)
+    deployment.wait_replaced("orchestrator", started)
+    run_id = deployment.submit()
+    deployment.wait_ended([run_id])
+    assert bodies(deployment, run_id)["run.ended"][0].outcome == "succeeded"

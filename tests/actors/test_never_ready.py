@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.deploy import ensure_deployment, take_down, wait_ready
+from actors.deploy import ensure_deployment, wait_ready
+from actors.take_down import take_down
 from familiar.config.schema import Config
 from familiar.errors import ClusterError
 from tests.actors.deployment import local_ray, scripted_config
@@ -29,4 +30,4 @@ def test_waiting_ends_with_the_reason_when_a_pool_failed_to_start_again_and_agai
             with pytest.raises(ClusterError, match=r"cannot become ready.*no such weights"):
                 wait_ready(orchestrator, timeout_s=500)
         finally:
-            take_down(config)
+            take_down(config.deployment)

@@ -21,10 +21,11 @@ import httpx
 import pytest
 import ray
 
-from actors.deploy import ensure_deployment, take_down
+from actors.deploy import ensure_deployment
 from actors.engines.vllm.engine import EXECUTOR
 from actors.engines.weights import prepare
 from actors.store.queries import Reader
+from actors.take_down import take_down
 from cluster.local import start_local
 from familiar.config.schema import ClusterConfig, Config
 from familiar.event import Event
@@ -193,7 +194,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str,
             yield injected(deployment, server)
             reader.close()
         finally:
-            take_down(settings)
+            take_down(settings.deployment)
 
 
 def injected(deployment: Deployment, server: subprocess.Popen[Any]) -> dict[str, list[Event]]:

@@ -49,7 +49,7 @@ def test_an_epoch_is_not_taken_while_another_owner_is_there(pair: tuple[Store, S
 def test_an_epoch_is_taken_with_proof_that_the_owner_is_gone(pair: tuple[Store, Store]) -> None:
     first, second = pair
     epoch = first.take_epoch(lease_s=60)
-    assert second.take_epoch(lease_s=60, predecessor_gone=True) == epoch + 1
+    assert second.take_epoch(lease_s=60, gone=first.owner_id) == epoch + 1
     with pytest.raises(StaleEpoch):
         first.append(number([submitted()], epoch), {})
     with pytest.raises(StaleEpoch):

@@ -32,9 +32,11 @@ def test_it_stands_on_the_orchestrators_node(path: str) -> None:
 
 
 def test_overrides_are_yaml_values_held_to_the_schema(path: str) -> None:
-    config, digests = build({"config": path, "api.port": "8400"})._bound_deployment.init_args
+    config, digests, shared = build(
+        {"config": path, "api.port": "8400"}
+    )._bound_deployment.init_args
     assert config.api.port == 8400
-    assert digests is None
+    assert (digests, shared) == (None, True)
 
 
 def test_keys_are_read_where_it_is_built_and_only_their_digests_travel(
@@ -42,7 +44,7 @@ def test_keys_are_read_where_it_is_built_and_only_their_digests_travel(
 ) -> None:
     monkeypatch.setenv("FAMILIAR_TEST_KEY", "open sesame and more")
     args = {"config": path, "api.auth": "bearer", "api.keys": "[env:FAMILIAR_TEST_KEY]"}
-    config, digests = build(args)._bound_deployment.init_args
+    config, digests, _ = build(args)._bound_deployment.init_args
     assert len(digests) == 1
     assert "sesame" not in repr((config, digests))
 

@@ -58,7 +58,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A deployment of its own, brought up as `build` is by Serve: from a file and overrides."""
     from ray import serve
 
-    from actors.deploy import ensure_deployment, take_down, wait_ready
+    from actors.deploy import ensure_deployment, wait_ready
+    from actors.take_down import take_down
     from cluster.local import start_local
     from serve_app.app import build
     from serve_app.serving import APPLICATION, start_http
@@ -83,7 +84,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             serve.run(built, name=APPLICATION, route_prefix="/")
             wait_ready(orchestrator, timeout_s=120)
             yield Served(config, f"http://127.0.0.1:{port}", str(refused.value))
-            take_down(config)
+            take_down(config.deployment)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

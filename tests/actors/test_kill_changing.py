@@ -1,0 +1,181 @@
+"""kill -9 of each process while the configuration changes: every run ends, nothing finished runs
+again.
+
+Each round is drawn from its seed: runs are submitted, the deployment is brought up from a changed
+configuration, and a process is killed at some moment of that. Nobody waits for the runs before
+the next round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from familiar import event as ev
+from familiar.config.schema import Config
+from familiar.event import Event
+from tests.actors.deployment import (
+    Deployment,
+    deployed,
+    local_ray,
+    scripted_config,
+)
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600)]
+
+VICTIMS = ("orchestrator", "replica:near:0", "replica:near:1", "replica:far:0", "workspace")
+RUNS = 2
+WITHIN_S = 4.0
+"""A redeployment takes some seconds; the process dies within so many of its beginning."""
+
+Settings = dict[str, Any]
+
+
+def less_attempts(settings: Settings) -> None:
+    settings["budgets"]["attempts"] = 8
+
+
+def no_synthesis(settings: Settings) -> None:
+    settings["orchestrator"]["synthesis"] = False
+
+
+def other_engine(settings: Settings) -> None:
+    settings["pools"]["near"]["engine_args"]["script"]["rates"]["tokens_per_s"] = 80
+
+
+def one_replica(settings: Settings) -> None:
+    settings["pools"]["near"]["replicas"] = [{"cores": [0]}]
+
+
+def less_slots(settings: Settings) -> None:
+    settings["pools"]["far"]["slots"] = 4
+
+
+def no_grandpa(settings: Settings) -> None:
+    del settings["aliases"]["grandpa"]
+
+
+def renamed_pool(settings: Settings) -> None:
+    settings["pools"]["away"] = settings["pools"].pop("far")
+    settings["aliases"]["scribe"]["pool"] = "away"
+    settings["aliases"]["grandpa"]["pool"] = "away"
+
+
+CHANGES: tuple[Callable[[Settings], None], ...] = (
+    less_attempts,
+    no_synthesis,
+    other_engine,
+    one_replica,
+    less_slots,
+    no_grandpa,
+    renamed_pool,
+)
+
+
+def changed(folder: Path, draw: random.Random) -> tuple[Config, list[str]]:
+    """A configuration with one change or two, and the names of those."""
+    settings = scripted_config(folder).model_dump(mode="json")
+    changes = draw.sample(CHANGES, draw.randint(1, 2))
+    for change in changes:
+        change(settings)
+    return Config.model_validate(settings), [change.__name__ for change in changes]
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with local_ray(), deployed(scripted_config(tmp_path), tmp_path) as made:
+        yield made
+
+
+def kill_while_changing(deployment: Deployment, seed: int) -> str:
+    """One round; a line that says what was done."""
+    draw = random.Random(seed)
+    known = [name for name in VICTIMS if is_there(deployment, name)]
+    victim = draw.choice(known)
+    process = psutil.Process(deployment.pid(victim))
+    for _ in range(RUNS):
+        deployment.submit()
+    config, names = changed(deployment.folder, draw)
+    time.sleep(draw.uniform(0.0, 1.0))
+    after = draw.uniform(0.0, WITHIN_S)
+    struck = threading.Event()
+
+    def strike() -> None:
+        time.sleep(after)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()  # not one that got its pid since
+            struck.set()
+
+    killer = threading.Thread(target=strike)
+    killer.start()
+    deployment.redeploy(config)
+    killer.join()
+    hit = f"after {after:.1f} s" if struck.is_set() else "replaced before"
+    return f"seed {seed}: {victim} ({hit}), {' and '.join(names)}"
+
+
+def is_there(deployment: Deployment, name: str) -> bool:
+    with contextlib.suppress(ValueError):
+        deployment.actor(name)
+        return True
+    return False
+
+
+def assert_nothing_ran_again(deployment: Deployment, histories: dict[str, list[Event]]) -> None:
+    """By the engines' own count and by the histories."""
+    made = deployment.invocations()
+    counted = Counter((each.run, each.call, each.attempt) for each in made)
+    assert [key for key, count in counted.items() if count > 1] == []
+    for run_id, events in histories.items():
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        over: dict[str, float] = {}
+        for event in events:
+            body = event.body
+            if isinstance(body, ev.CallDispatched | ev.CallSucceeded):
+                assert body.call not in over, f"{run_id}: {body} after it had succeeded"
+            if isinstance(body, ev.CallSucceeded):
+                over[body.call] = event.at
+        late = [
+            each
+            for each in made
+            if each.run == run_id and each.at > over.get(each.call, float("inf"))
+        ]
+        assert late == []
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(3, id="three"), pytest.param(50, id="fifty", marks=pytest.mark.soak)]
+)
+def test_kills_while_the_configuration_changes(
+    deployment: Deployment, rounds: int, tell: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    for seed in range(rounds):
+        tell(kill_while_changing(deployment, seed))
+    runs = list(deployment.acknowledged.values())
+    deployment.wait_ended(runs)
+    histories = {run_id: deployment.history(run_id) for run_id in runs}
+    assert_nothing_ran_again(deployment, histories)
+    known = {row.run_id for row in deployment.reader.list_runs(limit=1000)}
+    assert known == set(runs)
+    ends = Counter(deployment.reader.run(run_id).status for run_id in runs)
+    bodies = [event.body for events in histories.values() for event in events]
+    failed = Counter(
+        body.failure.failure_class.value for body in bodies if isinstance(body, ev.CallFailed)
+    )
+    adopted = sum(isinstance(body, ev.CallAdopted) for body in bodies)
+    attempts = sum(isinstance(body, ev.CallDispatched) for body in bodies)
+    tell(
+        f"{rounds} kills, {len(runs)} runs {dict(ends)}, {attempts} attempts, {adopted} adopted, "
+        f"failed {dict(failed)}, {time.monotonic() - began:.0f} s"
+    )
+    assert "internal" not in failed
