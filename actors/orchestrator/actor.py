@@ -74,7 +74,9 @@ class Orchestrator:
         self._namespace = namespace_of(config.deployment)
         self._leaving: set[str] = set()
         self._ending = asyncio.Lock()
-        actor_id = ray.get_runtime_context().get_actor_id()
+        # Outside of an actor (in tests) the question alone would start or join a Ray.
+        inside = ray.is_initialized()
+        actor_id = ray.get_runtime_context().get_actor_id() if inside else None
         self._ownership = Ownership(actor_id or "", predecessor)
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}

@@ -17,6 +17,7 @@ from actors.orchestrator.ownership import Ownership, open_store
 from actors.orchestrator.recorder import Recorder
 from actors.orchestrator.texts import Texts
 from actors.workspace.client import WorkspaceClient
+from cluster.named_actor import pack
 from familiar.config.schema import Config
 from familiar.errors import Conflict
 from familiar.service import RunReceipt, SubmitRun
@@ -37,8 +38,8 @@ class Alone(Orchestrator):
 
     async def _start(self) -> None:
         self._store = await asyncio.to_thread(open_store, self.config)
-        self._ownership = Ownership(self._store)
-        self.epoch = await self._ownership.take(predecessor_gone=False, waiting=print)
+        self._ownership = Ownership("alone", "")
+        self.epoch = await self._ownership.take(self._store)
         self._recorder = Recorder(self._store, self.epoch)
         self.texts = Texts(self._store.text)
         self.dispatcher = Dispatcher(self.config)
@@ -67,7 +68,7 @@ async def alone(tmp_path: Path) -> AsyncIterator[Alone]:
             "api": {"auth": "none"},
         }
     )
-    orchestrator = Alone(config, "f")
+    orchestrator = Alone("f", "", False, *pack(config))
     yield orchestrator
     await orchestrator.end()
 
