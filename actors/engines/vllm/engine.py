@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import multiprocessing
 import os
 import time
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from actors.engines.rate import TokenRate
+from actors.engines.vllm.sampling import sampling_parameters, template_arguments
 from actors.engines.weights import resolve_model
 from familiar.config.schema import ThinkingConfig
 from familiar.engine import (
@@ -41,12 +41,10 @@ from familiar.engine import (
     EngineStats,
     FinishReason,
     GenerateRequest,
-    OutputGrammar,
 )
 from familiar.errors import EngineError, FailureClass
 
 if TYPE_CHECKING:
-    from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
 EXECUTOR = "actors.engines.vllm.executor.BoundExecutor"
@@ -147,7 +145,7 @@ class VllmEngine:
                 remedy="Shorten the prompt or use a pool with a longer context.",
             )
         with self._errors(request.request_id):
-            sampling = _sampling(request, room, self._thinking)
+            sampling = sampling_parameters(request, room, self._thinking)
             stream = llm.generate(prompt, sampling, request.request_id)
         cached = 0
         self._prompt_tokens += prompt_tokens
@@ -286,7 +284,7 @@ class VllmEngine:
                 [messages],
                 ChatParams(
                     chat_template_kwargs={
-                        **_template_arguments(self._thinking),
+                        **template_arguments(self._thinking),
                         "add_generation_prompt": not request.continue_final,
                         "continue_final_message": request.continue_final,
                         "tokenize": False,
@@ -354,44 +352,6 @@ class _Readings:
             def log_engine_initialized(self) -> None: ...
 
         return Reader
-
-
-def _template_arguments(thinking: ThinkingConfig | None) -> dict[str, JsonValue]:
-    if thinking is None:
-        return {}
-    effort = {} if thinking.effort is None else {"reasoning_effort": thinking.effort}
-    return {**effort, **thinking.template_arguments()}
-
-
-def _sampling(
-    request: GenerateRequest, room: int, thinking: ThinkingConfig | None
-) -> SamplingParams:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    sampling = request.sampling
-    return SamplingParams(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k or 0,
-        repetition_penalty=sampling.repetition_penalty or 1.0,
-        max_tokens=min(sampling.max_tokens, room),
-        seed=sampling.seed,
-        stop=list(sampling.stop) or None,
-        output_kind=RequestOutputKind.DELTA,
-        structured_outputs=_structured(request.grammar) if request.grammar else None,
-        thinking_token_budget=thinking.budget_tokens if thinking else None,
-    )
-
-
-def _structured(grammar: OutputGrammar) -> Any:
-    from vllm.sampling_params import StructuredOutputsParams
-
-    if grammar.kind == "json":
-        return StructuredOutputsParams(json=json.loads(grammar.text), disable_any_whitespace=True)
-    if grammar.kind == "ebnf":
-        return StructuredOutputsParams(grammar=grammar.text)
-    return StructuredOutputsParams(regex=grammar.text)
 
 
 def _cores_of(llm: AsyncLLM) -> list[Any]:
