@@ -26,6 +26,8 @@ _TYPES: Mapping[str, str] = {
     ".yml": "text/plain",
 }
 _BYTES = "application/octet-stream"
+MEDIA_TYPES = (*sorted(set(_TYPES.values())), _BYTES)
+"""All types that a file of a run is given with."""
 
 
 def media_type_of(path: str) -> str:

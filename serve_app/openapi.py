@@ -34,6 +34,15 @@ CallId = Annotated[
     Path(description="id of a call", max_length=200, pattern=ID, examples=["page-index"]),
 ]
 _REF = "#/components/schemas/{model}"
+_MESSAGE: dict[str, Any] = {
+    "description": "One message of the stream, as the SSE standard reads it.",
+    "type": "object",
+    "properties": {
+        "event": {"type": "string"},
+        "id": {"type": "string", "description": "seq of the event"},
+        "data": {"type": "string", "description": "a JSON document"},
+    },
+}
 
 _SAID: Mapping[int, tuple[str, str, str, str]] = {
     400: ("The request cannot be read", "The body is not valid JSON: Expecting value.", "", ""),
@@ -95,9 +104,12 @@ def _described(status: int) -> dict[str, Any]:
 def answers(
     description: str, example: object, *, media_type: str = "application/json", status: int = 200
 ) -> Responses:
-    """A success with an example. Other media types than JSON are described as text."""
+    """A success with an example. A stream is described by one of its messages, and other media
+    types than JSON as text."""
     content: dict[str, Any] = {"example": example}
-    if media_type != "application/json":
+    if media_type == "text/event-stream":
+        content["schema"] = _MESSAGE
+    elif media_type != "application/json":
         content["schema"] = {"type": "string"}
     return {status: {"description": description, "content": {media_type: content}}}
 

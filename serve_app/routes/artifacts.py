@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Path, Response
 
 from serve_app import examples, history
 from serve_app.backend import Backend
-from serve_app.media_type import is_shown_inline, media_type_of
+from serve_app.media_type import MEDIA_TYPES, is_shown_inline, media_type_of
 from serve_app.models import ArtifactList
 from serve_app.openapi import RunId, answers, problems
 
@@ -42,7 +42,11 @@ def artifact_routes(backend: Backend) -> APIRouter:
         summary="Get an artifact",
         response_class=Response,
         responses={
-            **answers("The file.", "<!doctype html>…", media_type="text/html"),
+            200: {
+                "description": "The file, with the media type of its name.",
+                # Nothing is known of a file but its name, not even that JSON is a text.
+                "content": {kind: {"schema": {}, "example": "…"} for kind in MEDIA_TYPES},
+            },
             304: {"description": "The artifact is unchanged (If-None-Match)."},
             **problems(404, 422, 503),
         },
