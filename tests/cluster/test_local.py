@@ -290,7 +290,7 @@ def test_a_taken_dashboard_port_is_named() -> None:
 
 @pytest.mark.parametrize("address", ["", "auto", "local", "ray://10.0.0.1:10001", "10.0.0.1"])
 def test_an_address_is_explicit_or_refused(address: str) -> None:
-    with pytest.raises(ClusterError, match="host:port"):
+    with pytest.raises(ClusterError, match="HOST:PORT"):
         connect(address, namespace="tests")
 
 

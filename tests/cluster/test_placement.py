@@ -345,7 +345,7 @@ def test_a_gpu_that_is_taken_holds_up_no_other_replica(four_gpus: LocalCluster) 
     reconciler = Reconciler("dep")
     found = reconciler.reconcile(wish)
     assert found.missing.keys() == {f"p:{taken}"}
-    assert "not of familiar" in found.missing[f"p:{taken}"]
+    assert "outside of familiar" in found.missing[f"p:{taken}"]
     assert found.placements.keys() == wish.keys() - found.missing.keys()
     ray.kill(other)
     wait_until(lambda: not reconciler.reconcile(wish).missing)

@@ -23,22 +23,26 @@ RUN_IN_TESTS = ("make demo", "make test", "make field-study", "ray job submit")
 """Of these, `tests/serve_app` and CI run what the target runs, and `test_readme.py` the rest."""
 
 
-def every_command() -> Iterator[tuple[str, str]]:
+def every_command() -> Iterator[tuple[str, tuple[str, bool]]]:
+    """Each command, and whether it is a whole one, by the name of its test."""
     for page in PAGES:
         name = page.relative_to(REPOSITORY)
         found = [command for block in blocks(page) for command in commands(block)]
         for command in found + in_sentences(page):
             run = command.startswith(RUN_IN_TESTS)
             run |= name == Path("README.md") and command in found
-            yield f"{name}, {'run elsewhere' if run else 'not run'}: {command}", command
+            yield (
+                f"{name}, {'run elsewhere' if run else 'not run'}: {command}",
+                (command, command in found),
+            )
 
 
 EVERY = dict(every_command())
 
 
-@pytest.mark.parametrize("command", EVERY.values(), ids=EVERY.keys())
-def test_the_parts_of_a_command_exist(command: str) -> None:
-    check(command)
+@pytest.mark.parametrize(("command", "whole"), EVERY.values(), ids=EVERY.keys())
+def test_the_parts_of_a_command_exist(command: str, whole: bool) -> None:
+    check(command, whole=whole)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
@@ -53,6 +57,7 @@ def test_commands_stand_in_blocks_marked_sh(page: Path) -> None:
     [
         "make everything",
         "familiar runs",
+        "familiar show",
         "familiar run --quietly",
         "kubectl apply -k k8s/nowhere",
         "python -m bench.nothing",
