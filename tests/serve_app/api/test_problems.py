@@ -56,7 +56,7 @@ def read(response: httpx.Response, status: int) -> Problem:
         ({"goal": "x", "files": ["a.md"] * 201}, "files"),
         ({"goal": "x", "files": ["../a.md"]}, "files"),
         ({"goal": "x", "files": ["/etc/passwd"]}, "files"),
-        ({"goal": "x", "files": ["\ud800.md"]}, "files"),
+        ({"goal": "x", "files": ["\ud800.md"]}, "files.0"),
         (["goal"], "body"),
         ("goal", "body"),
         (None, "body"),
