@@ -175,6 +175,15 @@ def test_no_file_is_over_400_lines(repository: Path) -> None:
     assert not {name: lines for name, lines in lengths.items() if lines > 400}
 
 
+def test_every_soak_test_has_a_step(repository: Path) -> None:
+    steps = text_of(repository / "scripts" / "soak").split()
+    for path in tracked(repository):
+        name = str(path.relative_to(repository))
+        if name.startswith("tests/") and "mark.soak" in text_of(path) and path.name != __name__:
+            covered = [step for step in steps if name == step or name.startswith(f"{step}/")]
+            assert covered or path == Path(__file__), f"scripts/soak does not run {name}"
+
+
 def test_no_drawers(repository: Path) -> None:
     drawer = re.compile(r"^_?(utils?|helpers?|common|misc|managers?)$")
     for path in tracked(repository):

@@ -1,0 +1,125 @@
+"""Many followers of the stream of events at once: one reads for all, and none holds up another."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from actors.store.queries import Reader
+from familiar.config.schema import Config
+from serve_app.remote import RemoteBackend
+from serve_app.sse import Crowd, Pace, follow
+from tests.serve_app.api import bakery
+from tests.serve_app.api.conftest import QUICK
+from tests.serve_app.api.local_backend import LocalBackend
+
+
+async def submit(http: httpx.AsyncClient) -> str:
+    return str((await http.post("/v1/runs", json={"goal": bakery.GOAL})).json()["run_id"])
+
+
+async def test_a_run_is_read_once_for_all_who_follow_it(
+    http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await submit(http)
+    reads = 0
+    read = backend.read
+
+    async def counted(query: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal reads
+        reads += query is Reader.events
+        return await read(query, *args, **kwargs)
+
+    monkeypatch.setattr(backend, "read", counted)
+    crowd = Crowd()
+
+    async def seen(after: int) -> list[str | None]:
+        stream = follow(backend, run_id, after, progress=False, pace=QUICK, crowd=crowd)
+        return [message.id for message in [message async for message in stream]]
+
+    following = [asyncio.ensure_future(seen(0)) for _ in range(100)]
+    await backend.polled.wait()
+    await bakery.bake(backend, run_id)
+    whole = [str(n) for n in range(1, bakery.LAST_SEQ + 1)]
+    assert await asyncio.gather(*following) == [[*whole, None]] * 100
+    assert reads <= 2 * bakery.LAST_SEQ
+    assert crowd.feeds == {}
+
+
+async def test_a_follower_from_before_the_feed_has_no_gap(
+    http: httpx.AsyncClient, backend: LocalBackend
+) -> None:
+    run_id = await submit(http)
+    await bakery.bake(backend, run_id, 6)
+    crowd = Crowd()
+    late = follow(backend, run_id, 5, progress=False, pace=QUICK, crowd=crowd)
+    first = await anext(late)
+    assert first.id == "6"
+    early = follow(backend, run_id, 0, progress=False, pace=QUICK, crowd=crowd)
+    told = [await anext(early) for _ in range(7)]
+    await backend.record(run_id, *bakery.BODIES[6:], texts=bakery.TEXTS)
+    told += [message async for message in early]
+    assert [message.id for message in told[:-1]] == [str(n) for n in range(1, bakery.LAST_SEQ + 1)]
+    assert [message.id async for message in late][-2:] == [str(bakery.LAST_SEQ), None]
+
+
+async def test_a_follower_that_falls_behind_reads_for_itself(
+    http: httpx.AsyncClient, backend: LocalBackend
+) -> None:
+    run_id = await submit(http)
+    few = dataclasses.replace(QUICK, kept=2)
+    crowd = Crowd()
+    slow = follow(backend, run_id, 0, progress=False, pace=few, crowd=crowd)
+    first = await anext(slow)
+    await bakery.bake(backend, run_id)
+    async with asyncio.timeout(30):
+        while crowd.feeds[run_id].seq < bakery.LAST_SEQ:
+            await crowd.feeds[run_id].news()
+    rest = [message.id async for message in slow]
+    assert [first.id, *rest[:-1]] == [str(n) for n in range(1, bakery.LAST_SEQ + 1)]
+
+
+def test_the_more_there_are_the_less_often_each_asks() -> None:
+    pace = Pace()
+    alone, many = Crowd(1), Crowd(600, {str(n): object() for n in range(600)})  # type: ignore[misc]
+    assert (alone.progress_s(pace), alone.linger_s()) == (pace.progress_s, 0.0)
+    assert 600 / many.progress_s(pace) <= 100
+    assert 0 < many.linger_s() <= 0.5
+
+
+async def test_a_stream_counts_until_it_is_closed(
+    http: httpx.AsyncClient, backend: LocalBackend
+) -> None:
+    run_id = await submit(http)
+    crowd = Crowd()
+    stream = follow(backend, run_id, 0, pace=QUICK, crowd=crowd)
+    await anext(stream)
+    assert crowd.followers == 1
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert crowd.followers == 0
+
+
+async def test_followers_never_hold_up_another_request(
+    config: Config, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = threading.Event()
+
+    def slow(*_: object) -> list[object]:
+        free.wait(30)
+        return []
+
+    monkeypatch.setattr(Reader, "events", slow)
+    remote = RemoteBackend("nowhere", config.store.url)
+    following = [asyncio.ensure_future(remote.read(Reader.events, "r", 0, 1)) for _ in range(600)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(5):
+            assert await remote.read(Reader.list_runs, 1, None, None) == []
+    finally:
+        free.set()
+        await asyncio.gather(*following)
