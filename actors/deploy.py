@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.fingerprint import deployment_fingerprint
 from actors.orchestrator.actor import Orchestrator
@@ -88,6 +89,9 @@ def wait_ready(orchestrator: Any, *, timeout_s: float, report: Any = None) -> No
 
 
 def _on(selector: NodeSelector) -> dict[str, Any]:
-    if not selector.labels:
-        return {}
-    return {"label_selector": dict(selector.labels)}
+    """The selected node; without a selector this one, whose file system a database in a file and
+    the configuration's paths are of."""
+    if selector.labels:
+        return {"label_selector": dict(selector.labels)}
+    here = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=True)}

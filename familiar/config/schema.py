@@ -267,7 +267,8 @@ class ClusterConfig(_Strict):
     labels: dict[str, str] = Field(default_factory=dict)
     orchestrator_node: NodeSelector = Field(
         default_factory=NodeSelector,
-        description="the node with the database file and the workspace",
+        description="the node with the database file and the workspace; by default the node where "
+        "the deployment is started",
     )
 
 
