@@ -252,9 +252,9 @@ class Pools:
         while True:
             try:
                 found = await asyncio.to_thread(reconciler.reconcile, wanted)
-            except ClusterError as error:
+            except Exception as error:  # whatever Ray raises, the next look may succeed
                 self._place_error = str(error)
-                log.error("placement: %s", error)
+                log.error("placement: %s", error, exc_info=not isinstance(error, ClusterError))
             else:
                 self._place_error = ""
                 for name, supervisor in self._supervisors.items():

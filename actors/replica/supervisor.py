@@ -33,7 +33,7 @@ from cluster.placement import Placement
 from familiar.call import CallKey, CallOrder, CallOutcome
 from familiar.config.schema import PoolConfig
 from familiar.engine import EngineStats
-from familiar.errors import EngineError, FailureClass, StaleEpoch
+from familiar.errors import ClusterError, EngineError, FailureClass, StaleEpoch
 from familiar.service import ReplicaView
 
 REPLICA_PREFIX = "replica:"
@@ -104,7 +104,7 @@ class Supervisor:
     def place(self, placement: Placement | None, reason: str = "") -> None:
         """The devices that the replica has from now on; None, with the reason, when it has none.
         Other devices than before mean a new process."""
-        if placement is None and self.state != "unplaced":
+        if placement is None and (self.state, self.detail) != ("unplaced", reason):
             self._set("unplaced", reason)
         if placement != self.placement:
             self.placement = placement
@@ -214,8 +214,23 @@ class Supervisor:
         self._set("starting", "starting its process")
         self.handle = await asyncio.to_thread(self._get_or_create)
         self._down.clear()
+        loading = asyncio.ensure_future(self._load(self.handle))
+        moved = asyncio.ensure_future(self._moved.wait())
+        try:
+            # A process whose node is gone never begins, and nothing would say so.
+            await asyncio.wait({loading, moved}, return_when=asyncio.FIRST_COMPLETED)
+            if not loading.done():
+                raise ClusterError("its devices were lost while it started")
+            loading.result()
+        finally:
+            loading.cancel()
+            moved.cancel()
+        self._serves()
+
+    async def _load(self, handle: Any) -> None:
+        """Load its model, and tell meanwhile how far it is."""
         deadline = time.monotonic() + self.config.start_deadline_s
-        starting = asyncio.ensure_future(self.handle.start.remote())
+        starting = asyncio.ensure_future(handle.start.remote())
         try:
             while True:
                 done, _ = await asyncio.wait({starting}, timeout=1.0)
@@ -233,7 +248,6 @@ class Supervisor:
         finally:
             starting.cancel()
         await self._poll()
-        self._serves()
 
     def _serves(self) -> None:
         """It takes attempts; a server at a URL that is not well says so."""

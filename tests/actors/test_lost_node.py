@@ -35,7 +35,7 @@ def config_of(folder: Path) -> Any:
     pools = config.model_dump(mode="json")["pools"]
     pools["near"]["replicas"] = [{"cores": [0], "node": {"labels": HERE}}]
     pools["far"]["replicas"] = [{"gpus": [gpu], "node": {"labels": THERE}} for gpu in (1, 3)]
-    return scripted_config(folder, pools=pools)
+    return scripted_config(folder, pools=pools, cluster={"orchestrator_node": {"labels": HERE}})
 
 
 def far(deployment: Deployment) -> PoolView:
