@@ -91,7 +91,7 @@ def served(settings: Mapping[str, Any], *, ready_s: float = 120.0) -> Iterator[D
     with socket.create_server(("127.0.0.1", 0)) as free:
         api = {"auth": "none", "port": free.getsockname()[1]}
     with deployment({**settings, "api": api}, ready_s=ready_s) as target:
-        deploy(target.config)
+        deploy(target.config, shared=False)
         yield target
 
 

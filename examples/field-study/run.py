@@ -23,11 +23,11 @@ from cluster.local import start_local
 from familiar.config.load import load_config
 from familiar.config.schema import Config
 from familiar.explain.cause import Cause
+from familiar.explain.explanation import Explanation
 from familiar.service import SubmitRun, namespace_of
 from serve_app.client.database import DatabaseHistory
 from serve_app.follow.explanation import print_difference, print_explanation
-from serve_app.models.event import StreamEnd
-from serve_app.models.explanation import ExplanationDetail
+from serve_app.models import StreamEnd
 
 HERE = Path(__file__).resolve().parent
 READY_S = 120.0
@@ -66,7 +66,7 @@ def configured(folder: Path, prompt: str) -> Config:
     return load_config(HERE / "config.yaml", overrides)
 
 
-def worked_on(config: Config, prompt: str, console: Console) -> ExplanationDetail:
+def worked_on(config: Config, prompt: str, console: Console) -> Explanation:
     """Work on the goal until its end, and explain it."""
     orchestrator = ensure_deployment(config)
     wait_ready(orchestrator, timeout_s=READY_S)

@@ -128,7 +128,7 @@ def test_no_process_outlives_the_owner(
     if number == signal.SIGKILL:
         assert list(directory.glob("session_*/logs/raylet.out"))
     else:
-        assert list(root.iterdir()) == []
+        wait_until(lambda: not list(root.iterdir()))
 
 
 @pytest.mark.ray

@@ -223,7 +223,7 @@ def test_deploying_again_keeps_the_orchestrator(served: Served) -> None:
     from serve_app.serving import deploy
 
     before = ray.get(find_orchestrator("served").pid.remote())
-    deploy(served.config)
+    deploy(served.config, shared=False)
     assert ray.get(find_orchestrator("served").pid.remote()) == before
 
 
