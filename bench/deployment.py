@@ -86,13 +86,18 @@ class Deployment:
 @contextmanager
 def served(settings: Mapping[str, Any], *, ready_s: float = 120.0) -> Iterator[Deployment]:
     """Like `deployment`, with the API over HTTP on a free port of loopback."""
+    from ray import serve
+
     from serve_app.serving import deploy
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         api = {"auth": "none", "port": free.getsockname()[1]}
     with deployment({**settings, "api": api}, ready_s=ready_s) as target:
-        deploy(target.config, shared=False)
-        yield target
+        try:
+            deploy(target.config, shared=False)
+            yield target
+        finally:
+            serve.shutdown()
 
 
 @contextmanager

@@ -84,6 +84,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             serve.run(built, name=APPLICATION, route_prefix="/")
             wait_ready(orchestrator, timeout_s=120)
             yield Served(config, f"http://127.0.0.1:{port}", str(refused.value))
+            # Serve's handle would be used in the next Ray of this process, too.
+            serve.shutdown()
             take_down(config.deployment)
 
 
