@@ -311,17 +311,13 @@ def lose_and_join(cluster: LocalCluster, rounds: int, tell: Callable[[str], None
     tell(f"{rounds} joins: all replicas placed {max(took):.1f} s after the join at most")
 
 
-def test_a_lost_node_comes_back_three_times(
-    four_gpus: LocalCluster, tell: Callable[[str], None]
+@pytest.mark.parametrize(
+    "rounds", [2, pytest.param(10, marks=pytest.mark.soak)], ids=["twice", "ten-times"]
+)
+def test_a_lost_node_comes_back(
+    four_gpus: LocalCluster, tell: Callable[[str], None], rounds: int
 ) -> None:
-    lose_and_join(four_gpus, 3, tell)
-
-
-@pytest.mark.soak
-def test_a_lost_node_comes_back_ten_times(
-    four_gpus: LocalCluster, tell: Callable[[str], None]
-) -> None:
-    lose_and_join(four_gpus, 10, tell)
+    lose_and_join(four_gpus, rounds, tell)
 
 
 def test_looking_again_changes_nothing(
