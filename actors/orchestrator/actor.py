@@ -74,10 +74,7 @@ class Orchestrator:
         self._namespace = namespace_of(config.deployment)
         self._leaving: set[str] = set()
         self._ending = asyncio.Lock()
-        # Outside of an actor (in tests) the question alone would start or join a Ray.
-        inside = ray.is_initialized()
-        actor_id = ray.get_runtime_context().get_actor_id() if inside else None
-        self._ownership = Ownership(actor_id or "", predecessor)
+        self._ownership = Ownership(self._actor_id(), predecessor)
         self._limits = RunLimits.of(config)
         self._performers: dict[str, Performer] = {}
         self._beginning: set[str] = set()
@@ -285,6 +282,9 @@ class Orchestrator:
         await self._pools.cancel(replica, key)
 
     # Life.
+
+    def _actor_id(self) -> str:
+        return ray.get_runtime_context().get_actor_id() or ""
 
     async def _start(self) -> None:
         config = self.config

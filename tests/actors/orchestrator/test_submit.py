@@ -13,7 +13,7 @@ import pytest
 from actors.orchestrator.actor import Orchestrator
 from actors.orchestrator.dispatcher import Dispatcher
 from actors.orchestrator.intake import Intake
-from actors.orchestrator.ownership import Ownership, open_store
+from actors.orchestrator.ownership import open_store
 from actors.orchestrator.recorder import Recorder
 from actors.orchestrator.texts import Texts
 from actors.workspace.client import WorkspaceClient
@@ -36,9 +36,11 @@ class Writable(WorkspaceClient):
 class Alone(Orchestrator):
     """An orchestrator without replicas and without Ray: its runs wait for their first plan."""
 
+    def _actor_id(self) -> str:
+        return "alone"
+
     async def _start(self) -> None:
         self._store = await asyncio.to_thread(open_store, self.config)
-        self._ownership = Ownership("alone", "")
         self.epoch = await self._ownership.take(self._store)
         self._recorder = Recorder(self._store, self.epoch)
         self.texts = Texts(self._store.text)
