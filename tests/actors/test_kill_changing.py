@@ -137,16 +137,22 @@ def assert_nothing_ran_again(deployment: Deployment, histories: dict[str, list[E
     for run_id, events in histories.items():
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         over: dict[str, float] = {}
+        ended: dict[tuple[str, int], float] = {}
         for event in events:
             body = event.body
             if isinstance(body, ev.CallDispatched | ev.CallSucceeded):
                 assert body.call not in over, f"{run_id}: {body} after it had succeeded"
             if isinstance(body, ev.CallSucceeded):
                 over[body.call] = event.at
+            if isinstance(body, ev.CallSucceeded | ev.CallFailed):
+                ended[body.call, body.attempt] = event.at
+        never = float("inf")
         late = [
             each
             for each in made
-            if each.run == run_id and each.at > over.get(each.call, float("inf"))
+            if each.run == run_id
+            and each.at
+            > min(over.get(each.call, never), ended.get((each.call, each.attempt), never))
         ]
         assert late == []
 
