@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -50,11 +51,15 @@ def types_of(rows: list[Row]) -> list[str]:
 
 
 def restore(folder: Path) -> Path:
-    """The database of the dump, with its paths below `folder`."""
+    """The database of the dump, with its paths below `folder`, as if written now: an open run's
+    budget of time counts from its start."""
     dump = gzip.decompress((FIXTURES / "before-limits.sql.gz").read_bytes()).decode()
     database = folder / "familiar.db"
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(dump.replace(PLACEHOLDER, str(folder)))
+        (newest,) = connection.execute("SELECT max(at) FROM events").fetchone()
+        connection.execute("UPDATE events SET at = at + ?", (time.time() - newest,))
+        connection.commit()
     return database
 
 
