@@ -7,7 +7,7 @@ file, with PostgreSQL anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -18,7 +18,6 @@ from sqlalchemy import (
     Row,
     Table,
     and_,
-    case,
     func,
     or_,
     select,
@@ -40,8 +39,6 @@ RUN_STATUSES = ("running", "cancelling", "succeeded", "failed", "cancelled")
 RUN = columns(r.RunRow, t.RUNS)
 HEAD = columns(r.RunHead, t.RUNS)
 T = TypeVar("T")
-_HASHES = 500
-"""Parameters of one query."""
 
 
 class Reader:
@@ -131,12 +128,6 @@ class Reader:
         with self._snapshot() as connection:
             return is_leased(connection)
 
-    def find_idempotent(self, key: str) -> str | None:
-        """The run that was submitted with this idempotency key."""
-        query = select(t.RUNS.c.run_id).where(t.RUNS.c.idempotency_key == key)
-        with self._snapshot() as connection:
-            return connection.execute(query).scalar()
-
     def _run(
         self, connection: Connection, run_id: str, wanted: Sequence[Column[Any]] = HEAD
     ) -> Row[Any]:
@@ -150,10 +141,6 @@ class Reader:
         return row
 
     # --- what a run consists of
-
-    def turns(self, run_id: str) -> list[r.TurnRow]:
-        """Who planned each turn, and when."""
-        return self._of_run(run_id, t.TURNS, r.TurnRow, t.TURNS.c.turn)
 
     def calls(self, run_id: str) -> list[r.CallRow]:
         """All calls with their attempts: by turn, plan calls first, then in the plan's order."""
@@ -211,11 +198,6 @@ class Reader:
                 self._run(connection, run_id)
         return found
 
-    def last_seq(self, run_id: str) -> int:
-        """The seq of the newest event, 0 for a run that has none."""
-        with self._snapshot() as connection:
-            return newest_seq(connection, run_id)
-
     def text(self, sha256: str) -> str:
         """A text by its hash, or by the first digits of it (at least 8) as the log has them.
         Raises `NotFound` when there is none, or more than one."""
@@ -230,38 +212,7 @@ class Reader:
             raise NotFound(f"{sha256} {problem}.", field="sha256")
         return bytes(found[0]).decode("utf-8")
 
-    def texts(self, hashes: Iterable[str]) -> dict[str, str]:
-        """Texts by their whole hashes; those that were not recorded are left out."""
-        wanted = sorted(set(hashes))
-        found: dict[str, str] = {}
-        with self._snapshot() as connection:
-            for start in range(0, len(wanted), _HASHES):
-                some = t.TEXTS.c.sha256.in_(wanted[start : start + _HASHES])
-                for row in connection.execute(select(t.TEXTS).where(some)):
-                    found[row.sha256] = bytes(row.body).decode("utf-8")
-        return found
-
     # --- sums
-
-    def usage(self, run_id: str) -> list[r.UsageRow]:
-        """Tokens and time of a run by alias and replica."""
-        made = t.MODEL_CALLS.c
-        query = (
-            select(
-                made.alias,
-                made.replica,
-                func.count().label("attempts"),
-                func.sum(case((made.failure_class.is_not(None), 1), else_=0)).label("failed"),
-                *token_sums(),
-                func.coalesce(func.sum(made.ended_at - made.started_at), 0.0).label("busy_s"),
-            )
-            .where(made.run_id == run_id)
-            .group_by(made.alias, made.replica)
-            .order_by(made.alias, made.replica)
-        )
-        with self._snapshot() as connection:
-            self._run(connection, run_id)
-            return [load(r.UsageRow, row) for row in connection.execute(query)]
 
     def totals(self) -> r.Totals:
         """Runs by status, and attempts by alias and end with their tokens and seconds."""

@@ -178,10 +178,6 @@ class CallRow(CallSummary):
     needs: tuple[str, ...]
     attempt: int | None
 
-    @property
-    def newest(self) -> AttemptRow | None:
-        return self.attempts[-1] if self.attempts else None
-
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
@@ -259,20 +255,6 @@ class Published:
 class FileRow(Published):
     seq: int
     git_commit: str
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRow:
-    """Tokens of a run by alias and replica. `busy_s` is the time from start to end, summed."""
-
-    alias: str | None
-    replica: str | None
-    attempts: int
-    failed: int
-    prompt_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    busy_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,12 +239,12 @@ def test_an_orchestrator_that_was_superseded_harms_nothing_and_comes_back_when_i
     with pytest.raises(OwnedElsewhere) as owned:
         store.take_epoch()
     newer = store.take_epoch(lease_s=LEASE_S, gone=owned.value.owner_id)
-    before, last = known_runs(deployment), deployment.reader.last_seq(run_id)
+    before, last = known_runs(deployment), deployment.reader.head(run_id).last_seq
 
     with pytest.raises(RayActorError):
         ray.get(deployment.orchestrator.submit.remote(SubmitRun(SLOW_GOAL)))
     assert known_runs(deployment) == before
-    assert deployment.reader.last_seq(run_id) == last
+    assert deployment.reader.head(run_id).last_seq == last
     readiness = deployment.ask(deployment.orchestrator.readiness.remote)
     assert not readiness.ready
 

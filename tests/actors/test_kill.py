@@ -104,7 +104,9 @@ def kill_after_event(deployment: Deployment, victim: str, draw: random.Random, s
     pids = {name: deployment.pid(name) for name in processes(deployment, victim)}
     after = draw.randint(1, LAST_EVENT)
     runs = submit(deployment)
-    wait_for(lambda: deployment.reader.last_seq(runs[-1]) >= after, f"event {after}", pause_s=0.002)
+    wait_for(
+        lambda: deployment.reader.head(runs[-1]).last_seq >= after, f"event {after}", pause_s=0.002
+    )
     busy = [name for name in pids if name in at_work(deployment)]
     name = draw.choice(sorted(busy or pids))
     kill(pids[name])

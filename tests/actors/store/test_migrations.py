@@ -17,6 +17,7 @@ from actors.store.queries import Reader
 from actors.store.schema import REVISION, OldSchema, create_schema
 from actors.store.store import Store
 from actors.store.tables import METADATA
+from tests.actors.store import first_schema
 from tests.actors.store.conftest import NewUrl
 from tests.actors.store.histories import number, story
 
@@ -48,6 +49,7 @@ def _engine(url: str) -> Any:
 def test_a_migrated_database_is_what_the_metadata_says(new_url: NewUrl) -> None:
     engine = _engine(new_url())
     with engine.begin() as connection:
+        first_schema.create(connection)
         migrations.migrate(connection, REVISION)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -59,6 +61,7 @@ def test_a_migrated_database_is_what_the_metadata_says(new_url: NewUrl) -> None:
 def test_a_database_made_at_once_is_the_same_as_a_migrated_one(new_url: NewUrl) -> None:
     migrated, made = _engine(new_url()), _engine(new_url())
     with migrated.begin() as connection:
+        first_schema.create(connection)
         migrations.migrate(connection, REVISION)
     with made.begin() as connection:
         create_schema(connection)
@@ -82,6 +85,7 @@ def _older(url: str) -> None:
     """A database as schema 0002 had it, with a run that is open and one that has ended."""
     engine = _engine(url)
     with engine.begin() as connection:
+        first_schema.create(connection)
         migrations.migrate(connection, "0002")
         connection.execute(text("INSERT INTO store VALUES (1, 'the-id', 1.0, 7)"))
         connection.execute(text("INSERT INTO shards VALUES ('main', 7)"))
@@ -125,14 +129,14 @@ def test_a_database_of_the_version_before_opens_and_its_runs_go_on(new_url: NewU
     store = Store.open(url, create=False, expected_id="the-id")
     reader = Reader.open(url)
     assert store.open_runs() == ["open"]
-    assert [repair["code"] for repair in reader.turns("ended")[0].repairs] == ["path"]
+    assert [repair["code"] for repair in reader.plan("ended")[0].turn.repairs] == ["path"]
     assert [event.body for event in reader.events("ended")] == story()
 
     epoch = store.take_epoch(lease_s=60)
     assert epoch == 8
     assert store.last_seq("open") == 8
     store.append(number(story()[8:10], epoch, "open", first=9), {})
-    assert reader.last_seq("open") == 10
+    assert reader.head("open").last_seq == 10
     reader.close()
     store.close()
 

@@ -69,7 +69,6 @@ def test_a_run_says_how_it_ended_and_what_it_made(told: Reader) -> None:
     assert told.list_runs() == [run] == told.session_runs("session-1")
     head = told.head("run-1")
     assert all(getattr(head, name.name) == getattr(run, name.name) for name in fields(head))
-    assert told.find_idempotent("key-1") == "run-1"
 
 
 def test_the_plan_says_who_planned_and_what_waits_for_what(told: Reader) -> None:
@@ -114,7 +113,7 @@ def test_a_call_has_its_attempts_with_times_and_texts(told: Reader) -> None:
     assert second.raw_sha256 is not None
     assert (told.text(second.prompt_sha256), told.text(second.raw_sha256)) == (PROMPT, PAGE)
     assert (call.prompt, call.attempt, call.failure_class) == ("front page", 2, None)
-    assert call.newest == second
+    assert call.attempts[-1] == second
     assert [one.call_id for one in told.calls("run-1")] == ["plan-1", "index", "about", "review"]
     assert call in told.calls("run-1")
 
@@ -147,20 +146,6 @@ def test_syntheses_and_files(told: Reader) -> None:
         2,
         "cd" * 20,
     )
-
-
-def test_tokens_by_alias_and_replica(told: Reader) -> None:
-    found = {(u.alias, u.replica): u for u in told.usage("run-1")}
-    assert set(found) == {
-        ("grandpa", "smollm2:0"),
-        ("naughty", "smollm2:0"),
-        ("naughty", "smollm2:1"),
-        ("orchestrator", "smollm2:0"),
-    }
-    one = found["naughty", "smollm2:1"]
-    assert (one.attempts, one.failed, one.output_tokens, one.busy_s) == (1, 0, 40, 4.0)
-    other = found["naughty", "smollm2:0"]
-    assert (other.attempts, other.failed, other.output_tokens, other.busy_s) == (1, 1, 12, 4.0)
 
 
 def test_totals_over_all_runs(writer: Store, told: Reader) -> None:
@@ -262,7 +247,7 @@ def test_events_are_read_from_any_point_on(told: Reader) -> None:
     assert [event.seq for event in told.events("run-1", after=17)] == [18, 19, 20]
     assert [event.seq for event in told.events("run-1", limit=2)] == [1, 2]
     assert told.events("run-1", after=20) == []
-    assert told.last_seq("run-1") == 20
+    assert told.head("run-1").last_seq == 20
 
 
 def test_a_text_is_found_by_the_digits_that_the_log_shows(told: Reader) -> None:
@@ -273,19 +258,12 @@ def test_a_text_is_found_by_the_digits_that_the_log_shows(told: Reader) -> None:
             told.text(wrong)
 
 
-def test_many_texts_come_at_once(told: Reader) -> None:
-    hashes = [*STORY_TEXTS, *STORY_TEXTS, "0" * 64, *(f"{n:064}" for n in range(1200))]
-    assert told.texts(hashes) == STORY_TEXTS
-    assert told.texts([]) == {}
-
-
 def test_what_is_not_there_is_not_found(told: Reader) -> None:
     questions: list[Callable[[], object]] = [
         lambda: told.run("no-run"),
         lambda: told.calls("no-run"),
         lambda: told.plan("no-run"),
         lambda: told.events("no-run"),
-        lambda: told.usage("no-run"),
         lambda: told.files("no-run"),
         lambda: told.list_runs(before="no-run"),
         lambda: told.call("run-1", "no-call"),
@@ -294,14 +272,12 @@ def test_what_is_not_there_is_not_found(told: Reader) -> None:
     for question in questions:
         with pytest.raises(NotFound, match=r"no-(run|call|session)"):
             question()
-    assert told.last_seq("no-run") == 0
-    assert told.find_idempotent("no-key") is None
 
 
 def test_a_reader_cannot_write(told: Reader) -> None:
     with pytest.raises(StoreError, match=r"read.?only"), told._snapshot() as connection:
         connection.exec_driver_sql("DELETE FROM events")
-    assert told.last_seq("run-1") == 20
+    assert told.head("run-1").last_seq == 20
 
 
 def test_a_reader_sees_one_state_although_the_writer_goes_on(writer: Store, told: Reader) -> None:
