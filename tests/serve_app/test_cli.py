@@ -18,14 +18,12 @@ import pytest
 from actors.store.queries import Reader
 from familiar.config.load import load_config
 from familiar.errors import StoreError
+from serve_app.cli.app import app
 from serve_app.cli.output import HELP, ExitCode, code_of_outcome
 from tests.actors.engines.openai.test_waiting import Fake
 from tests.serve_app.command import familiar
 
-COMMANDS = (
-    *("serve", "down", "run", "ls", "show", "log", "calls", "explain", "diff", "cancel", "pools"),
-    "doctor",
-)
+COMMANDS = tuple(str(command.name) for command in app.registered_commands)
 HEAVY = ("ray", "torch", "vllm", "sqlalchemy", "fastapi", "httpx")
 
 
