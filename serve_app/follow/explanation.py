@@ -30,8 +30,8 @@ def print_explanation(found: Explanation, console: Console) -> None:
         _item(console, evidence.says + _numbers(evidence.events))
     if first.ruled_out:
         _section(console, "ruled out")
-        for alibi in first.ruled_out:
-            _item(console, f"{alibi.cause.value}: {alibi.how}{_numbers(alibi.events)}")
+        for excluded in first.ruled_out:
+            _item(console, f"{excluded.cause.value}: {excluded.how}{_numbers(excluded.events)}")
     if first.change:
         _section(console, "what to change")
         for change in first.change:

@@ -90,7 +90,7 @@ def test_an_oversized_call_is_proved_by_what_was_ruled_out(
     histories: Mapping[str, list[Event]],
 ) -> None:
     chief = explain(histories["oversized"]).causes[0]
-    ruled_out = {alibi.cause for alibi in chief.ruled_out}
+    ruled_out = {excluded.cause for excluded in chief.ruled_out}
     assert {Cause.BACKEND_UNREACHABLE, Cause.BACKEND_STALLED, Cause.QUEUE_TIMEOUT} <= ruled_out
 
 

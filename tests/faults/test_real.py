@@ -246,7 +246,7 @@ def test_the_cause_of_a_real_fault_is_named_first(
 def test_a_real_oversized_call_is_proved_against_its_backend(
     histories: Mapping[str, list[Event]],
 ) -> None:
-    ruled_out = {alibi.cause for alibi in explain(histories["hurried"]).causes[0].ruled_out}
+    ruled_out = {excluded.cause for excluded in explain(histories["hurried"]).causes[0].ruled_out}
     assert {Cause.BACKEND_UNREACHABLE, Cause.BACKEND_SLOW, Cause.BACKEND_STALLED} <= ruled_out
 
 

@@ -19,8 +19,8 @@ def test_one_command_shows_the_failure_the_cure_and_the_difference() -> None:
     )
     assert failure.split()[1] == "call_oversized"
     assert "w1" in failure
-    for alibi in ("backend_unreachable:", "backend_slow:", "backend_stalled:", "queue_timeout:"):
-        assert alibi in failure.split("ruled out")[1]
+    for excluded in ("backend_unreachable:", "backend_slow:", "backend_stalled:", "queue_timeout:"):
+        assert excluded in failure.split("ruled out")[1]
     assert "plan_repeated" in failure.split("also seen")[1]
     difference = cure.split("what differs")[1]
     for section in ("outcome", "prompts", "plan", "routes", "tokens", "times", "syntheses"):

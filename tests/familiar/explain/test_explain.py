@@ -49,7 +49,7 @@ def test_tokens_flowing_at_the_usual_rate_until_the_deadline_are_an_oversized_ca
     arithmetic = next(e for e in found.evidence if "What fits" in e.says)
     assert arithmetic.events == (seq,)
     assert arithmetic.figures["fits_tokens"] == round(49.0 * (5.0 - 0.2))
-    ruled_out = {alibi.cause for alibi in found.ruled_out}
+    ruled_out = {excluded.cause for excluded in found.ruled_out}
     assert {Cause.BACKEND_UNREACHABLE, Cause.BACKEND_SLOW, Cause.BACKEND_STALLED} <= ruled_out
     assert any("deadline_s" in change for change in found.change)
 
