@@ -1,4 +1,4 @@
-"""The cluster's live nodes with their labels, CPUs, memory, GPUs and cores.
+"""The cluster's live nodes with their labels, CPUs, GPUs and cores.
 
 Ray knows how many GPUs a node has, not which; NVML knows which, not whether Ray was given them. One
 short task on each node brings both together: GPUs come from NVML where there is one, else as bare
@@ -23,7 +23,6 @@ class Gpu:
     index: int
     uuid: str | None = None
     name: str | None = None
-    memory_bytes: int | None = None
 
     def is_called(self, name: int | str) -> bool:
         """Whether a config's name (an index, also as text, or a UUID) means this GPU."""
@@ -55,7 +54,6 @@ class Node:
     hostname: str
     labels: Mapping[str, str]
     cpus: float
-    memory_bytes: int
     gpu_slots: int
     gpus: tuple[Gpu, ...] = ()
     cores: tuple[int, ...] = ()
@@ -166,7 +164,6 @@ def nvml_gpus() -> tuple[Gpu, ...]:
                     index=index,
                     uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
                     name=_text(pynvml.nvmlDeviceGetName(handle)),
-                    memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
                 )
             )
         return tuple(found)
@@ -188,7 +185,6 @@ def _node(
         hostname=str(row["NodeManagerHostname"]),
         labels=dict(labels),
         cpus=float(resources.get("CPU", 0.0)),
-        memory_bytes=int(resources.get("memory", 0)),
         gpu_slots=slots,
         gpus=gpus if gpus and slots else tuple(Gpu(index) for index in range(slots)),
         cores=cores,

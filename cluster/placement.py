@@ -44,7 +44,6 @@ class Placement:
 
     replica_id: str
     node_id: str
-    node_address: str
     devices: tuple[Device, ...]
     group_ids: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -198,7 +197,6 @@ def placement_of(
     return Placement(
         replica_id=assignment.replica_id,
         node_id=assignment.node.node_id,
-        node_address=assignment.node.address,
         devices=assignment.devices,
         group_ids=tuple(group_ids[name] for name in names),
         env=_environment(assignment.devices),

@@ -94,14 +94,10 @@ class EngineStats:
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:
-    """Whether the engine can serve now; `reason` says why not, in words for a person. An engine
-    that is `busy` is there and asks for time (`retry_after_s`, where it says how much); one that is
-    neither ok nor busy cannot be reached or has died."""
+    """Whether the engine can serve now; `reason` says why not, in words for a person."""
 
     ok: bool
     reason: str = ""
-    busy: bool = False
-    retry_after_s: float | None = None
 
 
 class Engine(Protocol):
@@ -119,9 +115,6 @@ class Engine(Protocol):
     def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
         """Stream the answer. Closing the iterator early aborts the request in the engine.
         Raises `EngineError` (its `failure_class` says what broke)."""
-
-    async def abort(self, request_id: str) -> None:
-        """Free what the request holds. Unknown ids are fine."""
 
     async def health(self) -> EngineHealth: ...
 

@@ -229,9 +229,11 @@ class Orchestrator:
         await self._recorder.close()
         await self._ownership.release()
 
-    # What performers need (`actors.orchestrator.services.Services`).
+    # What performers need.
 
     async def record(self, drafts: Sequence[Draft]) -> list[Event]:
+        """Commit drafts of one run, in this order. Raises `StoreError` when they can never be
+        written; does not return when a newer orchestrator has taken over."""
         assert self._recorder is not None
         try:
             return await self._recorder.record(drafts)

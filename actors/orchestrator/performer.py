@@ -44,13 +44,15 @@ from familiar.scheduling import Waiting
 from familiar.wire import wire_suffix
 
 if TYPE_CHECKING:
-    from actors.orchestrator.services import Services
+    from actors.orchestrator.actor import Orchestrator
 
 
 class Performer:
-    """One open run."""
+    """One open run. Of the orchestrator (`services`) it uses the part that is marked so there."""
 
-    def __init__(self, machine: RunMachine, goal: Goal, config: Config, services: Services) -> None:
+    def __init__(
+        self, machine: RunMachine, goal: Goal, config: Config, services: Orchestrator
+    ) -> None:
         self.machine = machine
         self.goal = goal
         self.config = config

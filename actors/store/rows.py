@@ -65,7 +65,6 @@ class RunState(RunSummary):
 @dataclass(frozen=True, slots=True)
 class RunRow(RunState):
     goal_sha256: str
-    goal_size: int
     model_calls: int
     cached_tokens: int
 
@@ -136,13 +135,9 @@ class AttemptRow(AttemptDetail):
     kind: CallKind
     turn: int | None
     prompt_sha256: str | None
-    prompt_size: int | None
     output_file: str | None
     raw_sha256: str | None
-    raw_size: int | None
     text_sha256: str | None
-    text_size: int | None
-    continues_sha256: str | None
     reasoning: str | None
 
 
@@ -235,7 +230,6 @@ class SynthesisState:
 class SynthesisRow(SynthesisState):
     seq: int
     text_sha256: str
-    text_size: int
     diff_sha256: str | None
 
 

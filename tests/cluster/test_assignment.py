@@ -24,7 +24,6 @@ def node(
         hostname=name,
         labels=labels or {},
         cpus=cpus,
-        memory_bytes=0,
         gpu_slots=gpus,
         gpus=tuple(Gpu(index, uuid=f"GPU-{name}-{index}") for index in range(gpus)),
         cores=tuple(range(4)),

@@ -2,9 +2,9 @@
 
 One HTTP connection per request; closing it is how a request is aborted. The server is not ours: it
 may start after us, load a model, restart, limit the rate, or leave its health route silent while it
-works. So `start` fails only for what time does not cure, `health` tells busy from unreachable and
-never doubts a server that is sending tokens, and a call waits for its server before the first
-token (`Patience`), telling why. After the first token nothing is repeated here.
+works. So `start` fails only for what time does not cure, `health` never doubts a server that is
+sending tokens, and a call waits for its server before the first token (`Patience`), telling why.
+After the first token nothing is repeated here.
 
 Every error carries a class: the connection failed or broke (`backend_unreachable`, with `transient`
 and `retry_after_s` in its evidence), the server rejects the request (`backend_refused`, in its own
@@ -14,9 +14,10 @@ words), the prompt does not fit (`context_overflow`). Keys are in no message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 import httpx
 from pydantic import JsonValue, ValidationError
@@ -26,7 +27,6 @@ from actors.engines.openai.request import OpenAIArgs, request_body
 from actors.engines.openai.said import Said, clean, read_said
 from actors.engines.openai.server import Server, find_model, served_models
 from actors.engines.openai.sse import EventReader, ServerEvent, TooLong
-from actors.engines.pump import Pump
 from actors.engines.rate import TokenRate
 from familiar.config.schema import ThinkingConfig
 from familiar.engine import Delta, EngineHealth, EngineStats, GenerateRequest
@@ -79,10 +79,8 @@ class OpenAIEngine:
         patience = self._args.patience_s
         default = PATIENCE_ALONE_S if alone else PATIENCE_S
         self._patience_s = default if patience is None else patience
-        self._pumps: dict[str, Pump[Delta]] = {}
         self._rate = TokenRate()
-        self._answering = 0
-        self._working = 0
+        self._requests = self._answering = self._working = 0
         self._heard_at = float("-inf")
         self._model_known = not self._args.check_model
         self._prompt_tokens = self._output_tokens = self._cached_tokens = 0
@@ -105,27 +103,6 @@ class OpenAIEngine:
             if error.failure_class != FailureClass.BACKEND_UNREACHABLE:
                 raise
 
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
-        pump = Pump(self._stream(request))
-        self._pumps[request.request_id] = pump
-        try:
-            while deltas := await pump.batch():
-                for delta in deltas:
-                    self._output_tokens += delta.tokens
-                    if delta.tokens > 0:
-                        self._rate.add(delta.tokens, time.monotonic())
-                    yield delta
-            if pump.cancelled:
-                yield Delta(finish_reason="abort")
-        finally:
-            self._pumps.pop(request.request_id, None)
-            await pump.close()
-
-    async def abort(self, request_id: str) -> None:
-        pump = self._pumps.get(request_id)
-        if pump is not None:
-            pump.cancel()
-
     async def health(self) -> EngineHealth:
         """A server that sends is well, and is not asked: many have no thread left for that."""
         if self._answering and time.monotonic() - self._heard_at < FRESH_S:
@@ -139,15 +116,13 @@ class OpenAIEngine:
                 if response.status_code in (404, 405, 501):
                     return EngineHealth(ok=True)  # it speaks HTTP and has neither route
             if response.is_error:
-                return self._unwell(response)
+                raise server.error(response.status_code, response.content, response.headers)
             if not self._model_known:
                 await self._check_model()
         except (httpx.ReadTimeout, httpx.PoolTimeout, TimeoutError):
             if self._working:
                 return EngineHealth(ok=True, reason=f"{server.root} works on {self._working} calls")
-            return EngineHealth(
-                ok=False, busy=True, reason=f"{server.root} does not answer a health check"
-            )
+            return EngineHealth(ok=False, reason=f"{server.root} does not answer a health check")
         except httpx.HTTPError as error:
             return EngineHealth(ok=False, reason=str(server.unreachable(error)))
         except EngineError as error:
@@ -157,7 +132,7 @@ class OpenAIEngine:
     def stats(self) -> EngineStats:
         return EngineStats(
             running=self._answering,
-            waiting=max(len(self._pumps) - self._answering, 0),
+            waiting=self._requests - self._answering,
             tokens_per_s=self._rate.per_second(time.monotonic()),
             prompt_tokens=self._prompt_tokens,
             output_tokens=self._output_tokens,
@@ -165,8 +140,6 @@ class OpenAIEngine:
         )
 
     async def stop(self) -> None:
-        for pump in self._pumps.values():
-            pump.cancel()
         await self.server.close()
 
     # -- the server ------------------------------------------------------------------------------
@@ -193,40 +166,44 @@ class OpenAIEngine:
             )
         self._model_known = True
 
-    def _unwell(self, response: httpx.Response) -> EngineHealth:
-        error = self.server.error(response.status_code, response.content, response.headers)
-        asked = error.evidence.get("retry_after_s")
-        return EngineHealth(
-            ok=False,
-            reason=str(error),
-            busy=bool(error.evidence.get("transient")),
-            retry_after_s=asked if isinstance(asked, float) else None,
-        )
-
     # -- one request -----------------------------------------------------------------------------
 
-    async def _stream(self, request: GenerateRequest) -> AsyncIterator[Delta]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
         """The answer, after as many attempts as it takes to get its first token."""
         body = request_body(request, self._model, self._args, self._thinking)
         patience = Patience(self._patience_s)
-        while True:
-            answer = Answer()
-            try:
-                async for delta in self._attempt(body, answer):
-                    yield delta
-                return
-            except EngineError as error:
-                error.evidence |= {"model": self._model}
-                pause = None if answer.tokens else patience.pause_s(error)
-                if pause is None:
-                    if (waited := patience.waited_s) >= 1.0:
-                        error.evidence["waited_s"] = round(waited, 1)
-                    raise
-                why = f"{error.message} Next attempt in {pause:.1f} s."
-            yield Delta(waiting=why)
-            await asyncio.sleep(pause)
+        self._requests += 1
+        try:
+            while True:
+                answer = Answer()
+                try:
+                    # Closed here and now, so that the server is hung up on at once.
+                    async with contextlib.aclosing(self._attempt(body, answer)) as deltas:
+                        async for delta in deltas:
+                            self._count(delta)
+                            yield delta
+                    return
+                except EngineError as error:
+                    error.evidence |= {"model": self._model}
+                    pause = None if answer.tokens else patience.pause_s(error)
+                    if pause is None:
+                        if (waited := patience.waited_s) >= 1.0:
+                            error.evidence["waited_s"] = round(waited, 1)
+                        raise
+                    why = f"{error.message} Next attempt in {pause:.1f} s."
+                yield Delta(waiting=why)
+                await asyncio.sleep(pause)
+        finally:
+            self._requests -= 1
 
-    async def _attempt(self, body: dict[str, JsonValue], answer: Answer) -> AsyncIterator[Delta]:
+    def _count(self, delta: Delta) -> None:
+        self._output_tokens += delta.tokens
+        if delta.tokens > 0:
+            self._rate.add(delta.tokens, time.monotonic())
+
+    async def _attempt(
+        self, body: dict[str, JsonValue], answer: Answer
+    ) -> AsyncGenerator[Delta, None]:
         answering = False
         reader = EventReader()
         self._working += 1

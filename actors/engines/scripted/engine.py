@@ -3,7 +3,7 @@
 It stands in for a pool in tests, demos, fault injection and simulation, so it behaves like an
 engine where others can look: a bounded number of requests run at once and the rest wait, prompts
 are counted and hit a simulated prefix cache, a prompt that does not fit is rejected, `max_tokens`
-cuts, an abort frees the slot, and a dead engine fails everything that it holds.
+cuts, a stream that is closed frees its slot, and a dead engine fails everything that it holds.
 
 Tokens are due at absolute times (the k-th `k / tokens_per_s` after the first), so late wake-ups are
 caught up and never add up: 64 streams of 100 tokens/s keep their rate in one event loop. The errors
@@ -53,7 +53,6 @@ class _Running:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     wake: asyncio.Future[None] | None = None
-    aborted: bool = False
     granted: bool = False
 
     def rouse(self) -> None:
@@ -133,11 +132,11 @@ class ScriptedEngine:
             pace = self._pace(running, faults, len(pieces))
             sent = unbroken = 0
             while True:
-                while pace.stop <= sent and pace.faults and not running.aborted:
+                while pace.stop <= sent and pace.faults:
                     await self._strike(running, pace)
                 upto = pace.next(sent)
                 unbroken += 1
-                if pace.due > time.monotonic() and not running.aborted:
+                if pace.due > time.monotonic():
                     await self._wait(running, pace.due)
                     unbroken = 0
                 elif unbroken >= _BREATH:
@@ -145,9 +144,6 @@ class ScriptedEngine:
                     unbroken = 0
                 if self._dead or not self._ready:
                     self._check_alive()
-                if running.aborted:
-                    yield Delta("", 0, "abort", running.prompt_tokens, running.cached_tokens)
-                    return
                 count = upto - sent
                 self._output_tokens += count
                 self._rate.add(count, time.monotonic())
@@ -164,12 +160,6 @@ class ScriptedEngine:
         finally:
             self._requests.pop(request.request_id, None)
             self._give_slot(running)
-
-    async def abort(self, request_id: str) -> None:
-        running = self._requests.get(request_id)
-        if running is not None:
-            running.aborted = True
-            running.rouse()
 
     async def health(self) -> EngineHealth:
         if self._dead:
@@ -250,7 +240,7 @@ class ScriptedEngine:
             if fault.seconds is not None:
                 pace.due = max(pace.due, time.monotonic()) + fault.seconds
             else:
-                await self._wait(running, None)  # until it is aborted or the engine dies
+                await self._wait(running, None)  # until the engine dies
         elif fault.kind == "cut":
             raise EngineError(
                 f"{self._replica_id}: the stream broke after {fault.after_tokens} tokens.",
@@ -329,7 +319,7 @@ class ScriptedEngine:
         self._free += 1
 
     async def _wait(self, running: _Running, until: float | None) -> None:
-        """Sleep to an absolute time (None: for ever). An abort or the engine's death ends it."""
+        """Sleep to an absolute time (None: for ever). The engine's death ends it."""
         loop = asyncio.get_running_loop()
         running.wake = loop.create_future()
         timer = None

@@ -171,10 +171,6 @@ class VllmEngine:
             # Closing vLLM's generator is what aborts the request in the engine core.
             await stream.aclose()
 
-    async def abort(self, request_id: str) -> None:
-        if self._llm is not None and not self._llm.errored:
-            await self._llm.abort(request_id)
-
     async def health(self) -> EngineHealth:
         llm = self._llm
         if llm is None:

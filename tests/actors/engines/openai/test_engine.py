@@ -287,7 +287,6 @@ async def test_nobody_listening_and_no_such_host_are_unreachable() -> None:
         await engine.start()  # a server that is not up yet is no error
         health = await engine.health()
         assert not health.ok
-        assert not health.busy
         assert "cannot be reached" in health.reason
         await engine.stop()
 
@@ -310,7 +309,7 @@ async def test_health_is_the_servers(server: Server) -> None:
     await engine.stop()
 
 
-@pytest.mark.parametrize("how", ["abort", "close", "stop"])
+@pytest.mark.parametrize("how", ["cancel", "close"])
 async def test_giving_up_hangs_up_on_the_server(server: Server, how: str) -> None:
     engine = make(server.url)
     stream = engine.generate(ask("hang"))
@@ -321,9 +320,8 @@ async def test_giving_up_hangs_up_on_the_server(server: Server, how: str) -> Non
     else:
         following = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
-        await (engine.abort("r/c/1") if how == "abort" else engine.stop())
-        assert (await following).finish_reason == "abort"
-        await stream.aclose()  # type: ignore[attr-defined]
+        following.cancel()
+        await asyncio.wait({following})
     await asyncio.wait_for(server.hung_up.wait(), 10)
     assert engine.stats().running == 0
     await engine.stop()

@@ -230,7 +230,7 @@ async def test_more_requests_than_slots_wait_their_turn() -> None:
     assert made.stats().output_tokens == 25
 
 
-async def test_an_abort_ends_the_stream_and_frees_the_slot() -> None:
+async def test_a_call_that_is_given_up_frees_its_slot_or_its_place() -> None:
     made = await engine(
         {
             "slots": 1,
@@ -244,12 +244,10 @@ async def test_an_abort_ends_the_stream_and_frees_the_slot() -> None:
     waiting = asyncio.create_task(collect(made, ask("r/waiting/1")))
     queued = asyncio.create_task(collect(made, ask("r/queued/1")))
     await asyncio.sleep(0.02)
-    await made.abort("r/queued/1")
-    await made.abort("r/nobody/1")
-    assert (await queued)[-1].finish_reason == "abort"
+    queued.cancel()
+    await asyncio.wait({queued})
     assert not waiting.done()
-    await made.abort("r/stuck/1")
-    assert [d.finish_reason for d in await stuck][-1] == "abort"
+    stuck.cancel()
     assert (await waiting)[-1].finish_reason == "stop"
 
 

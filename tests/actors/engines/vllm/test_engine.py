@@ -280,31 +280,20 @@ async def test_an_answer_ends_where_the_context_ends(engine: VllmEngine) -> None
     assert deltas[-1].prompt_tokens + sum(delta.tokens for delta in deltas) == CONTEXT
 
 
-@pytest.mark.parametrize("way", ["close", "abort"])
-async def test_a_request_that_is_given_up_frees_the_engine(engine: VllmEngine, way: str) -> None:
+async def test_a_request_that_is_given_up_frees_the_engine(engine: VllmEngine) -> None:
     endless = OutputGrammar("ebnf", "root ::= [a-z ]+")
-    stream = engine.generate(ask(f"run/{way}/1", "Tell a story.", max_tokens=900, grammar=endless))
+    stream = engine.generate(ask("run/close/1", "Tell a story.", max_tokens=900, grammar=endless))
     first = await anext(stream)
     assert first.finish_reason is None
     assert engine.stats().running == 1
-    if way == "close":
-        await stream.aclose()
-    else:
-        await engine.abort(f"run/{way}/1")
-        rest = [delta async for delta in stream]
-        assert rest[-1].finish_reason == "abort"
+    await stream.aclose()
     assert (engine.stats().running, engine.stats().waiting) == (0, 0)
     # While the next one runs, the engine core itself counts only that one.
-    follower = engine.generate(ask(f"run/{way}/2", "Name a colour.", grammar=endless))
+    follower = engine.generate(ask("run/close/2", "Name a colour.", grammar=endless))
     counted = set()
     async for _ in follower:
         counted.add(engine._readings.running)
     assert max(counted) == 1
-
-
-async def test_aborting_what_is_unknown_is_fine(engine: VllmEngine) -> None:
-    await engine.abort("run/nobody/1")
-    assert (await engine.health()).ok
 
 
 async def test_a_dead_engine_core_fails_calls_and_health(engine: VllmEngine) -> None:
