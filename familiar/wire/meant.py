@@ -29,9 +29,8 @@ _WRAPPER = re.compile(
     r"<\|?(/?)(tools?|function_?calls?|tool_?calls?|call|action|json|response)\|?>", re.IGNORECASE
 )
 _LINE = r"^[ \t]{0,8}"
-MARKS = re.compile(
-    # The first character is asked for alone, as most lines begin with another one.
-    _LINE + r"(?=[<&\[\]{✿fact])(?:"
+MARKS = (
+    r"(?:"
     r"(?:<|&lt;)[|｜]?/?[\w:.-]{0,16}?(?:tool|function)[_▁ -]?(?:calls?|use)[\w▁-]{0,24}[|｜]?"
     r"(?:>|&gt;)\s{0,16}(?:[\[{<\w“\"]|&lt;)"
     r"|<[\w:.-]{0,16}tool_call\s|<use_tool>|\]<\]minimax\[>\["
@@ -45,12 +44,18 @@ MARKS = re.compile(
     r"|functools\s{0,4}\[\s{0,4}\{"
     r"|\{\s{0,16}['\"](?:tool_calls?|function_call)['\"]\s{0,8}:"
     r"|(?:assistant)?\s{0,4}commentary\s{1,4}to="
-    r")",
-    re.MULTILINE | re.IGNORECASE,
+    r")"
 )
 """Markup of calls at the begin of a line, in the forms of many models and frameworks."""
+# A match of MARKS holds one of these, in any case: a plain search is far faster than the pattern.
+WORDS = tuple(
+    "call use invoke function= parameter= dsml <tool tool_ _tag action recipient functools "
+    "✿function minimax[ commentary".split()
+) + ("function ", "parameter ")
+# The first character is asked for alone, as most lines begin with another one.
+_MARKED = re.compile(_LINE + r"(?=[<&\[\]{✿fact])(?!<\s)" + MARKS, re.MULTILINE | re.IGNORECASE)
 _NAMED = re.compile(
-    _LINE + r"(?:"
+    _LINE + r"(?=[<{>A-Za-z_])(?:"
     r"<([A-Za-z_][\w.-]{0,127})>\s{0,16}(?:<parameter[ =>]|\{\s{0,16}\"|<([A-Za-z_]\w{0,63})>)"
     r"|<[A-Za-z][\w:-]{0,63}\s[^<>\n]{0,64}?name=['\"“]?([\w.-]{1,128})['\"”]?[^<>\n]{0,64}>"
     r"|\{\s{0,16}['\"](?:name|tool|tool_name|function|action)['\"]\s{0,8}:"
@@ -218,7 +223,8 @@ def unread_call(window: Window) -> Block | None:
     Markup in a code fence is an example where text follows the fence.
     """
     text = window.text[window.start : window.end]
-    found = _first(text, window, MARKS)
+    lowered = text.lower()
+    found = _first(text, window, _MARKED) if any(word in lowered for word in WORDS) else []
     if any(name in text for name in window.offered or ()):
         found += _first(text, window, _NAMED)
     if not found:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from familiar.event import PlanAccepted, PlanRejected
 from familiar.plan.judge import judge_plan
 from familiar.plan.read import PlanWire
 from familiar.wire import OutputParser, ParsedOutput, parse_output
+from familiar.wire.meant import MARKS, WORDS
 from tests.familiar.plan.views import view
 
 TEXT = {"type": "string"}
@@ -230,3 +234,9 @@ def test_white_space_in_the_live_view_is_not_copied() -> None:
     for _ in range(50_000):
         assert parser.feed(" ") == ()
     assert [delta.text for delta in parser.feed("b")] == [" " * 50_000 + "b"]
+
+
+@given(st.from_regex(re.compile(MARKS, re.IGNORECASE), fullmatch=True))
+def test_each_mark_of_a_call_holds_a_word_that_is_looked_for_first(mark: str) -> None:
+    assume(mark.lower() == mark.casefold())
+    assert any(word in mark.lower() for word in WORDS)
