@@ -48,10 +48,10 @@ MARKS = (
 )
 """Markup of calls at the begin of a line, in the forms of many models and frameworks."""
 # A match of MARKS holds one of these, in any case: a plain search is far faster than the pattern.
-WORDS = tuple(
-    "call use invoke function= parameter= dsml <tool tool_ _tag action recipient functools "
-    "✿function minimax[ commentary".split()
-) + ("function ", "parameter ")
+WORDS = re.compile(
+    r"call|use|invoke|function[= ]|parameter[= ]|dsml|<tool|tool_|_tag|action|recipient|functools|"
+    r"✿function|minimax\[|commentary"
+)
 # The first character is asked for alone, as most lines begin with another one.
 _MARKED = re.compile(_LINE + r"(?=[<&\[\]{✿fact])(?!<\s)" + MARKS, re.MULTILINE | re.IGNORECASE)
 _NAMED = re.compile(
@@ -223,8 +223,7 @@ def unread_call(window: Window) -> Block | None:
     Markup in a code fence is an example where text follows the fence.
     """
     text = window.text[window.start : window.end]
-    lowered = text.lower()
-    found = _first(text, window, _MARKED) if any(word in lowered for word in WORDS) else []
+    found = _first(text, window, _MARKED) if WORDS.search(text.lower()) else []
     if any(name in text for name in window.offered or ()):
         found += _first(text, window, _NAMED)
     if not found:
