@@ -62,9 +62,10 @@ class TestEveryFile:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_api_asks_for_a_key_from_the_environment(name: str) -> None:
+def test_the_api_asks_for_a_key_that_is_not_in_the_file(name: str) -> None:
     api = load(name).api
-    assert (api.auth, api.keys) == ("bearer", ["env:FAMILIAR_KEY"])
+    key = "file:/etc/familiar-api-key/key" if name == "cluster" else "env:FAMILIAR_KEY"
+    assert (api.auth, api.keys) == ("bearer", [key])
 
 
 class TestFourGpu:

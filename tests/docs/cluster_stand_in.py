@@ -13,8 +13,10 @@ complete at once.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,12 +62,17 @@ class Cluster:
         self.folder = folder
         self.kubectl = kubectl
         self.store = folder / "objects.json"
-        self.objects: list[Manifest] = (
-            json.loads(self.store.read_text()) if self.store.exists() else []
-        )
+        self.found = self.store.read_text() if self.store.exists() else "[]"
+        self.objects: list[Manifest] = json.loads(self.found)
 
     def save(self) -> None:
-        self.store.write_text(json.dumps(self.objects))
+        """Commands of one pipe run side by side: one that changes nothing leaves the file alone."""
+        text = json.dumps(self.objects)
+        if text == self.found:
+            return
+        made = self.store.with_suffix(f".{os.getpid()}")
+        made.write_text(text)
+        made.replace(self.store)
 
     def find(self, kind: str, name: str) -> Manifest | None:
         for item in self.objects:
@@ -131,6 +138,9 @@ class Cluster:
             self.need("Secret", options["secretName"])
         for volume in references(document, "configMap"):
             self.need("ConfigMap", volume["name"])
+        for volume in references(document, "secret"):
+            if not volume.get("optional"):
+                self.need("Secret", volume["secretName"])
         for claim in references(document, "claimName"):
             self.need("PersistentVolumeClaim", claim)
 
@@ -255,14 +265,19 @@ def execute(cluster: Cluster, words: list[str]) -> None:
     files = cluster.folder / "files"
     volumes = {volume["name"]: volume for volume in specs[name].get("volumes", [])}
     for mount in containers[found.container]["volumeMounts"]:
+        data: dict[str, bytes] = {}
         if source := volumes[mount["name"]].get("configMap"):
-            folder = files / mount["mountPath"].lstrip("/")
+            texts = cluster.need("ConfigMap", source["name"])["data"]
+            data = {key: text.encode() for key, text in texts.items()}
+        if source := volumes[mount["name"]].get("secret"):
+            secret = cluster.find("Secret", source["secretName"])
+            data = {k: base64.b64decode(v) for k, v in (secret or {"data": {}})["data"].items()}
+        folder = files / mount["mountPath"].lstrip("/")
+        for key, content in data.items():
             folder.mkdir(parents=True, exist_ok=True)
-            for key, text in cluster.need("ConfigMap", source["name"])["data"].items():
-                (folder / key).write_text(text, encoding="utf-8")
-        command = [
-            word.replace(mount["mountPath"], f"{files}{mount['mountPath']}") for word in command
-        ]
+            (folder / key).write_bytes(content)
+        path = re.compile(rf"{re.escape(mount['mountPath'])}(?![\w-])")
+        command = [path.sub(f"{files}{mount['mountPath']}", word) for word in command]
     if command[0] == "python":
         command[0] = sys.executable
     done = subprocess.run(command, check=False, stdin=None if found.i else subprocess.DEVNULL)

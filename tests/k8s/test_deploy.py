@@ -66,6 +66,10 @@ def _rehearsal(folder: Path) -> Path:
         pool |= {"engine": "scripted", "engine_args": {"script": script}}
         pool["replicas"] = [{"node": control}]
         pool.pop("api_key_env", None)
+    key = folder / "key"
+    key.write_text(f"{KEY}\n", encoding="utf-8")
+    key.chmod(0o400)
+    settings["api"]["keys"] = [f"file:{key}"]
     settings["store"] = {"url": f"sqlite:///{folder}/familiar.db"}
     settings["workspace"] = {"root": str(folder / "workspaces")}
     path = folder / "cluster.yaml"
@@ -75,12 +79,11 @@ def _rehearsal(folder: Path) -> Path:
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+def service(tmp_path: Path) -> Iterator[httpx.Client]:
     from ray import serve
     from ray.serve.context import _get_global_client
     from ray.serve.schema import ServeDeploySchema
 
-    monkeypatch.setenv("FAMILIAR_KEY", KEY)
     port = _free_port()
     schema = ServeDeploySchema.model_validate(_serve_config(_rehearsal(tmp_path), port))
     local = ClusterConfig(num_cpus=4, object_store_mib=100, labels={"familiar.dev/role": "control"})

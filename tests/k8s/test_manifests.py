@@ -128,14 +128,16 @@ class TestServeApplication:
         assert schema.proxy_location is ProxyLocation.EveryNode
 
     def test_it_overrides_the_deployment_that_the_builder_makes(
-        self, serve_config: Manifest, monkeypatch: pytest.MonkeyPatch
+        self, serve_config: Manifest, tmp_path: Path
     ) -> None:
         """Serve refuses a configuration that lists a deployment which the application lacks."""
         from serve_app.app import BuildArgs, build
 
-        monkeypatch.setenv("FAMILIAR_KEY", "a key for this test only, long enough to be one")
+        key = tmp_path / "key"
+        key.write_text("a key for this test only, long enough to be one", encoding="utf-8")
         (application,) = serve_config["applications"]
-        built = build(BuildArgs(config=str(REPOSITORY / "configs" / "cluster.yaml")))
+        args = {"config": str(REPOSITORY / "configs" / "cluster.yaml"), "api.keys": [f"file:{key}"]}
+        built = build(BuildArgs.model_validate(args))
         assert application["import_path"] == f"{build.__module__}:{build.__name__}"
         (listed,) = application["deployments"]
         made = built._bound_deployment
@@ -299,10 +301,8 @@ class TestTheCluster:
             container = ray_container(control)
             del container["readinessProbe"]
             container["ports"] = [p for p in container["ports"] if p["name"] != "serve"]
-            container["volumeMounts"] = [
-                m for m in container["volumeMounts"] if m["name"] != "goal"
-            ]
-            control["volumes"] = [v for v in control["volumes"] if v["name"] != "goal"]
+            for owner, field in ((container, "volumeMounts"), (control, "volumes")):
+                owner[field] = [o for o in owner[field] if o["name"] not in ("goal", "api-key")]
             for volume in control["volumes"]:
                 if volume["name"] == "state":
                     assert volume["persistentVolumeClaim"].pop("claimName") in {

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.key_files import KEYS
+from familiar.config.load import load_config
 from tests.k8s.crd import load_documents
 from tests.k8s.manifests import (
     CLUSTERS,
@@ -42,6 +44,16 @@ def references(value: Any, key: str) -> list[Any]:
     if isinstance(value, list):
         return [found for below in value for found in references(below, key)]
     return []
+
+
+def secret_files(pod: Manifest) -> dict[str, str]:
+    """The folder of each Secret that the pod's container has as files."""
+    mounts = {m["name"]: m["mountPath"] for m in ray_container(pod).get("volumeMounts", [])}
+    return {
+        volume["secret"]["secretName"]: mounts[volume["name"]]
+        for volume in pod.get("volumes", [])
+        if "secret" in volume
+    }
 
 
 class TestEveryPod:
@@ -141,6 +153,8 @@ class TestSecrets:
         for document in every_document():
             for reference in references(document, "secretKeyRef"):
                 assert reference["key"] in example[reference["name"]]
+            for volume in references(document, "secret"):
+                assert volume["secretName"] in example
         with_data = [d for d in every_document() if d["kind"] == "Secret"]
         assert with_data == read("secret.example.yaml")
 
@@ -150,20 +164,40 @@ class TestSecrets:
         assert cluster["authOptions"]["mode"] == "token"
         assert "auth_token" in example[cluster["authOptions"]["secretName"]]
 
-    def test_only_the_control_pod_has_the_api_key(self) -> None:
-        having = [
-            name
+    def test_only_the_service_has_the_api_key_as_the_file_that_its_configuration_names(
+        self,
+    ) -> None:
+        config = load_config(REPOSITORY / "configs" / "cluster.yaml")
+        having = {
+            name: secret_files(pod)["familiar-api-key"]
             for name, pod in every_pod()
-            if any(e["name"] == "FAMILIAR_KEY" for e in ray_container(pod).get("env", []))
-        ]
-        assert having == ["RayService control", "RayJob control"]
+            if "familiar-api-key" in secret_files(pod)
+        }
+        assert having == {"RayService control": "/etc/familiar-api-key"}
+        (example,) = (
+            d["stringData"]
+            for d in read("secret.example.yaml")
+            if d["metadata"]["name"] == "familiar-api-key"
+        )
+        assert config.api.keys == [f"file:{having['RayService control']}/{key}" for key in example]
 
     @each_pod
-    def test_what_looks_like_a_secret_is_a_reference(self, pod: Manifest) -> None:
-        for entry in ray_container(pod).get("env", []):
-            if re.search("KEY|TOKEN|PASSWORD|SECRET", entry["name"]):
-                assert "value" not in entry
-                assert "secretKeyRef" in entry["valueFrom"]
+    def test_secrets_are_files_for_their_owner_and_in_no_environment(self, pod: Manifest) -> None:
+        for volume in references(pod.get("volumes", []), "secret"):
+            assert volume["defaultMode"] == 0o400
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert not references(container.get("env", []), "secretKeyRef")
+            for entry in container.get("env", []):
+                if re.search("KEY|TOKEN|PASSWORD|SECRET", entry["name"]):
+                    assert entry["value"].startswith(tuple(secret_files(pod).values()))
+
+    @each_cluster
+    def test_replicas_beside_the_orchestrator_find_their_servers_keys(
+        self, cluster: Manifest
+    ) -> None:
+        control = pods(cluster)["control"]
+        environment = {entry["name"]: entry["value"] for entry in ray_container(control)["env"]}
+        assert environment == {KEYS: secret_files(control)["familiar-engine-keys"]}
 
 
 class TestFilesBesideEachOther:
