@@ -15,10 +15,10 @@ from familiar.explain.cause import Cause
 from familiar.explain.explanation import Explanation, Finding, Outcome
 from familiar.explain.rank import rank
 from familiar.explain.rules import backend, ending, pace, planning, queueing, request
-from familiar.explain.rules.finding import POSSIBLE, found
+from familiar.explain.rules.finding import POSSIBLE, Reading, found
 from familiar.explain.story import Attempt, Story, read_story
 
-AttemptRule = Callable[[Story, Attempt], Finding | None]
+AttemptRule = Callable[[Story, Attempt], Reading | None]
 RunRule = Callable[[Story], Iterable[Finding]]
 
 ATTEMPT_RULES: tuple[AttemptRule, ...] = (
@@ -82,15 +82,13 @@ def explain_story(story: Story) -> Explanation:
 
 def diagnose(story: Story, attempt: Attempt) -> list[Finding]:
     """The findings about one failed attempt, the likeliest first."""
-    readings = [finding for rule in ATTEMPT_RULES if (finding := rule(story, attempt)) is not None]
-    readings.sort(key=lambda finding: -finding.likelihood)
-    return readings or [_by_class(story, attempt)]
-
-
-def _by_class(story: Story, attempt: Attempt) -> Finding:
-    """No rule knows this: all there is is the class that was recorded."""
-    assert attempt.failure is not None
-    return found(Cause(attempt.failure.failure_class), POSSIBLE, story, attempt)
+    readings = [reading for rule in ATTEMPT_RULES if (reading := rule(story, attempt)) is not None]
+    if not readings:
+        # No rule knows this: all there is is the class that was recorded.
+        assert attempt.failure is not None
+        readings = [Reading(Cause(attempt.failure.failure_class), POSSIBLE)]
+    readings.sort(key=lambda reading: -reading.likelihood)
+    return [found(story, attempt, reading) for reading in readings]
 
 
 def _symptom(story: Story, outcome: Outcome) -> str:

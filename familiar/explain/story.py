@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from familiar import event as ev
 from familiar.call import Failure
+from familiar.errors import FailureClass
 
 MIN_TOKENS_FOR_RATE = 8
 """A shorter answer says little about a rate."""
@@ -64,6 +65,9 @@ class Attempt:
     @property
     def failure(self) -> Failure | None:
         return self.ended.failure if isinstance(self.ended, ev.CallFailed) else None
+
+    def failed_as(self, failure_class: FailureClass) -> bool:
+        return self.failure is not None and self.failure.failure_class is failure_class
 
     @property
     def succeeded(self) -> bool:
@@ -135,7 +139,6 @@ class PlanNote(NamedTuple):
     """One plan of the orchestrator or the rules planner, accepted or rejected."""
 
     seq: int
-    at: float
     body: ev.PlanAccepted | ev.PlanRejected
 
 
@@ -180,14 +183,11 @@ class Story:
     events: int = 0
     cancel_seq: int = 0
     turns: list[int] = field(default_factory=list)
-    turn_seqs: list[int] = field(default_factory=list)
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
     of_call: dict[str, list[Attempt]] = field(default_factory=dict)
     planned: dict[str, ev.PlannedCall] = field(default_factory=dict)
-    planned_seq: dict[str, int] = field(default_factory=dict)
     planned_turn: dict[str, int] = field(default_factory=dict)
     plans: list[PlanNote] = field(default_factory=list)
-    planners: list[tuple[int, ev.PlannerChosen]] = field(default_factory=list)
     skipped: dict[str, tuple[int, ev.CallSkipped]] = field(default_factory=dict)
     published: dict[str, str] = field(default_factory=dict)
     syntheses: list[ev.SynthesisMade] = field(default_factory=list)
@@ -288,17 +288,13 @@ def _fold(story: Story, event: ev.Event) -> None:
             story.end, story.end_seq = body, seq
         case ev.TurnStarted():
             story.turns.append(body.turn)
-            story.turn_seqs.append(seq)
         case ev.PlanAccepted():
-            story.plans.append(PlanNote(seq, event.at, body))
+            story.plans.append(PlanNote(seq, body))
             for call in body.calls:
                 story.planned[call.id] = call
-                story.planned_seq[call.id] = seq
                 story.planned_turn[call.id] = body.turn
         case ev.PlanRejected():
-            story.plans.append(PlanNote(seq, event.at, body))
-        case ev.PlannerChosen():
-            story.planners.append((seq, body))
+            story.plans.append(PlanNote(seq, body))
         case ev.CallDispatched():
             attempt = _attempt(story, body.call, body.attempt)
             attempt.dispatched, attempt.dispatched_seq = body, seq

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -23,6 +24,7 @@ from familiar.explain.explain import (
     explain,
 )
 from familiar.explain.explanation import Explanation, Finding
+from familiar.explain.rules.finding import Reading
 from tests.actors.deployment import Deployment, deployed, wait_for
 from tests.cluster.second_node import second_node
 from tests.faults.deployments import FAR, NEAR, budgets_config, faults_config
@@ -30,6 +32,7 @@ from tests.faults.injected import EXPECTED, FAULTS
 
 pytestmark = pytest.mark.ray
 
+Found = TypeVar("Found", Finding, Reading)
 NAMES = tuple(fault.name for fault in FAULTS)
 
 
@@ -102,10 +105,10 @@ def test_two_causes_that_change_places_are_noticed(
     one, other = (EXPECTED[name] for name in pair)
     exchange = {one: other, other: one}
 
-    def mistaken(finding: Finding | None) -> Finding | None:
-        if finding is None:
+    def mistaken(found: Found | None) -> Found | None:
+        if found is None:
             return None
-        return replace(finding, cause=exchange.get(finding.cause, finding.cause))
+        return replace(found, cause=exchange.get(found.cause, found.cause))
 
     def of_try(rule: AttemptRule) -> AttemptRule:
         return lambda story, tried: mistaken(rule(story, tried))

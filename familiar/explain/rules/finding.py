@@ -1,8 +1,9 @@
-"""How a rule about a failed attempt records its finding."""
+"""From the reading that a rule makes of a failed attempt to the finding about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from familiar.errors import FailureClass
 from familiar.explain.cause import Cause
@@ -15,55 +16,66 @@ SURE, LIKELY, POSSIBLE = 0.9, 0.6, 0.3
 """Every figure is there and agrees; some are missing; nothing speaks against it."""
 
 
-def found(
-    cause: Cause,
-    likelihood: float,
-    story: Story,
-    attempt: Attempt,
-    *evidence: Evidence,
-    against: Iterable[Cause] = (),
-    change: Iterable[str] = (),
-) -> Finding:
-    """A finding about `attempt`. `against` are the causes to rule out."""
-    recovered, waited = story.recovered(attempt), _waited(story, attempt)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A cause that one rule sees in one failed attempt.
+
+    `says` and `figures` (None where one is not known) are the observation; it stands in `events`,
+    or else in the attempt's end. `more` are further ones. `against` are the causes to rule out.
+    """
+
+    cause: Cause
+    likelihood: float
+    says: str = ""
+    figures: Mapping[str, Figure | None] = field(default_factory=dict)
+    events: tuple[int, ...] = ()
+    more: tuple[Evidence, ...] = ()
+    against: tuple[Cause, ...] = ()
+    change: tuple[str, ...] = ()
+
+
+def found(story: Story, attempt: Attempt, reading: Reading) -> Finding:
+    """The finding about `attempt`, with its record, its probe and its recovery as evidence."""
+    waited = _waited(story, attempt)
+    figures = {name: value for name, value in reading.figures.items() if value is not None}
+    seen = Evidence(reading.says, reading.events or (attempt.ended_seq,), figures)
     return Finding(
-        cause=cause,
-        likelihood=likelihood,
-        evidence=(_what_failed(attempt), *evidence, *_recovery(attempt, waited)),
-        ruled_out=ruled_out(story, attempt, against),
-        change=tuple(change),
+        cause=reading.cause,
+        likelihood=reading.likelihood,
+        evidence=(
+            _what_failed(attempt),
+            *((seen,) if reading.says else ()),
+            *reading.more,
+            *_probed(attempt),
+            *_recovery(attempt, waited),
+        ),
+        ruled_out=ruled_out(story, attempt, reading.against),
+        change=reading.change,
         call=attempt.call,
         attempt=attempt.attempt,
         alias=attempt.alias,
         pool=attempt.pool,
         replica=attempt.replica,
         lost_s=_lost(attempt) + waited,
-        decisive=not recovered,
-        claimed=_contradicted(cause, attempt),
+        decisive=not story.recovered(attempt),
+        claimed=_contradicted(reading.cause, attempt),
     )
 
 
-def saw(says: str, attempt: Attempt, **figures: Figure | None) -> Evidence:
-    """An observation in the attempt's terminal event."""
-    kept = {name: figure for name, figure in figures.items() if figure is not None}
-    return Evidence(says, (attempt.ended_seq,), kept)
-
-
-def probed(attempt: Attempt) -> tuple[Evidence, ...]:
-    """Result of the health check right after the failure, and the engine's rate meanwhile."""
+def _probed(attempt: Attempt) -> tuple[Evidence, ...]:
+    """Result of the health check right after the failure, and its duration."""
     state = attempt.text("probe")
     if not state:
         return ()
-    why = attempt.text("probe_reason")
+    why, took = attempt.text("probe_reason"), attempt.number("probe_s")
     said = {
         "ok": f"{attempt.replica} answered its health check right after the failure",
         "failed": f"{attempt.replica} said after the failure that it cannot serve",
         "no answer": f"{attempt.replica} gave no answer to a health check after the failure",
         "process gone": f"The process of {attempt.replica} was gone after the failure",
     }.get(state, f"The health check of {attempt.replica} after the failure: {state}")
-    return (
-        saw(said + (f": {why}" if why else "") + ".", attempt, seconds=attempt.number("probe_s")),
-    )
+    figures: dict[str, Figure] = {} if took is None else {"seconds": took}
+    return (Evidence(said + (f": {why}" if why else "") + ".", (attempt.ended_seq,), figures),)
 
 
 def _what_failed(attempt: Attempt) -> Evidence:

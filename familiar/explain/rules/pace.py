@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from familiar.explain.cause import Cause
 from familiar.explain.exonerate import USUAL_SHARE, probe_ok, was_flowing
-from familiar.explain.explanation import Finding
-from familiar.explain.rules.finding import LIKELY, POSSIBLE, SURE, found, probed, saw
+from familiar.explain.explanation import Evidence
+from familiar.explain.rules.finding import LIKELY, POSSIBLE, SURE, Reading
 from familiar.explain.story import Attempt, Story
 from familiar.failure import FAILURES
 
@@ -19,7 +19,7 @@ RATE_WINDOW_S = 5.0
 """The time that `engine_tokens_per_s` covers."""
 
 
-def stalled(story: Story, attempt: Attempt) -> Finding | None:
+def stalled(story: Story, attempt: Attempt) -> Reading | None:
     """Silence: at least half of the stall limit, or of the attempt, after the last token."""
     if not _struck(attempt):
         return None
@@ -34,37 +34,31 @@ def stalled(story: Story, attempt: Attempt) -> Finding | None:
     else:
         return None
     usual = story.usual_rate(attempt)
-    likelihood = SURE if silent is not None and (probe_ok(attempt) is not None or stall) else LIKELY
-    return found(
+    return Reading(
         Cause.BACKEND_STALLED,
-        likelihood,
-        story,
-        attempt,
-        saw(
-            says,
-            attempt,
-            tokens=attempt.tokens,
-            silent_s=silent,
-            stall_limit_s=stall,
-            usual_tokens_per_s=None if usual is None else round(usual[0], 2),
-        ),
-        *probed(attempt),
+        SURE if silent is not None and (probe_ok(attempt) is not None or stall) else LIKELY,
+        says,
+        {
+            "tokens": attempt.tokens,
+            "silent_s": silent,
+            "stall_limit_s": stall,
+            "usual_tokens_per_s": None if usual is None else round(usual[0], 2),
+        },
         against=(Cause.CALL_OVERSIZED, Cause.QUEUE_TIMEOUT, Cause.NODE_LOST),
     )
 
 
-def slow(story: Story, attempt: Attempt) -> Finding | None:
+def slow(story: Story, attempt: Attempt) -> Reading | None:
     """Tokens came, but far below the usual rate, or the first one came very late."""
     if not _struck(attempt):
         return None
     rate, usual, limit = attempt.rate, story.usual_rate(attempt), attempt.number("deadline_s")
-    first = attempt.first_token_s
+    first, likelihood = attempt.first_token_s, LIKELY
     if first is None:
         if not _others_flowed(story, attempt):
             return None
         others = attempt.number("engine_tokens_per_s") or 0.0
         says = f"No token came in {attempt.seconds:.1f} s; others got {others:.1f} tokens/s there."
-        likelihood = LIKELY
     elif rate is not None and usual is not None and rate < USUAL_SHARE * usual[0]:
         if not was_flowing(attempt) and rate * (attempt.number("silent_s") or 0.0) > 5:
             return None
@@ -74,43 +68,35 @@ def slow(story: Story, attempt: Attempt) -> Finding | None:
             f"is usual ({usual[1]})."
         )
     elif limit is not None and first > limit / 2 and attempt.seconds >= 0.9 * limit:
-        says, likelihood = f"Its first token took {first:.1f} of {limit:g} s.", LIKELY
+        says = f"Its first token took {first:.1f} of {limit:g} s."
     elif rate is not None and usual is None and attempt.text("deadline") == "total" and rate < 1.0:
-        says, likelihood = (
-            f"It decoded at {rate:.2f} tokens/s; the usual rate is not known.",
-            LIKELY,
-        )
+        says = f"It decoded at {rate:.2f} tokens/s; the usual rate is not known."
     else:
         return None
-    return found(
+    return Reading(
         Cause.BACKEND_SLOW,
         likelihood,
-        story,
-        attempt,
-        saw(
-            says,
-            attempt,
-            tokens=attempt.tokens,
-            tokens_per_s=None if rate is None else round(rate, 2),
-            usual_tokens_per_s=None if usual is None else round(usual[0], 2),
-            first_token_s=first,
-        ),
-        *probed(attempt),
+        says,
+        {
+            "tokens": attempt.tokens,
+            "tokens_per_s": None if rate is None else round(rate, 2),
+            "usual_tokens_per_s": None if usual is None else round(usual[0], 2),
+            "first_token_s": first,
+        },
         against=(Cause.BACKEND_UNREACHABLE, Cause.BACKEND_STALLED, Cause.QUEUE_TIMEOUT),
     )
 
 
-def oversized(story: Story, attempt: Attempt) -> Finding | None:
+def oversized(story: Story, attempt: Attempt) -> Reading | None:
     """Tokens flowed at the usual rate until the deadline, or past the largest file allowed."""
     most = attempt.number("max_bytes")
     if most is not None:
         size = attempt.number("bytes") or most
-        return found(
+        return Reading(
             Cause.CALL_OVERSIZED,
             SURE,
-            story,
-            attempt,
-            saw(f"It wrote {size:.0f} bytes where {most:.0f} are allowed.", attempt, bytes=size),
+            f"It wrote {size:.0f} bytes where {most:.0f} are allowed.",
+            {"bytes": size},
             against=(Cause.BACKEND_UNREACHABLE,),
             change=("Ask for less in one file, or raise workspace.max_file_mib.",),
         )
@@ -129,36 +115,33 @@ def oversized(story: Story, attempt: Attempt) -> Finding | None:
     if usual is not None and not at_rate:
         likelihood = POSSIBLE
     deadline, alias = limit or attempt.seconds, attempt.alias or "ALIAS"
-    first = attempt.first_token_s or 0.0
+    first, most = attempt.first_token_s or 0.0, attempt.number("max_tokens")
     fits = rate * max(deadline - first, 0.0)
-    return found(
+    figures = {"fits_tokens": round(fits)} | ({} if most is None else {"max_tokens": most})
+    room = Evidence(
+        f"What fits: ({deadline:g} s - {first:.2f} s to the first token) x {rate:.1f} tokens/s "
+        f"= {fits:.0f} tokens{_asked(most, rate, first)}{_expected(attempt)}.",
+        (attempt.ended_seq,),
+        figures,
+    )
+    smaller = (
+        f"Plan calls of at most {fits:.0f} tokens for {alias}; orchestrator.prompt: v2 tells "
+        "the orchestrator the limits."
+    )
+    return Reading(
         Cause.CALL_OVERSIZED,
         likelihood,
-        story,
-        attempt,
-        saw(
-            f"It was still writing at {rate:.1f} tokens/s when its {deadline:g} s were over: "
-            f"{attempt.tokens} tokens so far, and no end.",
-            attempt,
-            tokens=attempt.tokens,
-            tokens_per_s=round(rate, 2),
-            deadline_s=deadline,
-        ),
-        saw(
-            f"What fits: ({deadline:g} s - {first:.2f} s to the first token) x {rate:.1f} tokens/s "
-            f"= {fits:.0f} tokens{_asked(attempt, rate, first)}{_expected(attempt)}.",
-            attempt,
-            fits_tokens=round(fits),
-            max_tokens=attempt.number("max_tokens"),
-        ),
-        *probed(attempt),
+        f"It was still writing at {rate:.1f} tokens/s when its {deadline:g} s were over: "
+        f"{attempt.tokens} tokens so far, and no end.",
+        {"tokens": attempt.tokens, "tokens_per_s": round(rate, 2), "deadline_s": deadline},
+        more=(room,),
         against=(
             Cause.BACKEND_UNREACHABLE,
             Cause.BACKEND_SLOW,
             Cause.BACKEND_STALLED,
             Cause.QUEUE_TIMEOUT,
         ),
-        change=(_smaller(alias, fits), f"Or raise aliases.{alias}.deadline_s, {deadline:g} now."),
+        change=(smaller, f"Or raise aliases.{alias}.deadline_s, {deadline:g} now."),
     )
 
 
@@ -168,13 +151,6 @@ def _expected(attempt: Attempt) -> str:
         None if attempt.recovery is None else attempt.recovery.evidence.get("tokens_expected")
     )
     return f"; about {expected} tokens are expected of it" if isinstance(expected, int) else ""
-
-
-def _smaller(alias: str, fits: float) -> str:
-    return (
-        f"Plan calls of at most {fits:.0f} tokens for {alias}; orchestrator.prompt: v2 tells the "
-        "orchestrator the limits."
-    )
 
 
 def _struck(attempt: Attempt) -> bool:
@@ -197,7 +173,7 @@ def _others_flowed(story: Story, attempt: Attempt) -> bool:
     return bool(story.served_by(attempt.replica, late, attempt.ended_at))
 
 
-def _asked(attempt: Attempt, rate: float, first: float) -> str:
-    most = attempt.number("max_tokens")
-    would = 0.0 if most is None else first + most / rate
-    return "" if most is None else f"; the {most:.0f} it may write would take {would:.1f} s"
+def _asked(most: float | None, rate: float, first: float) -> str:
+    if most is None:
+        return ""
+    return f"; the {most:.0f} it may write would take {first + most / rate:.1f} s"

@@ -7,41 +7,31 @@ from collections.abc import Iterator
 from familiar.errors import FailureClass
 from familiar.explain.cause import Cause
 from familiar.explain.explanation import Evidence, Finding
-from familiar.explain.rules.finding import LIKELY, SURE, found, saw
+from familiar.explain.rules.finding import LIKELY, SURE, Reading
 from familiar.explain.story import Attempt, Story
 
 NOTABLE_SHARE = 0.2
 """Waiting for slots counts as what slowed a run from this share of its time on."""
 
 
-def queue_timeout(story: Story, attempt: Attempt) -> Finding | None:
+def queue_timeout(story: Story, attempt: Attempt) -> Reading | None:
     """The queue deadline ended it: the time that it waited, and the calls before it."""
-    if attempt.failure is None or attempt.failure.failure_class is not FailureClass.QUEUE_TIMEOUT:
-        return None
-    if attempt.number("ready_slots") == 0:
-        return None  # No replica was there: see `backend.unreachable`.
+    if not attempt.failed_as(FailureClass.QUEUE_TIMEOUT) or attempt.number("ready_slots") == 0:
+        return None  # Where no replica was there, see `backend.unreachable`.
     waited, queued = attempt.number("waited_s"), attempt.number("queued")
     served = story.served_in(attempt.pool, attempt.ended_at - (waited or 0.0), attempt.ended_at)
-    busy = (
-        Evidence(
-            f"The pool was working in the meantime: it finished "
-            f"{', '.join(other.name for other in served)}.",
-            tuple(other.ended_seq for other in served),
-        ),
+    busy = Evidence(
+        "The pool was working in the meantime: it finished "
+        f"{', '.join(other.name for other in served)}.",
+        tuple(other.ended_seq for other in served),
     )
-    return found(
+    return Reading(
         Cause.QUEUE_TIMEOUT,
         SURE if served or (queued or 0) > 1 else LIKELY,
-        story,
-        attempt,
-        saw(
-            f"It waited {waited or 0:.1f} s for a slot of pool {attempt.pool} and got none; "
-            f"{queued or 0:.0f} calls were waiting.",
-            attempt,
-            waited_s=waited,
-            queued=queued,
-        ),
-        *(busy if served else ()),
+        f"It waited {waited or 0:.1f} s for a slot of pool {attempt.pool} and got none; "
+        f"{queued or 0:.0f} calls were waiting.",
+        {"waited_s": waited, "queued": queued},
+        more=(busy,) if served else (),
         against=(Cause.BACKEND_UNREACHABLE, Cause.CALL_OVERSIZED),
     )
 
