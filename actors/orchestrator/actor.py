@@ -21,7 +21,6 @@ from weakref import WeakValueDictionary
 
 import ray
 
-from actors.crash import CrashSpec, crasher
 from actors.orchestrator.dispatcher import Dispatcher
 from actors.orchestrator.intake import Intake
 from actors.orchestrator.metrics import Metrics
@@ -293,13 +292,7 @@ class Orchestrator:
         store = await asyncio.to_thread(open_store, config)
         self.epoch = await self._ownership.take(store)
         self.log.info("orchestrator of %s has epoch %d", config.deployment, self.epoch)
-        strike = crasher(CrashSpec.from_environment(os.environ), "orchestrator")
-        self._recorder = Recorder(
-            store,
-            self.epoch,
-            log_path=log_path(config),
-            crash=lambda point, _: strike(point),
-        )
+        self._recorder = Recorder(store, self.epoch, log_path=log_path(config))
         self._store = store
         self.texts = Texts(store.text)
         self.dispatcher = Dispatcher(config)

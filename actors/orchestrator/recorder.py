@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from actors.crash import reached
 from actors.store.failure import StoreReplaced, TransientStoreError
 from actors.store.run_log import LogLines, RunLog
 from actors.store.store import Store
@@ -40,8 +41,6 @@ SILENT_S = 5.0
 
 _OF_ALL = (TransientStoreError, StoreReplaced)
 """Errors of the database, not of one group of drafts."""
-
-Crash = Callable[[str, int], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +58,7 @@ _WAKE = None
 
 
 class Recorder:
-    """Records drafts as events. Made and used in one event loop; the thread is its own.
-
-    `crash` is for tests that kill the process:
-    it is called in the writer thread as crash("commit", n) after the commit of the n-th event and
-    before anybody is told.
-    """
+    """Records drafts as events. Made and used in one event loop; the thread is its own."""
 
     def __init__(
         self,
@@ -72,14 +66,11 @@ class Recorder:
         epoch: int,
         *,
         log_path: Path | str | None = None,
-        crash: Crash | None = None,
     ) -> None:
         self.store = store
         self.epoch = epoch
         self._problem: StoreError | None = None
         self._loop = asyncio.get_running_loop()
-        self._crash = crash
-        self._committed = 0
         self._incoming: SimpleQueue[_Group | None] = SimpleQueue()
         self._closing = threading.Event()
         self._give_up_at = float("inf")
@@ -293,9 +284,8 @@ class Recorder:
 
     def _tell(self, groups: list[_Group]) -> None:
         events = [event for group in groups for event in group.events or ()]
-        if events and self._crash is not None:
-            self._committed += len(events)
-            self._crash("commit", self._committed)
+        if events:
+            reached("orchestrator/commit")
         for event in events:
             if isinstance(event.body, RunEnded):
                 self.store.forget(event.run_id)

@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 
 import ray
 
-from actors.crash import CrashSpec, crasher
+from actors.crash import reached
 from actors.engines.build import build_engine
 from actors.replica.table import AttemptProgress, Attempts
 from familiar.call import CallKey, CallOrder, CallOutcome
@@ -74,15 +74,12 @@ class Replica:
         config: PoolConfig,
         replica: ReplicaConfig,
         fingerprint: str = "",
-        crash: CrashSpec | None = None,
     ) -> None:
         self._pool = pool
         self._replica_id = replica_id
         self._config = config
         self._replica = replica
         self._fingerprint = fingerprint
-        # An actor's constructor is its entry point, so the environment is read here.
-        self._crash = crasher(crash or CrashSpec.from_environment(os.environ), "replica")
         self._attempts = Attempts()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
@@ -122,7 +119,7 @@ class Replica:
             if failure and failure.failure_class is FailureClass.BACKEND_UNREACHABLE:
                 # The orchestrator asks for our status next, so it has to be right by then.
                 await self._check()
-            self._crash("attempt_ended")
+            reached("replica/attempt_ended")
             return outcome
         finally:
             self._serving -= 1

@@ -16,7 +16,6 @@ from typing import Any
 
 import ray
 
-from actors.crash import Crash, CrashSpec, crasher, never
 from actors.workspace.git import FileCommit, Repository
 from cluster.named_actor import ensure_actor
 from familiar.call import CallKey, Publication, Published
@@ -29,18 +28,25 @@ _AT_ONCE = 4
 that one group of git commands serves many of them."""
 
 
-class Publisher:
-    """Publishes files, each request once at a time. One event loop."""
+class WorkspaceActor:
+    """See the module. Each request is carried out once at a time."""
 
-    def __init__(self, crash: Crash = never) -> None:
-        self._crash = crash
+    def __init__(self, *, fingerprint: str = "") -> None:
+        self._fingerprint = fingerprint
         self._epoch = 0
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._repositories: dict[str, Repository] = {}
         self._publishing: dict[tuple[CallKey, str], asyncio.Task[Published]] = {}
 
-    def see_epoch(self, epoch: int) -> None:
-        """Raises StaleEpoch when a higher one was seen before."""
+    async def pid(self) -> int:
+        return os.getpid()
+
+    async def fingerprint(self) -> str:
+        """The hash of its code and settings, to tell whether it is still the right one."""
+        return self._fingerprint
+
+    async def fence(self, epoch: int) -> None:
+        """From now on reject lower epochs. Raises StaleEpoch."""
         if epoch < self._epoch:
             raise StaleEpoch(
                 f"This workspace process serves epoch {self._epoch}, and {epoch} asked.",
@@ -59,7 +65,7 @@ class Publisher:
 
         Raises StaleEpoch and WorkspaceError.
         """
-        self.see_epoch(publication.epoch)
+        await self.fence(publication.epoch)
         name = (publication.key, publication.path)
         task = self._publishing.get(name)
         if task is None:
@@ -70,7 +76,7 @@ class Publisher:
 
     def _repository(self, root: str) -> Repository:
         if root not in self._repositories:
-            self._repositories[root] = Repository(root, self._turns, self._crash)
+            self._repositories[root] = Repository(root, self._turns)
         return self._repositories[root]
 
     async def _publish(self, publication: Publication) -> Published:
@@ -88,36 +94,6 @@ class Publisher:
             )
         )
         return Published(publication.path, commit, len(data))
-
-
-class WorkspaceActor:
-    """See the module; the methods are those of `Publisher`."""
-
-    def __init__(self, *, fingerprint: str = "", crash: CrashSpec | None = None) -> None:
-        self._fingerprint = fingerprint
-        # An actor's constructor is its entry point, so the environment is read here.
-        self._publisher = Publisher(
-            crasher(crash or CrashSpec.from_environment(os.environ), "workspace")
-        )
-
-    async def fingerprint(self) -> str:
-        """The hash of its code and settings, to tell whether it is still the right one."""
-        return self._fingerprint
-
-    async def fence(self, epoch: int) -> None:
-        """From now on reject lower epochs. Raises StaleEpoch."""
-        self._publisher.see_epoch(epoch)
-
-    async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
-        """Make the workspace; the reasons against these paths. Raises WorkspaceError."""
-        return await self._publisher.unwritable(root, paths)
-
-    async def publish(self, publication: Publication) -> Published:
-        """Raises StaleEpoch and WorkspaceError."""
-        return await self._publisher.publish(publication)
-
-    async def pid(self) -> int:
-        return os.getpid()
 
 
 def get_workspace_actor(namespace: str, fingerprint: str) -> Any:

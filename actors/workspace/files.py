@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from actors.crash import Crash, never
+from actors.crash import reached
 from actors.workspace.openat import open_beneath
 from familiar.errors import WorkspaceError
 from familiar.path import path_problem
@@ -32,9 +32,8 @@ _CHUNK = 1 << 20
 class Workspace:
     """The files below `root`. Holds no descriptor between two calls."""
 
-    def __init__(self, root: str | Path, crash: Crash = never) -> None:
+    def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._crash = crash
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -60,7 +59,7 @@ class Workspace:
                     os.fsync(fd)
                 finally:
                     os.close(fd)
-            self._crash("written")
+            reached("workspace/written")
             self.rename(temporary, path)
         except BaseException:
             with contextlib.suppress(WorkspaceError, OSError):

@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.crash import Crash, never
+from actors.crash import reached
 from actors.workspace.files import PRIVATE, Workspace, workspace_error
 from actors.workspace.git_objects import Head, Objects, TreeEntry, object_name
 from actors.workspace.git_paths import (
@@ -81,14 +81,11 @@ class Repository:
     """The git repository whose top is the workspace's root. `turns` bounds how many repositories
     are written at the same time."""
 
-    def __init__(
-        self, root: str | Path, turns: asyncio.Semaphore | None = None, crash: Crash = never
-    ) -> None:
+    def __init__(self, root: str | Path, turns: asyncio.Semaphore | None = None) -> None:
         self.root = Path(root)
-        self._files = Workspace(self.root, crash)
+        self._files = Workspace(self.root)
         self._git = GitProcess(self.root)
         self._turns = turns or asyncio.Semaphore()
-        self._crash = crash
         self._group = Grouped(self._publish_group, _GROUP, self._turn)
         self._layout: Layout | None = None
 
@@ -200,10 +197,10 @@ class Repository:
             answers[n] = standings[group[n].path].reject(self.root)
         sound = [group[n] for n in left if answers[n] is None]
         failed = await self._write(layout, sound, standings) if sound else {}
-        self._crash("renamed")
+        reached("workspace/renamed")
         sound = [change for change in sound if change.path not in failed]
         commits = await self._commit(layout, sound, head, standings) if sound else []
-        self._crash("committed")
+        reached("workspace/committed")
         made = dict(zip([id(change) for change in sound], commits, strict=True))
         return [
             answer or failed.get(change.path) or made[id(change)]

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from actors.crash import CrashSpec, crasher
-from familiar.errors import ConfigError
+from actors.crash import reached
 
 
-def test_a_crash_strikes_at_the_nth_time_and_only_at_its_point(
+def test_a_crash_strikes_at_the_nth_time_and_only_at_its_step(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     killed: list[int] = []
     monkeypatch.setattr("actors.crash.os.kill", lambda pid, number: killed.append(number))
-    marker = tmp_path / "marker"
-    crash = crasher(CrashSpec("renamed", 2, str(marker)))
-    crash("renamed")
-    crash("committed")
-    crash("committed")
-    assert (killed, marker.exists()) == ([], False)
-    crash("renamed")
-    assert (killed, marker.exists()) == ([signal.SIGKILL], True)
-    successor = crasher(CrashSpec("renamed", 1, str(marker)))
-    successor("renamed")
+    armed = tmp_path / "armed"
+    monkeypatch.setenv("FAMILIAR_CRASH", str(armed))
+    reached("workspace/renamed")
+    armed.write_text("workspace/renamed:2")
+    reached("workspace/renamed")
+    reached("workspace/committed")
+    reached("workspace/committed")
+    assert (killed, armed.exists()) == ([], True)
+    reached("workspace/renamed")
+    assert (killed, armed.exists()) == ([signal.SIGKILL], False)
+    assert Path(f"{armed}.{os.getpid()}").exists()
+    reached("workspace/renamed")
     assert killed == [signal.SIGKILL]
-
-
-def test_the_crash_variable_is_read_strictly() -> None:
-    read = CrashSpec.from_environment
-    assert read({}) is None
-    assert read({"FAMILIAR_CRASH": "renamed:3"}) == CrashSpec("renamed", 3)
-    assert read({"FAMILIAR_CRASH": "renamed", "FAMILIAR_CRASH_ONCE": "/x"}) == CrashSpec(
-        "renamed", 1, "/x"
-    )
-    for wrong in ("renamed:0", "renamed:x", ":1"):
-        with pytest.raises(ConfigError, match="FAMILIAR_CRASH"):
-            read({"FAMILIAR_CRASH": wrong})

@@ -246,11 +246,14 @@ async def test_only_the_owner_of_a_bad_draft_gets_the_error(
     assert (await recorder.record([draft(submitted(), "second")]))[0].seq == 1
 
 
-async def test_nobody_waits_for_a_writer_that_broke(store: Store) -> None:
-    def crash(point: str, count: int) -> None:
+async def test_nobody_waits_for_a_writer_that_broke(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(step: str) -> None:
         raise KeyboardInterrupt
 
-    recorder = Recorder(store, store.take_epoch(), crash=crash)
+    monkeypatch.setattr("actors.orchestrator.recorder.reached", crash)
+    recorder = Recorder(store, store.take_epoch())
     recorder._thread.join(0)
     hook, threading.excepthook = threading.excepthook, lambda _: None
     try:
@@ -279,22 +282,23 @@ async def test_closing_commits_what_was_handed_in(store: Store) -> None:
 
 
 async def test_the_crash_hook_strikes_after_the_commit_and_before_anybody_is_told(
-    store: Store,
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[str, int, int, bool]] = []
+    seen: list[tuple[str, int, bool]] = []
     told: list[int] = []
     runs = ["run-1"]
 
-    def crash(point: str, count: int) -> None:
-        seen.append((point, count, store.last_seq(runs[0]), bool(told)))
+    def crash(step: str) -> None:
+        seen.append((step, store.last_seq(runs[0]), bool(told)))
 
-    recorder = Recorder(store, store.take_epoch(), crash=crash)
+    monkeypatch.setattr("actors.orchestrator.recorder.reached", crash)
+    recorder = Recorder(store, store.take_epoch())
     first = recorder.submit([turn(1), turn(2), turn(3)])
     first.add_done_callback(lambda _: told.append(3))
     await first
-    assert seen == [("commit", 3, 3, False)]
+    assert seen == [("orchestrator/commit", 3, False)]
     await recorder.record([turn(4)])
-    assert seen[1][:3] == ("commit", 4, 4)
+    assert seen[1][:2] == ("orchestrator/commit", 4)
     await recorder.close()
 
 

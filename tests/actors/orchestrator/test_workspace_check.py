@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.orchestrator.actor import Orchestrator
-from actors.workspace.actor import Publisher
+from actors.workspace.actor import WorkspaceActor
 from familiar import event as ev
 from familiar.call import CallOrder, CallOutcome, Publication, Published, Timing, Usage
 from familiar.errors import CallError, Conflict, FailureClass, WorkspaceError
@@ -31,7 +31,7 @@ class WithFiles(Around):
     """Plans one file after another, and publishes into a real workspace."""
 
     files: Sequence[str] = ()
-    publisher: Publisher
+    publisher: WorkspaceActor
     planned = 0
 
     async def attempt(self, replica: str, order: CallOrder) -> CallOutcome:
@@ -60,7 +60,7 @@ async def test_a_plan_that_the_repository_cannot_take_is_asked_again_before_any_
     config = scripted_config(tmp_path, workspace=workspace, orchestrator={"plan_tries": 3})
     around = WithFiles(config)
     around.files = ("Makefile", "page.md", "notes.md")
-    around.publisher = Publisher()
+    around.publisher = WorkspaceActor()
     goal = read_goal("Improve this.", max_bytes=1000)
     around.performer = Performer(RunMachine("r"), goal, config, around)
     submitted = ev.RunSubmitted(
@@ -94,7 +94,7 @@ class _Client:
         assert not patient
         self.asked.append(root)
         try:
-            return await Publisher().unwritable(root, paths)
+            return await WorkspaceActor().unwritable(root, paths)
         except WorkspaceError as error:
             raise CallError(
                 str(error), failure_class=FailureClass.WORKSPACE_FAILED, remedy=error.remedy

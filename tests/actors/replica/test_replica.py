@@ -15,7 +15,6 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from actors.crash import CrashSpec
 from actors.remote_error import cause_of
 from actors.replica.supervisor import Supervisor
 from cluster.local import start_local
@@ -286,10 +285,14 @@ def test_a_workspace_process_killed_at_any_step_comes_back_and_publishes_once(
     actors: list[Any], tmp_path: Path, point: str
 ) -> None:
     root = tmp_path / "ws"
+    armed = tmp_path / "armed"
+    armed.write_text(f"workspace/{point}")
     bench = workspace_actor(
         actors,
-        options={"max_restarts": -1},
-        crash=CrashSpec(point, 1, str(tmp_path / "crashed")),
+        options={
+            "max_restarts": -1,
+            "runtime_env": {"env_vars": {"FAMILIAR_CRASH": str(armed)}},
+        },
     )
     ray.get(bench.unwritable.remote(str(root), []))
     publication = Publication(
@@ -303,7 +306,7 @@ def test_a_workspace_process_killed_at_any_step_comes_back_and_publishes_once(
     )
     with pytest.raises(RayActorError):
         ray.get(bench.publish.remote(publication))
-    assert (tmp_path / "crashed").exists(), "the crash did not happen"
+    assert not armed.exists(), "the crash did not happen"
     again = replace(publication, repeated=True)
 
     def patiently() -> Published:

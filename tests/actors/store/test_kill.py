@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.orchestrator import recorder as recorder_module
 from actors.orchestrator.recorder import Recorder
 from actors.store.store import Store
 from familiar import event as e
@@ -23,12 +25,16 @@ CONTEXT = multiprocessing.get_context("fork")
 async def _record_stories(url: str, epoch_from: Connection, kill_at: int | None) -> None:
     """Record stories without end, and report each event once it is acknowledged."""
 
-    def crash(point: str, count: int) -> None:
-        if kill_at is not None and count >= kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     store = Store.open(url, create=False)
-    recorder = Recorder(store, store.take_epoch(), crash=crash)
+    recorder = Recorder(store, store.take_epoch())
+    if kill_at is not None:
+        count = itertools.count(1)
+
+        def crash(step: str) -> None:
+            if next(count) == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        recorder_module.reached = crash
 
     async def live(run_id: str) -> None:
         first, *rest = story()

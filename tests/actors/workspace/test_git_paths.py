@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace.actor import Publisher
+from actors.workspace.actor import WorkspaceActor
 from familiar.errors import PathRejected, WorkspaceError
 from tests.actors.workspace.user_repository import (
     git,
@@ -246,7 +246,7 @@ async def test_a_path_that_git_cannot_take_without_a_loss_is_rejected_before_it_
 ) -> None:
     prepare(root)
     before = state(root)
-    told = await Publisher().unwritable(str(root), [path, "run.sh"])
+    told = await WorkspaceActor().unwritable(str(root), [path, "run.sh"])
     assert path in told
     assert "run.sh" not in told
     assert re.search(words, told[path])
@@ -289,7 +289,7 @@ async def test_an_operation_in_progress_is_not_committed_into(
         git(root, *operation, code=0 if operation[0] == "bisect" else 1)
     before = state(root)
     with pytest.raises(WorkspaceError, match="in progress") as caught:
-        await Publisher().unwritable(str(root), [])
+        await WorkspaceActor().unwritable(str(root), [])
     assert "git status" in caught.value.remedy
     with pytest.raises(WorkspaceError, match="in progress"):
         await publish(root, "new.md", "text\n")
@@ -302,11 +302,11 @@ async def test_a_repository_with_its_files_elsewhere_is_rejected(
     (tmp_path / "elsewhere").mkdir()
     git(root, "config", "core.worktree", str(tmp_path / "elsewhere"))
     with pytest.raises(WorkspaceError, match="elsewhere"):
-        await Publisher().unwritable(str(root), [])
+        await WorkspaceActor().unwritable(str(root), [])
     git(root, "config", "--unset", "core.worktree")
     git(root, "config", "core.bare", "true")
     with pytest.raises(WorkspaceError, match="work tree"):
-        await Publisher().unwritable(str(root), [])
+        await WorkspaceActor().unwritable(str(root), [])
 
 
 async def test_an_index_that_another_git_holds_is_told_before_a_model_is_asked(
@@ -316,7 +316,7 @@ async def test_an_index_that_another_git_holds_is_told_before_a_model_is_asked(
     (root / ".git/index.lock").touch()
     before = state(root)
     with pytest.raises(WorkspaceError, match=r"index\.lock") as caught:
-        await Publisher().unwritable(str(root), ["new.md"])
+        await WorkspaceActor().unwritable(str(root), ["new.md"])
     assert "remove the file" in caught.value.remedy
     assert state(root) == before
 
@@ -324,7 +324,7 @@ async def test_an_index_that_another_git_holds_is_told_before_a_model_is_asked(
 async def test_a_bare_repository_is_rejected(root: Path, tmp_path: Path) -> None:
     git(root, "clone", "-q", "--bare", str(root), str(tmp_path / "bare.git"))
     with pytest.raises(WorkspaceError, match="bare"):
-        await Publisher().unwritable(str(tmp_path / "bare.git"), ["new.md"])
+        await WorkspaceActor().unwritable(str(tmp_path / "bare.git"), ["new.md"])
 
 
 async def test_one_rejected_path_does_not_hold_up_the_others(root: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace.actor import Publisher
+from actors.workspace.actor import WorkspaceActor
 from familiar.call import CallKey, Publication, Published
 from familiar.errors import StaleEpoch, WorkspaceError
 
@@ -47,15 +47,15 @@ def assert_published(root: Path, published: Published, text: str, commits: int =
 
 
 async def test_a_lower_epoch_is_rejected_and_writes_nothing(tmp_path: Path) -> None:
-    publisher = Publisher()
-    publisher.see_epoch(5)
+    publisher = WorkspaceActor()
+    await publisher.fence(5)
     with pytest.raises(StaleEpoch, match="epoch 5"):
         await publisher.publish(publication(tmp_path, "text", epoch=4))
     assert os.listdir(tmp_path) == []
 
 
 async def test_publishing_is_safe_to_repeat_from_every_state_of_the_files(tmp_path: Path) -> None:
-    publisher = Publisher()
+    publisher = WorkspaceActor()
     wanted = publication(tmp_path, "words\n")
     first = await publisher.publish(wanted)
     assert_published(tmp_path, first, "words\n")
@@ -71,11 +71,11 @@ async def test_publishing_is_safe_to_repeat_from_every_state_of_the_files(tmp_pa
 
 
 async def test_a_repeat_does_not_undo_what_came_later(tmp_path: Path) -> None:
-    publisher = Publisher()
+    publisher = WorkspaceActor()
     old = await publisher.publish(publication(tmp_path, "old\n", call="one"))
     await publisher.publish(publication(tmp_path, "new\n", call="two"))
     again = replace(publication(tmp_path, "old\n", call="one"), repeated=True)
-    assert await Publisher().publish(again) == old
+    assert await WorkspaceActor().publish(again) == old
     assert (tmp_path / "page.html").read_text() == "new\n"
     assert git(tmp_path, "rev-list", "--count", "HEAD") == "2"
 
@@ -88,7 +88,7 @@ async def test_a_path_that_leaves_the_workspace_is_rejected_and_writes_nothing(
     root.mkdir()
     outside.mkdir()
     (root / "link").symlink_to(outside)
-    publisher = Publisher()
+    publisher = WorkspaceActor()
     await publisher.unwritable(str(root), [])
     with pytest.raises(WorkspaceError) as caught:
         await publisher.publish(publication(root, "kept", path=path))
@@ -101,7 +101,7 @@ async def test_a_path_that_leaves_the_workspace_is_rejected_and_writes_nothing(
 async def test_a_full_disk_while_publishing_is_named_and_a_repeat_succeeds(
     small_disk: Path,
 ) -> None:
-    publisher = Publisher()
+    publisher = WorkspaceActor()
     await publisher.unwritable(str(small_disk), [])
     hog = small_disk / "hog"
     free = os.statvfs(small_disk)
@@ -118,29 +118,27 @@ async def test_a_full_disk_while_publishing_is_named_and_a_repeat_succeeds(
 async def test_a_text_that_is_not_what_its_hash_says_is_rejected(tmp_path: Path) -> None:
     wrong = replace(publication(tmp_path, "text"), text="other")
     with pytest.raises(WorkspaceError, match="hash"):
-        await Publisher().publish(wrong)
+        await WorkspaceActor().publish(wrong)
     assert os.listdir(tmp_path) == []
 
 
 # -- crashes -------------------------------------------------------------------------------------
 
 PROGRAM = """
-import asyncio, json, os, sys
-from actors.crash import CrashSpec, crasher
-from actors.workspace.actor import Publisher
+import asyncio, json, sys
+from actors.workspace.actor import WorkspaceActor
 from familiar.call import CallKey, Publication
 
 async def main(fields):
     fields["key"] = CallKey(*fields["key"])
-    publisher = Publisher(crasher(CrashSpec.from_environment(os.environ)))
-    published = await publisher.publish(Publication(**fields))
+    published = await WorkspaceActor().publish(Publication(**fields))
     print(published.commit)
 
 asyncio.run(main(json.loads(sys.argv[1])))
 """
 
 
-def publish_in_a_process(wanted: Publication, crash: str, marker: Path) -> int:
+def publish_in_a_process(wanted: Publication, armed: Path) -> int:
     fields = {
         "key": [wanted.key.run_id, wanted.key.call_id, wanted.key.attempt],
         "epoch": wanted.epoch,
@@ -151,7 +149,7 @@ def publish_in_a_process(wanted: Publication, crash: str, marker: Path) -> int:
         "alias": wanted.alias,
         "repeated": wanted.repeated,
     }
-    environment = os.environ | {"FAMILIAR_CRASH": crash, "FAMILIAR_CRASH_ONCE": str(marker)}
+    environment = os.environ | {"FAMILIAR_CRASH": str(armed)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(fields)],
         env=environment,
@@ -167,16 +165,17 @@ def test_a_kill_between_the_steps_of_a_publication_is_repaired_by_repeating_it(
     tmp_path: Path, point: str
 ) -> None:
     root = tmp_path / "ws"
-    marker = tmp_path / "crashed"
+    armed = tmp_path / "armed"
+    armed.write_text(f"workspace/{point}:1")
     wanted = publication(root, "words\n")
-    asyncio.run(Publisher().unwritable(str(root), []))
-    assert publish_in_a_process(wanted, f"{point}:1", marker) == -signal.SIGKILL
-    assert marker.exists()
+    asyncio.run(WorkspaceActor().unwritable(str(root), []))
+    assert publish_in_a_process(wanted, armed) == -signal.SIGKILL
+    assert not armed.exists()
     assert (root / "page.html").exists() == (point != "written")
     committed = point == "committed"
     assert bool(git(root, "rev-list", "--all")) == committed
 
     again_wanted = replace(wanted, repeated=True)
-    assert publish_in_a_process(again_wanted, f"{point}:1", marker) == 0  # the marker lets it live
-    again = asyncio.run(Publisher().publish(replace(wanted, repeated=True)))
+    assert publish_in_a_process(again_wanted, armed) == 0  # nothing is armed any more
+    again = asyncio.run(WorkspaceActor().publish(replace(wanted, repeated=True)))
     assert_published(root, again, "words\n")

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from actors.workspace.actor import Publisher
+from actors.workspace.actor import WorkspaceActor
 from familiar.call import CallKey, Publication
 
 
@@ -34,7 +34,7 @@ def user_repository(tmp_path: Path) -> Path:
 
 
 async def publish(root: Path, path: str, text: str, call: str = "c") -> str:
-    publisher = Publisher()
+    publisher = WorkspaceActor()
     publication = Publication(
         key=CallKey("run", call, 1),
         epoch=1,
