@@ -10,9 +10,9 @@ import re
 from types import MappingProxyType
 
 from familiar.wire.dialects import DIALECTS, INVOKE_TAGS, Dialect
-from familiar.wire.found import Block, FoundCall, Window, typed_arguments
+from familiar.wire.found import Block, FoundCall, Window, rejected, typed_arguments
 from familiar.wire.jsontext import read_json
-from familiar.wire.result import Problem, Repair
+from familiar.wire.result import Repair
 
 # (a literal without which the pattern cannot match, the pattern, the dialect). The literal is
 # looked for first: a plain search is a hundred times faster than the pattern, and most are absent.
@@ -85,20 +85,17 @@ def scan_invented(window: Window) -> list[Block]:
     match = _INVENTED.search(window.text, window.start, window.end)
     if match is None:
         return []
-    name = match.group(2)
-    block = Block(match.start(), window.end, keep_text=True)
-    if window.offered is None or name not in window.offered:
+    name, begin = match.group(2), match.start()
+    if name not in (window.offered or ()):
         message = f"The call to {name!r} uses no known markup, and {name!r} was not offered."
-        block.problems.append(Problem("tool_not_offered", match.start(), message))
-        return [block]
+        return [rejected("tool_not_offered", begin, window.end, message)]
     found = read_json(window.text, match.end())
     closing = re.compile(rf"\s{{0,64}}</{re.escape(name)}>\s{{0,64}}</{re.escape(match.group(1))}>")
     ending = closing.match(window.text, found[1]) if found else None
     if found is None or ending is None or not isinstance(found[0], dict):
         message = f"The call to {name!r} uses no known markup and does not close. Write it again."
-        block.problems.append(Problem("malformed_call", match.start(), message))
-        return [block]
+        return [rejected("malformed_call", begin, window.end, message)]
     arguments = typed_arguments(found[0]) or []
-    call = FoundCall(name, arguments, match.start(), ending.end(), needs_offer=True)
-    call.repairs.append(Repair("invented_wrapper", match.start(), match.group(1)))
-    return [Block(match.start(), ending.end(), [call])]
+    call = FoundCall(name, arguments, begin, ending.end(), needs_offer=True)
+    call.repairs.append(Repair("invented_wrapper", begin, match.group(1)))
+    return [Block(begin, ending.end(), [call])]

@@ -12,18 +12,19 @@ import re
 from dataclasses import dataclass
 
 from familiar.wire.found import (
-    Ahead,
     Argument,
     Block,
+    Edges,
     FoundCall,
     Window,
     Written,
+    rejected,
     scan_each,
     typed_arguments,
 )
 from familiar.wire.jsontext import read_number, skip_space
 from familiar.wire.pythoncalls import LiteralReader, Unreadable
-from familiar.wire.result import Json, Problem, Repair
+from familiar.wire.result import Json, Repair
 
 _HEAD = re.compile(r"\s{0,8}(?:call)?\s{0,4}:?\s{0,4}([^\s{}<>:,\"']{1,256})\s{0,8}(?=\{)")
 _KEY = re.compile(r"\s{0,256}\"?([A-Za-z_$][\w$.-]{0,127})\"?\s{0,16}:")
@@ -43,18 +44,16 @@ class BraceSyntax:
 
     def scan(self, window: Window) -> list[Block]:
         """All calls in `window`, one block each."""
-        opener = Ahead(re.compile(self.open), window.text, window.end)
-        reader = _CallReader(window, self, opener)
-        return scan_each(window, opener, reader.read)
+        edges = Edges(window, self.open, re.escape(self.close))
+        return scan_each(window, edges.opener, _CallReader(window, self, edges).read)
 
 
 class _CallReader:
-    def __init__(self, window: Window, syntax: BraceSyntax, opener: Ahead) -> None:
+    def __init__(self, window: Window, syntax: BraceSyntax, edges: Edges) -> None:
         self.window = window
         self.text = window.text
         self.syntax = syntax
-        self.opener = opener
-        self.closer = Ahead(re.compile(re.escape(syntax.close)), window.text, window.end)
+        self.edges = edges
 
     def read(self, match: re.Match[str]) -> Block:
         """The call that `match` opens, or its problem."""
@@ -80,26 +79,16 @@ class _CallReader:
         return _BraceReader(self.text, end, self.window.limits.max_depth, self.syntax.quote)
 
     def _rejected(self, block: Block, position: int) -> Block:
-        ending, following = self.closer.at(position), self.opener.at(position)
-        closed = ending is not None and (following is None or ending.start() < following.start())
-        if closed and ending is not None:
-            block.end = ending.end()
-        else:
-            block.end = following.start() if following is not None else self.window.end
-            block.keep_text = True
+        _, end, closed = self.edges.region(position)
         name = "malformed_call" if closed else "unterminated_call"
         message = "The call's arguments cannot be read, or stop early. Write the whole call again."
-        block.problems.append(Problem(name, block.start, message))
-        return block
+        return rejected(name, block.start, end, message, keep_text=not closed)
 
     def _loose(self, block: Block, call: FoundCall, brace: int) -> Block:
         """Read the top level with loose quoting, from the brace to the call's closing token."""
         text = self.text
-        ending, following = self.closer.at(brace), self.opener.at(brace)
-        if ending is None or (following is not None and following.start() < ending.start()):
-            return self._rejected(block, brace)
-        stop = ending.start()
-        if stop - brace > self.window.limits.max_document_bytes:
+        stop, after, closed = self.edges.region(brace)
+        if not closed or stop - brace > self.window.limits.max_document_bytes:
             return self._rejected(block, brace)
         body_end = text.rfind("}", brace, stop)
         if body_end < 0 or text[body_end + 1 : stop].strip():
@@ -122,7 +111,7 @@ class _CallReader:
             elif text[position:body_end].strip():
                 return self._rejected(block, brace)
         call.needs_offer = True
-        call.end = block.end = ending.end()
+        call.end = block.end = after
         block.calls.append(call)
         return block
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from familiar.wire.found import Block, FoundCall, Window, typed_arguments
-from familiar.wire.jsontext import read_json, repair_json, skip_space
+from familiar.wire.found import Block, FoundCall, Window, rejected, typed_arguments
+from familiar.wire.jsontext import skip_space, whole_json
 from familiar.wire.result import Problem
 
 _RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<>]{1,256})")
@@ -81,7 +81,7 @@ class ChannelSyntax:
 
 def _stopped(start: int, end: int) -> Block:
     message = "A message's header has no end, so its text is not certain. Write the message again."
-    return Block(start, end, problems=[Problem("unterminated_call", start, message)])
+    return rejected("unterminated_call", start, end, message, keep_text=False)
 
 
 def _without_marks(window: Window, syntax: ChannelSyntax) -> Messages | None:
@@ -110,8 +110,8 @@ def _without_marks(window: Window, syntax: ChannelSyntax) -> Messages | None:
             "A call was written without the marks of its message, so its end is not certain. Write "
             "it again. (If this repeats, the engine may be dropping special tokens.)"
         )
-        problem = Problem("lost_markers", window.start + call, message)
-        found.blocks.append(Block(window.start + call, window.end, problems=[problem]))
+        start = window.start + call
+        found.blocks.append(rejected("lost_markers", start, window.end, message, keep_text=False))
     return found
 
 
@@ -169,19 +169,13 @@ def _call(window: Window, block: Block, name: str, start: int, end: int) -> Foun
     call = FoundCall(name, [], start, end)
     if body >= end:
         return call
-    value = read_json(window.text, body)
-    if value is None or window.text[value[1] : end].strip():
-        repaired = repair_json(window.text, body, end, window.limits)
-        value = repaired[:2] if repaired is not None else None
-        if value is not None and window.text[value[1] : end].strip():
-            value = None
-        if repaired is not None:
-            call.repairs.extend(repaired[2])
-            call.needs_offer = True
-    arguments = typed_arguments(value[0]) if value is not None else None
-    if arguments is None:
+    read = whole_json(window.text, body, end, window.limits)
+    arguments = typed_arguments(read[0]) if read is not None else None
+    if read is None or arguments is None:
         message = f"The arguments of the call to {name!r} are not one JSON object. Write it again."
         block.problems.append(Problem("malformed_json", body, message))
         return None
     call.arguments = arguments
+    call.repairs.extend(read[1])
+    call.needs_offer = bool(read[1])
     return call

@@ -88,6 +88,11 @@ class Block:
     unmarked: bool = False
 
 
+def rejected(name: str, start: int, end: int, message: str, *, keep_text: bool = True) -> Block:
+    """A block whose markup cannot be read."""
+    return Block(start, end, problems=[Problem(name, start, message)], keep_text=keep_text)
+
+
 @dataclass(slots=True)
 class Window:
     """The part of the answer a scanner may read: `text[start:end]`, with its limits."""
@@ -156,6 +161,24 @@ class Ahead:
         self._found = self._pattern.search(self._text, position, self._end)
         self._spent = self._found is None
         return self._found
+
+
+class Edges:
+    """The openers and closing marks of one grammar, asked for at ever later offsets."""
+
+    def __init__(self, window: Window, opener: str, closer: str) -> None:
+        self.window = window
+        self.close = re.compile(closer)
+        self.opener = Ahead(re.compile(opener), window.text, window.end)
+        self.closer = Ahead(self.close, window.text, window.end)
+
+    def region(self, body: int) -> tuple[int, int, bool]:
+        """Where a body that cannot be read ends: its text, its block, and whether it closed."""
+        ending, following = self.closer.at(body), self.opener.at(body)
+        if ending is not None and (following is None or ending.start() < following.start()):
+            return ending.start(), ending.end(), True
+        stop = following.start() if following is not None else self.window.end
+        return stop, stop, False
 
 
 def is_gap(text: str, start: int, end: int) -> bool:

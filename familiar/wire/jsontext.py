@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 from familiar.wire.result import Json, Limits, Repair
 
@@ -34,6 +35,7 @@ def read_number(written: str) -> int | float:
 
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _LOOSE = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, strict=False)
+_OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _STOP = re.compile(r'["\\\x00-\x1f]')
 _STRAY = re.compile(r"[ \t\r\n]*+[}\]][}\]\s]{0,16}")
@@ -60,15 +62,24 @@ def read_json(text: str, position: int) -> tuple[Json, int] | None:
     return value, end
 
 
-def attempt_json(text: str, position: int) -> tuple[bool, Json, int]:
-    """Whether a JSON value starts at `position`, the value, and how far the reading got."""
-    try:
-        value, end = _STRICT.raw_decode(text, position)
-    except json.JSONDecodeError as error:
-        return False, None, max(error.pos, position)
-    except (ValueError, RecursionError):
-        return False, None, position + 16_384
-    return True, value, end
+def json_objects(
+    text: str, start: int, end: int, *, in_broken: bool = False
+) -> Iterator[tuple[int, bool, Json, int]]:
+    """Each object that begins in `text[start:end]`: its offset, whether it is whole, its value, and
+    how far the reading got. No object is looked for inside another; `in_broken`: unless that one
+    is not whole, as long as the reads take less than four times the text."""
+    budget = 4 * (end - start) + 4096
+    while budget >= 0 and (match := _OBJECT.search(text, start, end)) is not None:
+        at, whole, value = match.start(), True, None
+        try:
+            value, stop = _STRICT.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            whole, stop = False, max(error.pos, at + 1)
+        except (ValueError, RecursionError):
+            whole, stop = False, at + 16_384
+        yield at, whole, value, stop
+        budget -= stop - at
+        start = stop if whole or not in_broken else at + 1
 
 
 def loads(text: str) -> tuple[Json] | None:
@@ -133,6 +144,17 @@ def repair_json(
         return None
     first = {repair.name: repair for repair in reversed(repairs)}
     return value, position, sorted(first.values(), key=lambda repair: repair.offset)
+
+
+def whole_json(text: str, start: int, end: int, limits: Limits) -> tuple[Json, list[Repair]] | None:
+    """All of `text[start:end]` as one value, repaired where it has to be, and the repairs."""
+    found = read_json(text, start)
+    if found is not None and not text[found[1] : end].strip():
+        return found[0], []
+    repaired = repair_json(text, start, end, limits)
+    if repaired is None or text[repaired[1] : end].strip():
+        return None
+    return repaired[0], repaired[2]
 
 
 def _repair_string(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from familiar.wire.found import Block, FoundCall, Window
+from familiar.wire.found import Block, FoundCall, Window, rejected
 from familiar.wire.jsoncalls import as_call
 from familiar.wire.jsontext import read_json, skip_space
 from familiar.wire.result import Json, Problem, Repair
@@ -233,8 +233,7 @@ def unread_call(window: Window) -> Block | None:
         "The answer holds what looks like a call, in a form that is not the one asked for. It was "
         "not carried out. Write the call again in the form that the instructions show."
     )
-    problem = Problem("unread_call", offset, message)
-    return Block(offset, window.end, problems=[problem], keep_text=True)
+    return rejected("unread_call", offset, window.end, message)
 
 
 def _first(text: str, window: Window, pattern: re.Pattern[str]) -> list[int]:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from familiar.wire.found import Window
-from familiar.wire.jsontext import read_json, repair_json
+from familiar.wire.jsontext import whole_json
 from familiar.wire.plan_wire import PlanTags
 from familiar.wire.result import Json, Limits, Problem, Repair
 from familiar.wire.tokens import Kind, TagTable, read_attributes
@@ -74,15 +74,11 @@ def _unfenced(body: str) -> str:
 
 
 def _from_json(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
-    found = read_json(body, 0) if body else None
-    if found is None or body[found[1] :].strip():
-        repaired = repair_json(body, 0, len(body), limits)
-        if repaired is None or body[repaired[1] :].strip():
-            message = "The plan is not one JSON object."
-            return reading.reject("plan_malformed", reading.start, message)
-        reading.repairs.extend(repaired[2])
-        found = repaired[:2]
-    return shaped(found[0], reading, limits)
+    read = whole_json(body, 0, len(body), limits)
+    if read is None:
+        return reading.reject("plan_malformed", reading.start, "The plan is not one JSON object.")
+    reading.repairs.extend(read[1])
+    return shaped(read[0], reading, limits)
 
 
 def _from_toml(body: str, reading: PlanReading, limits: Limits) -> PlanReading:

@@ -7,14 +7,14 @@ problems with a sentence each. `plan_body` reads the document itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
-from familiar.wire.jsontext import attempt_json, repair_json, skip_space
+from familiar.wire.jsontext import json_objects, repair_json, skip_space
 from familiar.wire.plan_body import PlanReading, read_body, read_tagged, shaped
 from familiar.wire.plan_wire import PLAN_TAGS, PlanTags
 from familiar.wire.result import Json, Limits
 
-_OBJECT = re.compile(r"\{(?=\s{0,64}\")")
 _MAX_READS = 256
 
 
@@ -89,7 +89,8 @@ class QuotedInPlan:
         text, tags = self._text, PLAN_TAGS[self._wire]
         opened = _root_pattern(tags, self._suffix).search(text, 0, offset)
         if opened is None:
-            return _plan_objects(text) if self._wire == "json" else []
+            found = _plan_objects(text) if self._wire == "json" else ()
+            return [(low, high) for low, high, _ in found]
         closer = f"</{tags.root}{opened.group(1) or ''}>"
         if text.find(closer, opened.end(), offset) >= 0:
             return []
@@ -103,7 +104,7 @@ def has_other_plan(text: str, begin: int, start: int, end: int) -> bool:
     One in tags of its own is another turn's, and quoted.
     """
     return any(
-        "worker_calls" in piece and _plan_objects(_without_tagged(piece))
+        "worker_calls" in piece and any(True for _ in _plan_objects(_without_tagged(piece)))
         for piece in (text[begin:start], text[end:])
     )
 
@@ -122,20 +123,10 @@ def _without_tagged(text: str) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _plan_objects(text: str) -> list[tuple[int, int]]:
-    """Where whole plan objects stand in `text`, a handful at most."""
-    found: list[tuple[int, int]] = []
-    position, reads = 0, 0
-    while reads < _MAX_READS and len(found) < 8:
-        match = _OBJECT.search(text, position)
-        if match is None:
-            break
-        complete, value, end = attempt_json(text, match.start())
-        if complete and _is_plan(value):
-            found.append((match.start(), end))
-        reads += 1
-        position = max(end, match.start() + 1)
-    return found
+def _plan_objects(text: str, *, in_broken: bool = False) -> Iterator[tuple[int, int, Json]]:
+    """Where whole plan objects stand in `text`, and each; few objects are looked at."""
+    found = islice(json_objects(text, 0, len(text), in_broken=in_broken), _MAX_READS)
+    return ((at, stop, value) for at, whole, value, stop in found if whole and _is_plan(value))
 
 
 def _is_plan(value: Json) -> bool:
@@ -144,20 +135,12 @@ def _is_plan(value: Json) -> bool:
 
 def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
     """A plan object without its tags, as engines with a JSON schema write it."""
-    position, reads = reading.start, 0
-    budget = 4 * (reading.end - reading.start) + 4096
-    last = reading.end
-    while (match := _OBJECT.search(text, position, last)) is not None:
-        complete, value, end = attempt_json(text, match.start())
-        if complete and _is_plan(value):
-            reading.start, reading.end = match.start(), end
-            return shaped(value, reading, limits)
-        reads += 1
-        budget -= end - match.start()
-        if reads > _MAX_READS or budget < 0:
-            break
-        position = end if complete else match.start() + 1
-    head = skip_space(text, reading.start)
+    first, last = reading.start, reading.end
+    found = next(_plan_objects(text[first:last], in_broken=True), None)
+    if found is not None:
+        reading.start, reading.end = first + found[0], first + found[1]
+        return shaped(found[2], reading, limits)
+    head = skip_space(text, first)
     if text.startswith("{", head) and last - head <= limits.max_document_bytes:
         repaired = repair_json(text, head, last, limits)
         if repaired is not None:
