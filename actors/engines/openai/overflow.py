@@ -1,84 +1,86 @@
 """Whether a server's message says that a prompt does not fit, and the numbers that it gives.
 
-Servers word it in dozens of ways, and new ones come with every release, so the rules look for the
-parts of the statement instead of whole sentences: a thing that has a size (the context, the prompt,
-a count of tokens) and a word that says too much. A rate limit also counts tokens, and a limit of
-the answer alone is not cured by a shorter prompt; both are told apart first. The text is a server's
-and may be hostile: it is cut to a few thousand characters, and every gap in a rule is bounded.
+Servers word it in dozens of ways, and new ones come with every release, so no sentence is looked
+for. The words that name a context, a prompt, a size, an excess or a limit are, and the message says
+it where the right ones stand near each other. Limits of a rate, of memory or of the answer alone
+count tokens, too; their words are taken out first or decide by themselves. The text is a server's
+and may be hostile: it is cut to a few thousand characters, and no pattern has a gap.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 
 LONGEST_LOOKED_AT = 4096
+_NEAR = 160
+_LEAST = 64
+"""A smaller number is no size of a prompt or a context."""
 _MOST_TOKENS = 10**9
+_STATUSES = frozenset({400, 413, 422, 424})
+"""An overflow comes with one of these, or as an error of the server itself (5xx)."""
 
-_CODE = re.compile(
-    r"context_?(?:length|window|size|limit)_?exceeded|exceed(?:s|ed)?_?context|contextwindowexceed"
-    r"|context_overflow|context_too_long|(?:prompt|input|request|messages)_too_(?:long|large)"
-    r"|max_context_length|input_tokens_exceed|string_above_max_length|content_too_large"
-)
+_WORD_END = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
 _OTHER_LIMIT = re.compile(
-    r"per[ _-]?(?:min|hour|day|second|month)|\b(?:tpm|rpm|tpd|rpd|itpm)\b|rate[ _-]?limit|quota"
-    r"|too many requests|concurren|billing|credits?\b"
+    r"per[ -]?(?:min|hour|day|second|month)|(?:month|week|dai|hour)ly\b|\b[io]?[tr]p[mdh]\b"
+    r"|rate[ -]?limit|throttl|quota|too many requests|number of requests|concurren|billing"
+    r"|credits?\b|please wait|\b(?:gpu|system) memory|out of memory|for memory"
+    r"|content-length|\bheaders?\b|logprobs"
 )
-_MUCH = (
-    r"(?:exceed|overflow|longer|larger|greater|bigger|higher"
-    r"|too (?:long|large|big|many|small|short)"
-    r"|over the|above|beyond|more than|not fit|n't fit|cannot fit|maximum|out of|not enough|surpass"
-    r"|insufficient|only|at most|up to|limited to|full\b|ran out|reached|>)"
+_ANSWER = re.compile(
+    r"max (?:completion |output |new )?tokens|maximum (?:allowed )?(?:number of )?output tokens"
+    r"|(?:completion|output|generated|new) tokens|tokens to (?:generate|sample)|budget tokens"
 )
-_CONTEXT = (
-    r"(?:context[ _-]?(?:length|window|size|limit|budget|len\b|capacity|overflow)"
-    r"|\bn_ctx\b|num_ctx|max_model_len|max_seq_len|model(?:'s)? (?:maximum |max )?"
-    r"(?:sequence |input |context |token )?(?:length|limit)|max(?:imum)? (?:allowed |supported )?"
-    r"(?:model |input |prompt |sequence |context |total )+(?:length|size|len|tokens?|token count))"
+_PLAIN = re.compile(r"got -\d|string above max length")
+_CONCEPTS = {
+    "window": (
+        r"context[ -]?(?:length|window|size|limit|budget|len\b|capacity|overflow)|\bn ctx\b|num ctx"
+        r"|\bmax (?:model|seq|context) ?len|max position|session len|sequence length"
+        r"|(?:model|token)(?:'s)?[ -]window"
+    ),
+    "context": (
+        r"context(?! (?:deadline|cancel))|kontext|kv (?:cache|size)|上下文|コンテキスト|컨텍스트"
+    ),
+    "input": (
+        r"\b(?:prompt|input|message|conversation|request|sequence|history|chat|query|text|payload"
+        r"|body|content|dialog|eingabe|anfrage|entr[ée]e|entrada)|输入|請求|请求|提示|入力|입력|запрос"
+    ),
+    "tokens": r"\btokens\b|\btoken (?:limit|count|length|budget|number|window)|token 数",
+    "size": (
+        r"\btokens?\b|length|\blen\b|\bsize\b|\blong|\blarge|\bbig|\bchar(?:acter)?s\b|\bbytes\b"
+        r"|short|truncat|window|overflow|oversize|长|長|länge|\blang\b|longueur|longitud"
+    ),
+    "excess": (
+        r"exceed|overflow|oversize|exhaust|\bhit\b|surpass|beyond|\bpast\b|reduce|decrease"
+        r"|(?:longer|larger|greater|bigger|higher|more) than"
+        r"|too (?:long|large|big|many|small)|over the|\bover limit|\babove\b|n[o']t fit|cannot fit"
+        r"|out of|enough|no room|insufficient|\bfull\b|ran out|reached|> ?\d|[\d)] > "
+        r"|shorten|shorter|truncat|超|过长|過長|長すぎ|초과|превыш|zu (?:lang|groß|viel)|überschr"
+        r"|dépass|trop |supera|demasiado"
+    ),
+    "limit": (
+        r"\bmax|limit|at most|\bonly\b|up to|must (?:be|have) (?:<|less|fewer|smaller|no more)"
+        r"|less than or equal|should be \[|supports|available|capacity"
+    ),
+    "number": r"\d[\d,_]{2,}",
+}  # fmt: skip
+_WORDS = {name: re.compile(words) for name, words in _CONCEPTS.items()}
+_SAYINGS = (
+    {"window", "excess"},
+    {"window", "limit", "number"},
+    {"context", "excess"},
+    {"context", "tokens", "numbers"},
+    {"input", "size", "excess"},
+    {"input", "size", "limit", "number"},
+    {"tokens", "excess"},
+    {"tokens", "limit", "numbers"},
 )
-_INPUT = (
-    r"(?:prompt|inputs?|messages?|conversation|request(?:ed)?|sequence|history|chat|query|text"
-    r"|payload|content)"
-)
-_RULES = tuple(
-    re.compile(rule)
-    for rule in (
-        rf"{_CONTEXT}.{{0,160}}?{_MUCH}",
-        rf"{_MUCH}.{{0,160}}?{_CONTEXT}",
-        r"context the overflows|overflows? the context|exceed\w* (?:the )?(?:\S+ )?context",
-        (
-            rf"\b{_INPUT}`?(?: \S+){{0,6}}? (?:is|are|was|were|has become) (?:\w+ )?too "
-            r"(?:long|large|big)"
-        ),
-        rf"\btoo (?:long|large|big) (?:a )?{_INPUT}\b|too (?:long|large) for (?:the |this )?model",
-        r"too many (?:input |prompt |total |context )?tokens",
-        rf"(?:reduce|shorten|truncate|trim|split)(?: \S+){{0,5}}? {_INPUT}\b",
-        (
-            rf"\b{_INPUT}`?.{{0,40}}?\btokens?\b.{{0,80}}?(?:exceed|greater|longer|larger|above|beyond"
-            r"|over the|more than|must be (?:<|less|at most|smaller|no more)|limit)"
-        ),
-        (
-            rf"\b{_INPUT}`?.{{0,20}}?(?:length|size|count)\b.{{0,40}}?(?:exceed|greater|longer|larger"
-            r"|above|must be (?:<|less|at most|smaller))"
-        ),
-        r"`?inputs?`? (?:tokens )?must have (?:less|fewer) than",
-        r"tokens?\b.{0,60}?exceed.{0,60}?(?:limit|maximum|\bmax\b|allowed|capacity|model)",
-        (
-            r"\d tokens? > \d|exceed\w* (?:\S+ ){0,3}token limit"
-            r"|token limit (?:was |is |has been )?(?:exceeded|reached)"
-        ),
-        r"(?:prompt|input) length is \d|keep (?:from )?the (?:first|initial)",
-        r"exceed\w* (?:the )?(?:max\w* )?(?:number of )?(?:input |prompt )?tokens",
-        r"larger than the available kv|kv[ _-]?cache.{0,40}?(?:too small|not enough|exceed|space)",
-    )
-)
-_ANSWER_ONLY = re.compile(
-    r"max_(?:completion_|output_|new_)?tokens|maxoutputtokens"
-    r"|(?:completion|output|generated) tokens"
-)
-_SIZE_OF_PROMPT = re.compile(r"context|prompt|input|messages|n_ctx|sequence|conversation")
+"""Words that together say it."""
 
 _NUMBER = r"(\d{1,3}(?:[,_]\d{3})+|\d{1,10})"
+_SIZE = re.compile(rf"(?<![\w.-]){_NUMBER}(?![\w.]*\w)")
+_STATUS_CODES = range(400, 600)
 _CONTEXT_NUMBERS = tuple(
     re.compile(rule)
     for rule in (
@@ -114,37 +116,53 @@ _PROMPT_NUMBERS = tuple(
 
 def is_overflow(message: str, status: int = 400) -> bool:
     """Whether the message of an error answer says that the prompt is too long for the model."""
-    text = _looked_at(message)
+    if status not in _STATUSES and status < 500 and status != 429:
+        return False
+    text = _WORD_END.sub(" ", message[:LONGEST_LOOKED_AT])
+    text = _ANSWER.sub(" ", _looked_at(text))
     if _OTHER_LIMIT.search(text):
         return False
-    if _CODE.search(text):
+    if status == 413 or _PLAIN.search(text):
         return True
-    if _ANSWER_ONLY.search(text) and not _SIZE_OF_PROMPT.search(_without_answer(text)):
-        return False
-    return status == 413 or any(rule.search(text) for rule in _RULES)
+    return _says(text, _SAYINGS[:1] if status == 429 else _SAYINGS)
+
+
+def _says(text: str, sayings: Iterable[set[str]]) -> bool:
+    """Whether the words of one of the sayings stand near each other."""
+    found = sorted(
+        (m.start(), name) for name, words in _WORDS.items() for m in words.finditer(text)
+    )
+    near: deque[tuple[int, str]] = deque()
+    for at, name in found:
+        near.append((at, name))
+        while near[0][0] < at - _NEAR:
+            near.popleft()
+        names = [name for _, name in near]
+        present = {*names, "numbers"} if names.count("number") > 1 else set(names)
+        if any(saying <= present for saying in sayings):
+            return True
+    return False
 
 
 def overflow_numbers(message: str, fields: Mapping[str, object]) -> dict[str, int]:
     """`prompt_tokens` and `context_length`, as far as the fields of the error or its words say
-    them."""
+    them. Of two numbers the larger one is the prompt, because it did not fit."""
     text = _looked_at(message)
-    found = {
-        "context_length": _field(fields, "n_ctx", "context_length", "max_context_length")
-        or _first(_CONTEXT_NUMBERS, text),
-        "prompt_tokens": _field(fields, "n_prompt_tokens", "prompt_tokens", "input_tokens"),
-    }
-    if not found["prompt_tokens"]:
-        others = (n for n in _all(_PROMPT_NUMBERS, text) if n != found["context_length"])
-        found["prompt_tokens"] = next(others, None)
+    context = _field(fields, "n_ctx", "context_length", "max_context_length")
+    prompt = _field(fields, "n_prompt_tokens", "prompt_tokens", "input_tokens")
+    sizes = sorted({n for n in _all((_SIZE,), text) if n >= _LEAST and n not in _STATUS_CODES})
+    if not context and not prompt and len(sizes) == 2:
+        context, prompt = sizes
+    context = context or next((n for n in _all(_CONTEXT_NUMBERS, text) if n >= _LEAST), None)
+    prompt = prompt or next(
+        (n for n in _all(_PROMPT_NUMBERS, text) if n >= _LEAST and n != context), None
+    )
+    found = {"context_length": context, "prompt_tokens": prompt}
     return {name: value for name, value in found.items() if value}
 
 
 def _looked_at(message: str) -> str:
     return " ".join(message[:LONGEST_LOOKED_AT].lower().replace("\u2019", "'").split())
-
-
-def _without_answer(text: str) -> str:
-    return _ANSWER_ONLY.sub(" ", text)
 
 
 def _field(fields: Mapping[str, object], *names: str) -> int | None:
@@ -153,10 +171,6 @@ def _field(fields: Mapping[str, object], *names: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_TOKENS:
             return value
     return None
-
-
-def _first(rules: tuple[re.Pattern[str], ...], text: str) -> int | None:
-    return next(iter(_all(rules, text)), None)
 
 
 def _all(rules: tuple[re.Pattern[str], ...], text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""An error in the words of a server: the words, the code, and how long to wait.
+"""An error in the words of a server: the words, and the code.
 
 The words come in a dozen forms (`error.message`, `detail`, `message`, a list of validation errors,
 plain text, a page of HTML). They are found here, and made one bounded line for a person only after
@@ -7,18 +7,15 @@ secrets were taken out of them.
 
 from __future__ import annotations
 
-import email.utils
-import math
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from actors.engines.openai.retry_after import retry_after
 from actors.engines.openai.sse import read_object
 from familiar.secret import Secret, scrub
 
 LONGEST_WORDS = 500
-LONGEST_WAIT_S = 24 * 3600.0
 _LONGEST_READ = 64 << 10
 _DEEPEST = 4
 
@@ -30,10 +27,6 @@ _LOADING = re.compile(
 )
 _PERMANENT = re.compile(r"insufficient_quota|exceeded your current quota|billing|payment required")
 _NO_ROUTE = re.compile(r"unexpected endpoint or method")
-_AGAIN_IN = re.compile(
-    r"(?:again|retry|wait|available)(?: after| in| for)?:? (?:about )?(?:(\d{1,3})m)?\s?"
-    r"(\d{1,6}(?:\.\d{1,6})?)\s?(ms|milliseconds?|s\b|sec|minutes?|min|m\b)"
-)
 _TAG = re.compile(
     r"<(?:script|style)[^>]{0,200}>.{0,4000}?</(?:script|style)>|<[^<>]{0,500}>", re.S
 )
@@ -61,9 +54,13 @@ class Said:
 
 
 def read_said(
-    body: bytes, headers: Mapping[str, str] | None = None, secrets: Iterable[Secret] = ()
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    secrets: Iterable[Secret] = (),
+    *,
+    limited: bool = False,
 ) -> Said:
-    """The words of an error body."""
+    """The words of an error body. `limited`: its status is 429."""
     body = body[:_LONGEST_READ]
     data = read_object(body)
     found: list[str] = []
@@ -89,7 +86,7 @@ def read_said(
         raw=raw,
         code=_status(code),
         fields=error,
-        retry_after_s=retry_after(headers or {}, data or {}, raw),
+        retry_after_s=retry_after(headers or {}, data or {}, raw, limited=limited),
     )
 
 
@@ -98,42 +95,6 @@ def clean(text: str, secrets: Iterable[Secret] = ()) -> str:
     words = " ".join(scrub(text[: 4 * LONGEST_WORDS + 2000], secrets).split())
     words = "".join(c if c.isprintable() else "\ufffd" for c in words)
     return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + "…"
-
-
-def retry_after(headers: Mapping[str, str], body: Mapping[str, object], words: str) -> float | None:
-    """Seconds that the server asks for: in a header, a field or its words."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if (seconds := _seconds(value)) is not None:
-            return _bounded(seconds * unit)
-        if value and unit == 1.0:
-            try:
-                at = email.utils.parsedate_to_datetime(value[:80]).timestamp()
-            except (ValueError, TypeError, OverflowError, OSError):
-                continue
-            return _bounded(max(at - time.time(), 0.0))
-    if (seconds := _seconds(body.get("estimated_time", body.get("retry_after")))) is not None:
-        return _bounded(seconds)
-    match = _AGAIN_IN.search(words[:2000].lower())
-    if match is None:
-        return None
-    minutes, number, unit_name = match.groups()
-    scale = 0.001 if unit_name.startswith(("ms", "mil")) else 60 if unit_name[0] == "m" else 1
-    return _bounded(int(minutes or 0) * 60 + float(number) * scale)
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        seconds = float(value[:40] if isinstance(value, str) else value)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-def _bounded(seconds: float) -> float | None:
-    return round(min(seconds, LONGEST_WAIT_S), 3)
 
 
 def _status(value: object) -> int | None:

@@ -135,7 +135,7 @@ class Server:
         self, status: int, body: bytes, headers: Mapping[str, str] | None = None
     ) -> EngineError:
         """The error that an error answer means."""
-        said = read_said(body, headers, self.secrets)
+        said = read_said(body, headers, self.secrets, limited=status == 429)
         return self.failure(status, said, f"{self.root} answers {status}: {said.words}")
 
     def failure(self, status: int, said: Said, message: str) -> EngineError:
