@@ -54,7 +54,6 @@ def ensure_deployment(config: Config, *, shared: bool = False) -> Any:
 
 
 def find_orchestrator(deployment: str) -> Any | None:
-    """The handle of a running deployment's orchestrator, or None."""
     return find_actor(ORCHESTRATOR, namespace_of(deployment))
 
 

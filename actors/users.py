@@ -52,7 +52,6 @@ class User:
 
 
 def users(namespace: str, kind: Kind | None = None) -> set[str]:
-    """The names of the deployment's users."""
     return set(list_actors(namespace, _PREFIX if kind is None else f"{_PREFIX}{kind}:"))
 
 

@@ -28,7 +28,6 @@ _KEPT_BYTES = 64 * 1024
 
 
 def find_actor(name: str, namespace: str) -> Any | None:
-    """The handle of a named actor, or None."""
     import ray
 
     try:
@@ -38,7 +37,6 @@ def find_actor(name: str, namespace: str) -> Any | None:
 
 
 def list_actors(namespace: str, prefix: str) -> dict[str, Any]:
-    """The named actors of a namespace whose names begin with `prefix`."""
     import ray
 
     found = ray.util.list_named_actors(all_namespaces=True)

@@ -41,7 +41,6 @@ class Brief:
         )
 
     def with_prompt(self, prompt_json: str) -> Brief:
-        """The same brief with the messages that were recorded."""
         messages = read_messages(prompt_json)
         return replace(self, messages=messages, stack_json=prompt_json)
 

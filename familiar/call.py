@@ -87,8 +87,6 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one attempt."""
-
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0

@@ -54,8 +54,6 @@ class _Alias:
 
 
 class Scheduler:
-    """All queues of a deployment."""
-
     def __init__(self, aliases: Iterable[tuple[str, str, int]]) -> None:
         """`aliases` as (alias, pool, parallel limit)."""
         self._aliases = {name: _Alias(pool, parallel) for name, pool, parallel in aliases}
@@ -115,11 +113,9 @@ class Scheduler:
         return sum(alias.waiting for alias in self._aliases.values() if alias.pool == pool)
 
     def running(self) -> dict[str, int]:
-        """Calls that hold a slot, by alias."""
         return {name: alias.running for name, alias in self._aliases.items()}
 
     def waiting(self) -> dict[str, int]:
-        """Calls that wait for a slot, by alias."""
         return {name: alias.waiting for name, alias in self._aliases.items() if alias.waiting}
 
     def in_flight(self, pool: str, replica: str) -> int:

@@ -33,8 +33,6 @@ def body_limit(max_goal_bytes: int) -> int:
 
 
 class BodyLimit:
-    """ASGI middleware; `limit` in bytes."""
-
     def __init__(self, app: ASGIApp, *, limit: int, max_goal_bytes: int) -> None:
         self._app = app
         self._limit = limit

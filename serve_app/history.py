@@ -194,7 +194,6 @@ def explanation(reader: Reader, run_id: str) -> Explanation:
 
 
 def difference(reader: Reader, run_id: str, other: str) -> RunDiff:
-    """The differences between two runs."""
     return diff(_events(reader, run_id), _events(reader, other))
 
 
@@ -217,7 +216,6 @@ def artifacts(reader: Reader, run_id: str) -> ArtifactList:
 
 
 def artifact(reader: Reader, run_id: str, path: str) -> Artifact:
-    """The artifact with exactly this path."""
     for found in artifacts(reader, run_id).artifacts:
         if found.path == path:
             return found

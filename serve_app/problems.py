@@ -105,7 +105,6 @@ def problem(
 
 
 def respond(found: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The problem as a response."""
     sent = dict(headers or {})
     if found.status == HTTPStatus.SERVICE_UNAVAILABLE:
         sent.setdefault("Retry-After", str(RETRY_AFTER_S))
@@ -116,7 +115,6 @@ def respond(found: Problem, headers: Mapping[str, str] | None = None) -> JSONRes
 
 
 def install(app: FastAPI) -> None:
-    """Have `app` answer every error with a problem document."""
     app.add_exception_handler(FamiliarError, _own)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _rejected)

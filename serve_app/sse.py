@@ -82,14 +82,12 @@ class Feed:
 
     @property
     def is_dead(self) -> bool:
-        """Whether a new follower needs another feed."""
         return self.error is not None or self._gone
 
     def message(self, seq: int) -> ServerSentEvent:
         return self._messages[seq - self.begin - 1]
 
     async def news(self) -> None:
-        """Wait for a message, a report, or the end."""
         await asyncio.shield(self._news)
 
     def close(self) -> None:
@@ -245,7 +243,6 @@ def recorded(event: Event) -> ServerSentEvent:
 
 
 def end(data: StreamEnd) -> ServerSentEvent:
-    """The stream's last message."""
     return ServerSentEvent(data.model_dump_json(), event="end", sep=SEPARATOR)
 
 

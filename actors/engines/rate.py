@@ -22,7 +22,6 @@ class TokenRate:
         self._newest = 0
 
     def add(self, tokens: int, now: float) -> None:
-        """Count `tokens` that were made at `now`."""
         if now - self._newest_at < BUCKET_S:
             self._newest += tokens
         else:

@@ -34,7 +34,6 @@ COMMAND = "python -m actors.engines.weights"
 
 
 def weights_root() -> Path:
-    """Where prepared weights are kept."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
     return base / "familiar" / "weights"
@@ -153,7 +152,6 @@ def _to_int8(folder: Path) -> None:
 
 
 def main() -> int:
-    """Prepare the weights and say where they are."""
     try:
         print(prepare())
     except EngineError as error:

@@ -60,8 +60,6 @@ class _Asked:
 
 
 class Briefer:
-    """Briefs of one run."""
-
     def __init__(
         self,
         config: Config,
@@ -296,7 +294,6 @@ def _within(
 
 
 def _failed_last(call: CallState, attempt: int) -> bool:
-    """Whether this attempt gave no answer."""
     return call.last_failure is not None and call.last_failure.attempt == attempt
 
 

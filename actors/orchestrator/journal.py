@@ -44,8 +44,6 @@ class Input:
 
 
 class Owner(Protocol):
-    """The performer, as its journal sees it."""
-
     def folded(self, event: ev.Event, commands: Sequence[Command]) -> None:
         """A committed event is folded; `commands` are due now."""
 
@@ -54,8 +52,6 @@ class Owner(Protocol):
 
 
 class Journal:
-    """Used in one event loop."""
-
     def __init__(
         self, machine: RunMachine, owner: Owner, record: Record, log: logging.Logger
     ) -> None:

@@ -21,8 +21,6 @@ MAX_SAMPLES = 10_000
 
 
 class Metrics:
-    """Made in the orchestrator's process, once."""
-
     def __init__(self) -> None:
         self._runs = Counter("familiar_runs", "Runs that ended.", ("outcome",))
         self._calls = Counter("familiar_calls", "Attempts that ended.", ("alias", "end"))

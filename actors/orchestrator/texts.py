@@ -35,7 +35,6 @@ class Texts:
             self._size -= len(oldest)
 
     async def get(self, sha256: str) -> str:
-        """The text. Raises `StoreError` when the store does not have it."""
         text = self._kept.get(sha256)
         if text is None:
             text = await asyncio.to_thread(self._load, sha256)

@@ -127,7 +127,6 @@ class Replica:
                 self._idle.set()
 
     async def stop(self) -> None:
-        """Cancel all attempts and end the engine."""
         self._state, self._detail = "stopped", "stopped"
         if self._watching is not None:
             self._watching.cancel()
@@ -185,7 +184,6 @@ class Replica:
 
     @ray.method(concurrency_group="questions")
     async def cancel(self, key: CallKey) -> bool:
-        """Stop an attempt; whether one was running."""
         return await self._there(lambda: self._attempts.cancel(key))
 
     @ray.method(concurrency_group="questions")

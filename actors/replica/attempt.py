@@ -136,8 +136,6 @@ async def carry_out(
 
 
 class _Carrier:
-    """The state of one attempt."""
-
     def __init__(self, order: CallOrder, progress: Progress, source: Source) -> None:
         self.order = order
         self.progress = progress
@@ -314,7 +312,6 @@ class _Carrier:
         return CallError(text, failure_class=kind, evidence=evidence)
 
     def evidence(self) -> dict[str, JsonValue]:
-        """Figures of the stream up to now."""
         now, p = time.monotonic(), self.progress
         return {
             "tokens": p.tokens,
@@ -348,7 +345,6 @@ class _Watch:
         self._timer.cancel()
 
     def _left(self) -> float:
-        """Seconds until the nearest deadline."""
         p = self._progress
         if p.last_token is None:
             nearest = p.started + self._limits.first_token_s

@@ -41,8 +41,6 @@ log = logging.getLogger("familiar.pools")
 
 
 class Pools:
-    """Made and used in the orchestrator's event loop."""
-
     def __init__(self, config: Config, epoch: int, dispatcher: Dispatcher) -> None:
         self._config = config
         self._epoch = epoch

@@ -62,8 +62,6 @@ class _Usual:
 
 
 class Attempts:
-    """One per replica."""
-
     def __init__(self) -> None:
         self._epoch = 0
         self._attempts: dict[CallKey, _Attempt] = {}
@@ -73,7 +71,6 @@ class Attempts:
 
     @property
     def epoch(self) -> int:
-        """The highest epoch seen."""
         return self._epoch
 
     def see_epoch(self, epoch: int) -> None:
@@ -126,7 +123,6 @@ class Attempts:
         return True
 
     async def cancel_all(self) -> None:
-        """Stop every running attempt."""
         await asyncio.gather(*(self.cancel(key) for key in list(self._attempts)))
 
     def progress(

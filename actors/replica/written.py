@@ -41,7 +41,6 @@ class Written:
         self._running.pop(key, None)
 
     def due(self, *, looked_at: bool) -> bool:
-        """Whether it is time for a poll."""
         now = time.monotonic()
         if not self._running or now - self._polled_at < (LOOK_S if looked_at else LONG_S):
             return False
@@ -53,7 +52,6 @@ class Written:
         return {key: seen.chars for key, seen in self._running.items()}
 
     def add(self, found: Mapping[CallKey, AttemptProgress]) -> None:
-        """The answer to a poll."""
         for key, progress in found.items():
             seen = self._running.get(key)
             if seen is None:

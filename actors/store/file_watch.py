@@ -19,8 +19,6 @@ from actors.store.failure import replaced
 
 @dataclass(frozen=True, slots=True)
 class Inode:
-    """A file under its name."""
-
     path: Path
     device: int
     number: int

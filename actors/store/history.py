@@ -44,7 +44,6 @@ def pages(connection: Connection, run_id: str, after: int = 0) -> Iterator[list[
 
 
 def event_page(connection: Connection, run_id: str, after: int, limit: int) -> list[Event]:
-    """The first `limit` events of a run above `after`."""
     query = (
         select(EVENTS.c.seq, EVENTS.c.epoch, EVENTS.c.at, EVENTS.c.body)
         .where(EVENTS.c.run_id == run_id, EVENTS.c.seq > after)
@@ -55,6 +54,5 @@ def event_page(connection: Connection, run_id: str, after: int, limit: int) -> l
 
 
 def newest_seq(connection: Connection, run_id: str) -> int:
-    """The seq of a run's newest event, 0 for a run that has none."""
     newest = select(func.max(EVENTS.c.seq)).where(EVENTS.c.run_id == run_id)
     return connection.execute(newest).scalar() or 0

@@ -149,7 +149,6 @@ class Reader:
             return load_calls(connection, run_id)
 
     def call(self, run_id: str, call_id: str) -> r.CallRow:
-        """One call with its attempts. Raises `NotFound`."""
         with self._snapshot() as connection:
             self._run(connection, run_id)
             found = load_calls(connection, run_id, call_id)
@@ -180,7 +179,6 @@ class Reader:
         return self._of_run(run_id, t.SYNTHESES, r.SynthesisRow, t.SYNTHESES.c.version)
 
     def files(self, run_id: str) -> list[r.FileRow]:
-        """What the run published, by path."""
         return self._of_run(run_id, t.FILES, r.FileRow, t.FILES.c.path)
 
     def _of_run(self, run_id: str, table: Table, kind: type[T], order: Any) -> list[T]:

@@ -41,7 +41,6 @@ class LogLines:
         self._submitted: dict[str, float] = {}
 
     def render(self, event: e.Event) -> str:
-        """The line, without its end."""
         body = event.body
         run = event.run_id
         call = getattr(body, "call", None)
@@ -107,7 +106,6 @@ class RunLog:
         self._events.extend(events)
 
     def flush(self) -> None:
-        """Write the lines of every event that was added."""
         events, self._events = self._events, []
         self._backlog.extend(self._lines.render(event) for event in events)
         if not self._backlog:

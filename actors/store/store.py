@@ -324,7 +324,6 @@ class Store:
         self._last.pop(run_id, None)
 
     def open_runs(self) -> list[str]:
-        """The runs that have not ended, oldest first."""
         query = (
             select(RUNS.c.run_id)
             .where(RUNS.c.status.in_(("running", "cancelling")))
@@ -340,12 +339,10 @@ class Store:
                 yield from page
 
     def text(self, sha256: str) -> str | None:
-        """A text by its hash."""
         row = self._first(select(TEXTS.c.body).where(TEXTS.c.sha256 == sha256))
         return None if row is None else bytes(row.body).decode("utf-8")
 
     def call_role(self, run_id: str, call_id: str) -> tuple[int | None, str | None] | None:
-        """Turn and alias of a call."""
         query = select(WORKER_CALLS.c.turn, WORKER_CALLS.c.alias).where(
             WORKER_CALLS.c.run_id == run_id, WORKER_CALLS.c.call_id == call_id
         )

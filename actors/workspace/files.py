@@ -213,7 +213,6 @@ class Workspace:
 
     @contextlib.contextmanager
     def _errors(self, path: str) -> Iterator[None]:
-        """Say what an OSError means for a workspace."""
         try:
             yield
         except OSError as error:

@@ -168,7 +168,6 @@ class Repository:
         await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
     def _keep_out(self, exclude: Path) -> None:
-        """Have git ignore the private folder."""
         line = f"/{PRIVATE}/"
         try:
             known = exclude.read_text(encoding="utf-8") if exclude.exists() else ""

@@ -128,7 +128,6 @@ class Head:
         return self._folders[folder].entries.get(name) if folder in self._folders else None
 
     def names(self, folder: str) -> Iterable[str]:
-        """The names in a folder on the way to the paths."""
         return self._folders[folder].entries if folder in self._folders else ()
 
     def with_file(self, path: str, entry: TreeEntry, objects: Objects) -> str:
@@ -151,7 +150,6 @@ class Objects:
         self._new: dict[str, bytes] = {}
 
     def add(self, kind: str, data: bytes) -> str:
-        """Its name."""
         name = object_name(kind, data, self._hash_name)
         self._new[name] = b"%s %d\0" % (kind.encode(), len(data)) + data
         return name

@@ -28,7 +28,6 @@ class Grouped(Generic[Asked, Answer]):
         self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, item: Asked) -> Answer:
-        """The answer for this item. Raises its error, or the error of its whole group."""
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._worker is None or self._worker.done():

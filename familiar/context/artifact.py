@@ -41,13 +41,11 @@ class ArtifactRef:
 
     @property
     def line(self) -> str:
-        """Path, maker, hash and size in one line."""
         by = f" by {self.maker}" if self.maker else ""
         return f"{self.path}{by}: sha256 {self.digits}, {self.size:,} bytes"
 
     @property
     def described(self) -> str:
-        """The line, and the outline below it."""
         if not self.outline:
             return self.line
         return f"{self.line}\n  {_joined(self.outline)}"

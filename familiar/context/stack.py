@@ -41,7 +41,6 @@ class Stack:
 
     @classmethod
     def begin(cls, system: str) -> Stack:
-        """A new stack with nothing but its instructions."""
         return cls((StackMessage("system", system),))
 
     def __post_init__(self) -> None:
@@ -66,7 +65,6 @@ class Stack:
         return prompt_tokens(self.render())
 
     def push(self, *messages: StackMessage) -> Stack:
-        """The stack with `messages` on top."""
         return replace(self, messages=self.messages + messages)
 
     def pop(self) -> tuple[Stack, StackMessage]:

@@ -27,7 +27,6 @@ def estimate_tokens(text: str) -> int:
 
 
 def prompt_tokens(messages: Iterable[Message]) -> int:
-    """Tokens of a whole prompt."""
     return sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in messages)
 
 

@@ -33,7 +33,6 @@ class RunDigest:
 
 
 def digest(events: Iterable[Event]) -> RunDigest:
-    """The digest of a run, linear in its events."""
     story = read_story(events)
     files: Section = {path: story.published[path] for path in sorted(story.published)}
     made: dict[str, Section] = {
@@ -165,12 +164,10 @@ class RunDiff:
 
 
 def diff(a: Iterable[Event], b: Iterable[Event]) -> RunDiff:
-    """Compare two histories."""
     return diff_digests(digest(a), digest(b))
 
 
 def diff_digests(a: RunDigest, b: RunDigest) -> RunDiff:
-    """Compare two digests."""
     found: list[Difference] = []
     same: list[str] = []
     for section in SECTIONS:

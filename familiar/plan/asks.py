@@ -113,7 +113,6 @@ class Asks:
 
 
 def read_asks(prompt: str) -> Asks:
-    """The asks in `prompt`."""
     parts: dict[str, int] = {}
     lengths: list[Length] = []
     container = 1

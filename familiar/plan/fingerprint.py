@@ -52,7 +52,6 @@ def fingerprint(calls: Sequence[PlannedCall]) -> str:
 
 
 def digest(calls: Sequence[PlannedCall]) -> PlanDigest:
-    """Everything that two plans are compared by."""
     shapes = _placed(calls, _frame)
     pairs: set[int] = set()
     for call in calls:

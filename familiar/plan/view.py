@@ -26,8 +26,6 @@ of a turn does not grow with the run."""
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """An alias that a plan may name."""
-
     alias: str
     description: str
     mode: str
@@ -171,7 +169,6 @@ def pool_state(config: Config) -> PoolState:
 
 
 def roles_of(config: Config) -> tuple[Role, ...]:
-    """The aliases that a plan may name."""
     return tuple(
         _role(name, alias, config)
         for name, alias in config.aliases.items()

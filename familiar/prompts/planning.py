@@ -50,7 +50,6 @@ class Result:
 
 
 def goal_message(goal: Goal) -> StackMessage:
-    """The goal, in full."""
     text = goal.text.strip()
     recalled = Fact(
         f"goal:{text_ref(text).sha256[:12]}", f"- Earlier goal: {_cut(text, MAX_RECALLED_CHARS)}"
@@ -72,7 +71,6 @@ def turn_message(
 
 
 def results_message(turn: int, results: Sequence[Result], run_id: str) -> StackMessage:
-    """The results of a turn's calls, or their failures."""
     text = load_prompt("orchestrator/results").render(
         turn=str(turn), results="\n".join(result.line for result in results) or "none"
     )
@@ -80,7 +78,6 @@ def results_message(turn: int, results: Sequence[Result], run_id: str) -> StackM
 
 
 def rejected_message(problems: Sequence[Problem]) -> StackMessage:
-    """The reasons why the previous plan was rejected."""
     text = load_prompt("orchestrator/rejected").render(
         problems="\n".join(f"- {problem.message}" for problem in problems)
     )
@@ -136,7 +133,6 @@ def question_messages(call: EarlierCall, answer: str) -> Iterable[StackMessage]:
 
 
 def synthesis_message(answer: str) -> StackMessage:
-    """The answer that the run before ended with."""
     text = load_prompt("orchestrator/answered").render(answer=_cut(answer))
     recalled = _cut(answer, MAX_RECALLED_CHARS)
     fact = Fact(f"answer:{text_ref(answer).sha256[:12]}", f"- Its answer: {recalled}")
@@ -144,7 +140,6 @@ def synthesis_message(answer: str) -> StackMessage:
 
 
 def summarise(facts: Sequence[str]) -> str:
-    """The text of a summary."""
     return load_prompt("orchestrator/summary").render(facts="\n".join(facts))
 
 

@@ -61,7 +61,6 @@ def composed_version(parts: Iterable[Prompt]) -> str:
 
 @cache
 def has_prompt(name: str) -> bool:
-    """Whether `familiar/prompts/<name>.md` is there."""
     try:
         load_prompt(name)
     except ConfigError:

@@ -35,8 +35,6 @@ UNITS: dict[Budget, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The use of one budget."""
-
     budget: Budget
     used: float
     limit: float
@@ -73,7 +71,6 @@ def cost(usage: Usage, pool: str, limits: RunLimits) -> float:
 
 
 def used_up(reached: BudgetReached) -> str:
-    """The end of a budget, as a part of a sentence."""
     return (
         f"the budget budgets.{reached.budget} is used up "
         f"({_amount(reached.used)} of {_amount(reached.limit)})"

@@ -16,8 +16,6 @@ _KEYS = ("turn", "call", "attempt", "budget", "soft")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Commit this decision of the machine."""
-
     body: Body
 
     @property

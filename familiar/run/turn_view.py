@@ -21,7 +21,6 @@ from familiar.run.state import CallState, CallStatus, RunState, TurnState
 
 
 def view_turn(config: Config, state: RunState, goal: Goal, load: PoolLoad = NO_LOAD) -> TurnView:
-    """The view of the current turn of `state`."""
     return TurnView(
         turn=state.turn.number,
         goal=goal,

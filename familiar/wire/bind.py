@@ -39,7 +39,6 @@ class Bound:
 
 
 def bind(blocks: list[Block], answer: Answer) -> Bound:
-    """Judge every call in `blocks`."""
     bound = Bound()
     tools, limits = answer.tools, answer.limits
     cut = answer.finish_reason == "length"

@@ -43,7 +43,6 @@ class BraceSyntax:
     quote: str
 
     def scan(self, window: Window) -> list[Block]:
-        """All calls in `window`, one block each."""
         edges = Edges(window, self.open, re.escape(self.close))
         return scan_each(window, edges.opener, _CallReader(window, self, edges).read)
 
@@ -169,7 +168,6 @@ class _BraceReader(LiteralReader):
         raise Unreadable(position)
 
     def key(self, position: int, depth: int) -> tuple[str, int]:
-        """A bare or delimited key, with its colon."""
         if self.text.startswith(self.quote, position):
             key, position = self._delimited(position)
             return key, self.colon(position)

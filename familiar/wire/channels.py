@@ -41,11 +41,9 @@ class ChannelSyntax:
     recipient_prefix: str
 
     def scan(self, window: Window) -> list[Block]:
-        """The messages that have a recipient."""
         return self.messages(window, in_reasoning=False).blocks
 
     def messages(self, window: Window, *, in_reasoning: bool) -> Messages:
-        """Split `window` into messages and read those that have a recipient."""
         lost = _without_marks(window, self)
         if lost is not None:
             return lost

@@ -26,7 +26,6 @@ class ElementSyntax:
     call: str
 
     def scan(self, window: Window) -> list[Block]:
-        """All blocks of call markup in `window`."""
         tag = re.compile(
             re.escape(self.marker) + r"\s{0,4}<(/?)([^<>\s/]{1,256})((?:\s[^<>]{0,1024})?)>"
         )

@@ -97,7 +97,6 @@ class JsonSyntax:
     separator: str = ""
 
     def scan(self, window: Window) -> list[Block]:
-        """Blocks whose body is a whole call, or a list of them, in JSON."""
         if self.bare:
             return _scan_bare(window, self)
         edges = Edges(window, self.open, self.close)
@@ -146,7 +145,6 @@ class HeadSyntax:
     numbered: bool = False
 
     def scan(self, window: Window) -> list[Block]:
-        """Calls whose head stands before a separator and whose arguments are a JSON object."""
         edges = Edges(window, self.open, self.close)
         lower = window.start
 

@@ -16,8 +16,6 @@ Tools = Sequence[Mapping[str, object]]
 
 
 class OfferedTools:
-    """Names and parameter schemas of the offered tools."""
-
     def __init__(self, tools: Tools | None) -> None:
         self.known = tools is not None
         self._parameters: dict[str, Schema] = {}
@@ -37,7 +35,6 @@ class OfferedTools:
 
     @cached_property
     def properties(self) -> dict[str, frozenset[str]]:
-        """For each tool the names of its declared arguments."""
         found: dict[str, frozenset[str]] = {}
         for name, parameters in self._parameters.items():
             declared = resolve(parameters, parameters).get("properties")
@@ -59,7 +56,6 @@ class OfferedTools:
         return False
 
     def parameters(self, name: str) -> Schema:
-        """The parameter schema of `name`, empty where it has none."""
         return self._parameters.get(name, {})
 
     def accepting(self, keys: frozenset[str]) -> list[str]:

@@ -30,7 +30,6 @@ class PairSyntax:
     value_close: str
 
     def scan(self, window: Window) -> list[Block]:
-        """All calls in `window`, one block each."""
         if not re.search(self.call_open, window.text):
             return []
         patterns = (

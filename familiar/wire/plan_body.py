@@ -50,7 +50,6 @@ class PlanReading:
     problems: list[Problem] = field(default_factory=list)
 
     def reject(self, name: str, offset: int, message: str) -> PlanReading:
-        """Record why there is no plan."""
         self.plan = None
         self.problems.append(Problem(name, offset, message))
         return self

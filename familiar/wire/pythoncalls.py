@@ -60,7 +60,6 @@ class LiteralReader:
         self.max_depth = max_depth
 
     def space(self, position: int) -> int:
-        """The offset behind white space."""
         match = _SPACE.match(self.text, position, self.end)
         return match.end() if match else position
 
@@ -69,7 +68,6 @@ class LiteralReader:
         return self.text[position] if position < self.end else ""
 
     def value(self, position: int, depth: int = 0) -> tuple[Json, int]:
-        """The literal at `position` and the offset behind it."""
         if depth > self.max_depth:
             raise Unreadable(position)
         position = self.space(position)
@@ -100,14 +98,12 @@ class LiteralReader:
         raise Unreadable(position)
 
     def key(self, position: int, depth: int) -> tuple[str, int]:
-        """The key at `position` and the offset behind its colon."""
         key, position = self.value(position, depth)
         if isinstance(key, list | dict):
             raise Unreadable(position)
         return str(key), self.colon(position)
 
     def colon(self, position: int) -> int:
-        """The offset behind the colon of a key."""
         position = self.space(position)
         if self.peek(position) != ":":
             raise Unreadable(position)

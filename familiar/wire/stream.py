@@ -89,7 +89,6 @@ class _LiveView:
         )
 
     def feed(self, chunk: str) -> tuple[Delta, ...]:
-        """Deltas that `chunk` makes certain."""
         if self._held:
             return ()
         if self._begun and not self._pending and chunk.isspace():

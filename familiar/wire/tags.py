@@ -42,7 +42,6 @@ class TagSyntax:
     foreign_call_open: str = ""  # another model's opener that this one is known to drift into
 
     def scan(self, window: Window) -> list[Block]:
-        """All blocks of call markup in `window`."""
         if not any(probe in window.text for probe in self.probes):
             return []
         patterns = [

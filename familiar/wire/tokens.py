@@ -25,8 +25,6 @@ _ATTRIBUTE = re.compile(
 
 
 class Kind(IntEnum):
-    """The purpose of a structural tag."""
-
     WRAP_OPEN = 0
     WRAP_CLOSE = 1
     CALL_OPEN = 2

@@ -99,7 +99,6 @@ def err() -> Console:
 
 
 def tell(text: str) -> None:
-    """A line beside the result."""
     err().print(text, style="yellow", soft_wrap=True)
 
 

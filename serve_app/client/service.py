@@ -38,8 +38,6 @@ Message = Event | StreamProgress | StreamEnd
 
 
 class History(Protocol):
-    """Everything that happened, read."""
-
     @property
     def where(self) -> str:
         """Name of the source for a person: a URL or a database."""
@@ -71,8 +69,6 @@ class History(Protocol):
 
 
 class Service(History, Protocol):
-    """A deployment that works on runs."""
-
     def submit(self, order: SubmitRun) -> RunAccepted: ...
 
     def cancel(self, run_id: str, reason: str) -> CancelAccepted: ...

@@ -256,7 +256,6 @@ def _port(config: Config) -> Check:
 
 
 def _nearest(path: Path) -> Path:
-    """The path, or the first of its parents that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 

@@ -87,7 +87,6 @@ class Board:
         return [call for call in self.calls.values() if call.state == RUNNING]
 
     def by_replica(self) -> dict[str, list[CallState]]:
-        """The running calls of every replica that has had one."""
         replicas: dict[str, list[CallState]] = {
             call.replica: [] for call in self.calls.values() if call.replica
         }

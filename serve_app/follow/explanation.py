@@ -43,7 +43,6 @@ def print_explanation(found: Explanation, console: Console) -> None:
 
 
 def print_difference(found: RunDiff, console: Console) -> None:
-    """One row a figure that differs, by section."""
     if not found.differences:
         console.print("The two runs do not differ in anything that is compared.")
         return

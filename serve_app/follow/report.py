@@ -83,8 +83,6 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run, read at one time."""
-
     run: RunDetail
     plan: Plan
     calls: CallList
@@ -114,7 +112,6 @@ class Report:
         return remedy_of(self.failure_class, run=self.run.run_id, session=self.run.session_id)
 
     def shares(self) -> list[Share]:
-        """Tokens by alias and replica."""
         shares: dict[tuple[str, str], Share] = {}
         for call in self.calls.calls:
             for attempt in call.attempts:
@@ -123,7 +120,6 @@ class Report:
         return [shares[key] for key in sorted(shares)]
 
     def planners(self) -> list[str]:
-        """The planner of each turn, one sentence each."""
         said = []
         for turn in self.plan.turns:
             if turn.planner is None:
@@ -167,7 +163,6 @@ def remedy_of(failure_class: str | None, *, run: str, session: str) -> str:
 
 
 def gather(history: History, run_id: str) -> Report:
-    """Everything about a run. Raises `NotFound`."""
     return Report(
         run=history.run(run_id),
         plan=history.plan(run_id),

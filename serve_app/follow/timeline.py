@@ -33,7 +33,6 @@ class Row:
     failure_class: str | None
 
     def bar(self, scale: float) -> str:
-        """The bar, `scale` characters a second."""
         marks = [at for at in (self.queued, self.started, self.first_token) if at is not None]
         if not marks:
             return ""

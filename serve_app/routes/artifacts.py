@@ -25,7 +25,6 @@ POLICY = (
 
 
 def artifact_routes(backend: Backend) -> APIRouter:
-    """List and give the files of a run."""
     router = APIRouter(tags=["artifacts"])
 
     @router.get(

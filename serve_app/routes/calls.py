@@ -36,7 +36,6 @@ OtherRun = Annotated[
 
 
 def call_routes(backend: Backend) -> APIRouter:
-    """Plan, calls, log, texts and explanation of a run, and its difference to another."""
     router = APIRouter(tags=["runs"])
 
     @router.get(

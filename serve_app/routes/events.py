@@ -19,7 +19,6 @@ _BIGGEST = 2**31 - 1
 
 
 def event_routes(backend: Backend, pace: Pace = PACE) -> APIRouter:
-    """Follow a run."""
     router = APIRouter(tags=["runs"])
     crowd = Crowd()
 

@@ -26,7 +26,6 @@ READY_S = 0.8
 
 
 def operation_routes(config: Config, backend: Backend) -> APIRouter:
-    """Operations for a person or program that runs the deployment."""
     router = APIRouter(tags=["operations"])
     config_id = config_hash(config)
 

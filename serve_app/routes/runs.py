@@ -53,7 +53,6 @@ _SUBMITTED = {
 
 
 def run_routes(config: Config, backend: Backend) -> APIRouter:
-    """Everything about runs as a whole."""
     router = APIRouter()
 
     @router.post(

@@ -53,7 +53,6 @@ class Answer:
         return self.done or self.finish is not None
 
     def read(self, event: Mapping[str, object]) -> Delta | None:
-        """The new text of one event."""
         self._usage(event)
         choice = _choice(event)
         if choice is None:
@@ -179,7 +178,6 @@ class WholeCharacters:
         self._open = False
 
     def add(self, text: str) -> str:
-        """The whole characters that there are now."""
         if not self._high and not self._open and not _SURROGATE.search(text):
             return text
         text = self._high + text

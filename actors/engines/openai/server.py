@@ -134,7 +134,6 @@ class Server:
     def error(
         self, status: int, body: bytes, headers: Mapping[str, str] | None = None
     ) -> EngineError:
-        """The error that an error answer means."""
         said = read_said(body, headers, self.secrets, limited=status == 429)
         return self.failure(status, said, f"{self.root} answers {status}: {said.words}")
 
@@ -162,7 +161,6 @@ class Server:
         )
 
     def unreachable(self, error: Exception, tokens: int = 0) -> EngineError:
-        """The error that a failed connection means."""
         reason = clean(str(error), self.secrets) or _WORDLESS.get(
             type(error).__name__, type(error).__name__
         )

@@ -61,8 +61,6 @@ class _Running:
 
 
 class ScriptedEngine:
-    """`actors.engines.scripted.script` describes scripts."""
-
     def __init__(
         self,
         script: object,
@@ -231,7 +229,6 @@ class ScriptedEngine:
         return Pace(rates or self._script.rates, faults, total=total, fresh=fresh, seed=seed)
 
     async def _strike(self, running: _Running, pace: Pace) -> None:
-        """Let the next fault happen."""
         fault = pace.faults.popleft()
         pace.stop = pace.stops()
         if fault.kind == "slow":

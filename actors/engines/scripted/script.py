@@ -177,8 +177,6 @@ class PrefixCache(_Strict):
 
 
 class Script(_Strict):
-    """Everything about one scripted engine."""
-
     seed: int = 0
     slots: Annotated[int, Field(ge=1)] = 256
     rates: Rates = Rates()

@@ -292,7 +292,6 @@ class VllmEngine:
 
     @contextlib.contextmanager
     def _errors(self, request_id: str) -> Iterator[None]:
-        """vLLM's exceptions, told as ours."""
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 

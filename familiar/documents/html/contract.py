@@ -102,7 +102,6 @@ def parse_contract(text: str, *, pages: Sequence[str]) -> Contract:
 
 
 def label(page: str) -> str:
-    """The words of a link to the page."""
     stem = page.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     if stem == "index":
         return "Home"

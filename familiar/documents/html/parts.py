@@ -59,7 +59,6 @@ def requirements_for(*texts: str) -> tuple[str, ...]:
 
 
 def missing_parts(slot: str, requires: Sequence[str]) -> list[str]:
-    """The required parts that the slot lacks, as sentences."""
     names = {token.tag for token in tokenize(slot) if token.type is TokenType.START_TAG}
     return [
         f"The page needs {PARTS[part].sentence}."

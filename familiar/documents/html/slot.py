@@ -202,7 +202,6 @@ def _tokens(slot: str) -> list[tuple[object, ...]]:
 
 
 def _differences(before: str, after: str) -> list[str]:
-    """How the tags of the two differ, by name."""
     old, new = Counter(_tags(before)), Counter(_tags(after))
     notes: list[str] = []
     more, fewer = new - old, old - new

@@ -59,7 +59,6 @@ def _lost_in_last_turn(story: Story) -> bool:
 
 
 def cancelled(story: Story) -> Iterator[Finding]:
-    """Somebody asked for the end."""
     end = story.end
     if end is not None and end.outcome == "cancelled":
         events = tuple(seq for seq in (story.cancel_seq, story.end_seq) if seq)

@@ -42,7 +42,6 @@ def model_unknown(story: Story, attempt: Attempt) -> Reading | None:
 
 
 def key_rejected(story: Story, attempt: Attempt) -> Reading | None:
-    """Status 401 or 403."""
     status = attempt.number("status")
     if not _rejected(attempt) or status is None or int(status) not in _KEY:
         return None
@@ -56,7 +55,6 @@ def key_rejected(story: Story, attempt: Attempt) -> Reading | None:
 
 
 def rejected(story: Story, attempt: Attempt) -> Reading | None:
-    """Any other considered no."""
     if not _rejected(attempt):
         return None
     status = attempt.number("status")
