@@ -12,14 +12,20 @@ import re
 from familiar.wire.dialects import BYTE_ORDER_MARK, RESERVED_TAG_NAMES, TURN_ENDS, Dialect
 from familiar.wire.found import Block
 
+_TURN_BEGIN = re.compile(
+    r"\s{0,8}(?:<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|"
+    r"<start_of_turn>model|<\|turn>model|<\|assistant\|>|<｜Assistant｜>)\s{0,8}"
+)
 _TRAILING_CLOSE = re.compile(r"</([A-Za-z_:]{1,64})>\s*\Z")
 
 
 def without_frame(text: str) -> str:
-    """`text` without turn-ending tokens at its end, and with a space for a byte order mark at its
-    begin; offsets in it stay offsets in the raw text."""
+    """`text` without turn-ending tokens at its end, and with spaces for a byte order mark or the
+    tokens that begin a turn; offsets in it stay offsets in the raw text."""
     if text.startswith(BYTE_ORDER_MARK):
         text = " " + text[1:]
+    if (begun := _TURN_BEGIN.match(text)) is not None:
+        text = " " * begun.end() + text[begun.end() :]
     for _ in range(4):
         kept = text.rstrip()
         ending = next((token for token in TURN_ENDS if kept.endswith(token)), None)

@@ -33,8 +33,15 @@ _ARGUMENTS = ("arguments", "parameters")
 
 
 def as_call(value: Json, start: int, end: int) -> FoundCall | None:
-    """`{"name": …, "arguments": {…}}` as a call; arguments may be an object in a string."""
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+    """`{"name": …, "arguments": {…}}` as a call; arguments may be an object in a string. The forms
+    of APIs, with `function` for the name or around both, are calls to offered tools alone."""
+    if not isinstance(value, dict):
+        return None
+    function = value.get("function")
+    if isinstance(function, dict):
+        value = {"id": value.get("id"), **function}
+    name = value.get("name", function)
+    if not isinstance(name, str) or not name:
         return None
     given = next((value[key] for key in _ARGUMENTS if key in value), None)
     if isinstance(given, str):
@@ -44,9 +51,9 @@ def as_call(value: Json, start: int, end: int) -> FoundCall | None:
     if arguments is None:
         return None
     identity = value.get("id")
-    return FoundCall(
-        str(value["name"]), arguments, start, end, id=identity if isinstance(identity, str) else ""
-    )
+    call = FoundCall(name, arguments, start, end, needs_offer=function is not None)
+    call.id = identity if isinstance(identity, str) else ""
+    return call
 
 
 class _Body(NamedTuple):
@@ -117,18 +124,50 @@ class JsonSyntax:
             return block
         listed = isinstance(read.value, list)
         values = read.value if isinstance(read.value, list) else [read.value]
-        calls = [call for item in values if (call := as_call(item, body, read.end))]
+        closed = read.closed
+        if not closed:
+            more, closed = _more_objects(window, edges, block, read.end)
+            values = [*values, *more]
+        calls = [call for item in values if (call := _wrapped_call(item, body, read.end))]
         if not calls or len(calls) < len(values):
             block.problems.append(_malformed(match.start(), closed=True))
             return block
         for call in calls:
-            call.closed = read.closed or listed
+            call.closed = closed or listed
             call.repairs.extend(read.repairs)
-            call.needs_offer = bool(read.repairs)
+            call.needs_offer = call.needs_offer or bool(read.repairs)
         block.calls = calls
-        if not (read.closed or listed) and "tool_call>" in self.close:
+        if not (closed or listed) and "tool_call>" in self.close:
             block.repairs.append(Repair("missing_wrapper_close", read.end))
         return block
+
+
+def _wrapped_call(value: Json, start: int, end: int) -> FoundCall | None:
+    """A call inside of its markup, which may leave out empty arguments."""
+    if isinstance(value, dict) and "name" in value and {*value} <= {"name", "id", "type"}:
+        value = {**value, "arguments": {}}
+    return as_call(value, start, end)
+
+
+def _more_objects(
+    window: Window, edges: Edges, block: Block, position: int
+) -> tuple[list[Json], bool]:
+    """Objects behind the first one of a wrapper up to its closer, and whether it closes. What
+    cannot be read there is a problem of `block`."""
+    text = window.text
+    found: list[Json] = []
+    while text.startswith("{", start := skip_space(text, position)):
+        read = read_json(text, start)
+        if read is None or read[1] > window.end or len(found) > window.limits.max_calls:
+            block.problems.append(_malformed(start, closed=True))
+            return [], False
+        found.append(read[0])
+        position = read[1]
+    ending = edges.close.match(text, start, window.end)
+    if found and ending is not None:
+        block.end = ending.end()
+        return found, True
+    return [], False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,13 @@ MARKS = (
     r"(?:"
     r"(?:<|&lt;)[|｜]?/?[\w:.-]{0,16}?(?:tool|function)[_▁ -]?(?:calls?|use)[\w▁-]{0,24}[|｜]?"
     r"(?:>|&gt;)\s{0,16}(?:[\[{<\w“\"]|&lt;)"
-    r"|<[\w:.-]{0,16}tool_call\s|<use_tool>|\]<\]minimax\[>\["
+    r"|<[\w:.-]{0,16}tool_call\s|<(?:use|execute|run|call)_(?:\w{1,16}_)?tool>|\]<\]minimax\[>\["
     r"|(?:<|&lt;)(?:invoke|function|parameter)[ =][^<>\n]{1,128}>"
     r"|&lt;(?:invoke|function|parameter)[ =]"
     r"|(?:<|&lt;)[^<>\w\s/]{0,4}DSML"
     r"|<tools?>\s{0,16}[\[{]"
     r"|<tool_code>|<\|python_tag\|>"
-    r"|\[?TOOL_(?:CALLS?|REQUEST)\]"
+    r"|\[?TOOL_(?:CALLS?|REQUEST)(?:\]|\s{0,4}[\[{])"
     r"|<\|(?:START_ACTION|action_start|recipient)\|>|✿FUNCTION✿"
     r"|functools\s{0,4}\[\s{0,4}\{"
     r"|\{\s{0,16}['\"](?:tool_calls?|function_call)['\"]\s{0,8}:"
@@ -49,8 +49,8 @@ MARKS = (
 """Markup of calls at the begin of a line, in the forms of many models and frameworks."""
 # A match of MARKS holds one of these, in any case: a plain search is far faster than the pattern.
 WORDS = re.compile(
-    r"call|use|invoke|function[= ]|parameter[= ]|dsml|<tool|tool_|_tag|action|recipient|functools|"
-    r"✿function|minimax\[|commentary"
+    r"call|use|invoke|function[= ]|parameter[= ]|dsml|<tool|tool_|_tool|_tag|action|recipient|"
+    r"functools|✿function|minimax\[|commentary"
 )
 # The first character is asked for alone, as most lines begin with another one.
 _MARKED = re.compile(_LINE + r"(?=[<&\[\]{✿fact])(?!<\s)" + MARKS, re.MULTILINE | re.IGNORECASE)
@@ -60,6 +60,7 @@ _NAMED = re.compile(
     r"|<[A-Za-z][\w:-]{0,63}\s[^<>\n]{0,64}?name=['\"“]?([\w.-]{1,128})['\"”]?[^<>\n]{0,64}>"
     r"|\{\s{0,16}['\"](?:name|tool|tool_name|function|action)['\"]\s{0,8}:"
     r"\s{0,8}['\"]([\w.-]{1,128})['\"]"
+    r"|(?:call:)?(?:\w{1,64}:)?([A-Za-z_][\w.-]{0,127})(?:\s{0,4}<arg_key>|\{\w{1,64}:)"
     r"|(?:>>>\s{0,4}|Action:\s{0,8})([\w.-]{1,128})\s{0,8}$"
     r"|(?:print\()?(?:functions\.|tools\.|default_api\.)?([A-Za-z_]\w{0,127})"
     r"\(\s{0,16}(?:\w{1,64}\s?=|[\"'{*)]|$)"
@@ -71,13 +72,14 @@ _MAX_NAMED = 64
 
 
 def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
-    """Take the calls out of `blocks` that are quoted; their text stays in the content."""
-    calling = [block for block in blocks if block.calls]
+    """Take the calls out of `blocks` that are quoted, and the problems of such that cannot be read;
+    their text stays in the content."""
+    calling = [block for block in blocks if block.calls or block.problems]
     if not calling:
         return
     fences = _fences(text, start, calling)
     whole = _whole_fence(text, start, fences, calling)
-    if whole is not None:
+    if whole is not None and any(block.calls for block in calling):
         calling[0].start, calling[-1].end = whole
         calling[0].repairs.append(Repair("fenced_call", whole[0]))
         for block in calling:
@@ -208,13 +210,7 @@ def _items(value: Json) -> list[Json]:
         key, inner = next(iter(value.items()))
         if key in ("tool_calls", "tool_call", "function_call", "calls"):
             value = inner
-    values = value if isinstance(value, list) else [value]
-    return [
-        item["function"]
-        if isinstance(item, dict) and isinstance(item.get("function"), dict)
-        else item
-        for item in values
-    ]
+    return value if isinstance(value, list) else [value]
 
 
 def unread_call(window: Window) -> Block | None:

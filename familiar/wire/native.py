@@ -56,6 +56,9 @@ def parse_native(answer: Answer) -> ParsedOutput:
     content = "" if split.unclosed is not None and not blocks else None
     if content is None:
         content = remaining_text(text, row, split.start, split.removed, blocks)
+    if blocks and answer.tools.names and not (bound.calls or bound.problems or content.strip()):
+        message = "The call's markup holds no call. Write the call, or the answer in words."
+        bound.problems.append(Problem("empty_call", blocks[0].start, message))
     repairs = [*split.repairs, *bound.repairs]
     if not blocks:
         content, orphans = strip_orphan_closers(content)
@@ -74,13 +77,14 @@ def parse_native(answer: Answer) -> ParsedOutput:
 
 
 def _find_blocks(answer: Answer, row: Dialect, split: Split, automatic: bool) -> list[Block]:
-    """Blocks of the dialect itself, else of another way to call, else of a call nobody can read."""
+    """Blocks of the dialect itself, else calls of another, else of a call nobody can read."""
     if split.unclosed is not None:
         return _scan_unclosed(answer, row, split)
     whole = answer.window(split.start)
     blocks = _scan_answer(answer, row, split)
-    if not blocks:
-        blocks = scan_invented(whole) if automatic else _other_dialect(answer, row, split)
+    if not any(block.calls for block in blocks):
+        other = scan_invented(whole) if automatic else _other_dialect(answer, row, split)
+        blocks = other or blocks
     set_examples_aside(answer.text, split.start, blocks)
     if not blocks and answer.tools.names:
         blocks = whole_answer(whole)

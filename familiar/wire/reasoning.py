@@ -24,7 +24,7 @@ from familiar.wire.result import Repair
 Quoted = Callable[[int], int]
 """The end of the document that quotes the mark at an offset; a negative number where none does."""
 
-_MARKS = (
+_MARKS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
@@ -34,7 +34,9 @@ _MARKS = (
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
 )
+_WRITTEN = re.compile(r"<(think(?:ing)?|thought|reasoning)(\s{0,4})>", re.IGNORECASE)
 _QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’"}
 _FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
 _LINE = 256
@@ -109,7 +111,11 @@ def _with_marks_of(text: str, dialect: Dialect) -> Dialect:
     head = text[:4096].lstrip()[:32]
     if head.startswith(dialect.think_open):
         return dialect
-    for opener, closer in _MARKS:
+    marks = _MARKS
+    if (written := _WRITTEN.match(head)) is not None:
+        name, space = written.groups()
+        marks = (*_MARKS, (written.group(), f"</{name}{space}>"))
+    for opener, closer in marks:
         if head.startswith(opener):
             return replace(dialect, think_open=opener, think_close=closer, think_anywhere=False)
     return dialect

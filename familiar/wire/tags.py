@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from familiar.wire.found import Argument, Block, FoundCall, Window, Written
 from familiar.wire.result import Repair
 from familiar.wire.tagreader import NOT_A_CALL, Broken, read_table
-from familiar.wire.tagvalues import ArgumentReader, at_line_start
+from familiar.wire.tagvalues import ArgumentReader, at_line_start, plain_name
 from familiar.wire.tokens import Kind, TagTable, read_attributes
 
 _STRAY = re.compile(r"\s{0,64}</[^<>\n]{0,64}>")
@@ -176,7 +176,7 @@ class _TagReader(ArgumentReader):
     def _call_name(self, index: int) -> str:
         opened = self.table.tags[index]
         if not self.attributes or "<name>" in opened.text:
-            return opened.carried.strip()
+            return plain_name(opened.carried, (self.window.offered or frozenset()).__contains__)
         name = read_attributes(opened.carried).get("name", "")
         if not name:
             raise Broken(

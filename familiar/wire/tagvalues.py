@@ -6,6 +6,9 @@ which readings there are. Here each is one rule over a `TagTable`, which knows w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from familiar.wire.found import Argument, FoundCall, Written, is_gap
 from familiar.wire.result import Repair
 from familiar.wire.tagreader import Broken, TableReader
@@ -72,7 +75,8 @@ class ArgumentReader(TableReader):
     def _key(self, call: FoundCall, index: int) -> tuple[str, Written]:
         tag = self.table.tags[index]
         if not self.attributes:
-            return tag.carried.strip(), Written.VERBATIM
+            name = plain_name(tag.carried, partial(self.window.is_property, call.name))
+            return name, Written.VERBATIM
         attributes = read_attributes(tag.carried)
         if any(mark in tag.carried for mark in "“”‘’"):
             call.repairs.append(Repair("typographic_quotes", tag.start))
@@ -155,6 +159,13 @@ class ArgumentReader(TableReader):
             return value
         value = value[1:] if value.startswith("\n") else value[2:]
         return value.removesuffix("\n").removesuffix("\r") if value.endswith("\n") else value
+
+
+def plain_name(written: str, known: Callable[[str], bool]) -> str:
+    """A name as a tag has it; without quotation marks where only that is a known name."""
+    name = written.strip()
+    bare = name.strip("\"'“”")
+    return bare if not known(name) and known(bare) else name
 
 
 def at_line_start(text: str, position: int) -> bool:

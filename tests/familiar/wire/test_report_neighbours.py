@@ -1,0 +1,114 @@
+"""Answers like those of public reports: slips of models run or are told, and examples are text."""
+
+from __future__ import annotations
+
+import pytest
+
+from familiar.wire import ParsedOutput, parse_output
+
+TEXT = {"type": "string"}
+TOOLS = [
+    {
+        "name": "run",
+        "parameters": {"type": "object", "properties": {"command": TEXT}, "required": ["command"]},
+    },
+    {"name": "ping", "parameters": {"type": "object", "properties": {}, "required": []}},
+]
+JSON = '{"name": "run", "arguments": {"command": "ls"}}'
+EMPTY = '{"name": "ping", "arguments": {}}'
+FUNCTION = "<function=run>\n<parameter=command>\nls\n</parameter>\n</function>"
+RUN = ("run", {"command": "ls"})
+PING = ("ping", {})
+
+
+def read(text: str, dialect: str) -> ParsedOutput:
+    return parse_output(text, dialect=dialect, tools=TOOLS, finish_reason="stop")
+
+
+def called(parsed: ParsedOutput) -> list[tuple[str, dict[str, object]]]:
+    assert not any(call.violations for call in parsed.calls)
+    return [(call.name, dict(call.arguments)) for call in parsed.calls]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "calls"),
+    [
+        ("qwen3_coder_xml", f"<tool_call>\n{JSON}\n</tool_call>", [RUN]),
+        (
+            "qwen3_coder_xml",
+            "<tool_call>\n" + FUNCTION.replace("run", '"run"').replace("command", '"command"'),
+            [RUN],
+        ),
+        (
+            "qwen3_coder_xml",
+            f"<|im_start|>assistant\n<tool_call>\n{FUNCTION}\n</tool_call><|im_end|>",
+            [RUN],
+        ),
+        ("hermes_json", f"<tool_call>\n{JSON}\n{EMPTY}\n</tool_call>", [RUN, PING]),
+        ("hermes_json", '<tool_call>\n{"name": "ping"}\n</tool_call>', [PING]),
+        ("hermes_json", '<tool_call>{"type": "function", "name": "ping"}</tool_call>', [PING]),
+        (
+            "hermes_json",
+            f'<tool_call>{{"type": "function", "function": {JSON}}}</tool_call>',
+            [RUN],
+        ),
+        (
+            "llama3_json",
+            '{"type": "function", "function": "run", "parameters": {"command": "ls"}}',
+            [RUN],
+        ),
+        ("llama3_json", f'{{"type": "function", "function": {JSON}}}', [RUN]),
+    ],
+)
+def test_a_slip_of_the_form_runs(
+    dialect: str, text: str, calls: list[tuple[str, dict[str, object]]]
+) -> None:
+    parsed = read(text, dialect)
+    assert called(parsed) == calls
+    assert not parsed.content.strip()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [
+        ("hermes_json", "<tool_call></tool_call>"),
+        ("qwen3_coder_xml", "<tool_call>\n</tool_call>"),
+        ("deepseek_v4_dsml", "<｜DSML｜tool_calls>\n</｜DSML｜tool_calls>"),
+        ("kimi_k2", "<|tool_calls_section_begin|><|tool_calls_section_end|>"),
+        ("glm45_xml", "run\n<arg_key>command</arg_key>\n<arg_value>ls</arg_value>\n</tool_call>"),
+        ("gemma4", 'call:run{command:<|"|>ls<|"|>}<tool_call|>'),
+        ("mistral", f"TOOL_CALLS [{JSON}]"),
+        ("auto", "<execute_tool>run(command='ls')</execute_tool>"),
+        ("auto", "<use_mcp_tool>\n<tool_name>run</tool_name>\n</use_mcp_tool>"),
+        ("hermes_json", f"<tool_call>\n{JSON}\n{{broken\n</tool_call>"),
+    ],
+)
+def test_a_call_that_was_meant_is_never_silent(dialect: str, text: str) -> None:
+    parsed = read(text, dialect)
+    assert called(parsed) in ([], [RUN])
+    assert parsed.problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A call looks like `<tool_call><function=run>…</function></tool_call>`. Done.",
+        "So:\n\n```\n<tool_call>\n<function=run>…</function>\n</tool_call>\n```\n\nThat is all.",
+    ],
+)
+def test_an_example_that_is_no_whole_call_is_text(text: str) -> None:
+    parsed = read(text, "qwen3_coder_xml")
+    assert (parsed.content, parsed.calls, parsed.problems) == (text, (), ())
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        ("<THINK>", "</THINK>"),
+        ("<Think >", "</Think >"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ],
+)
+def test_reasoning_in_another_spelling_is_no_answer(marks: tuple[str, str]) -> None:
+    parsed = read(f"{marks[0]}hm{marks[1]}Hello", "qwen3_json")
+    assert (parsed.reasoning, parsed.content) == ("hm", "Hello")
