@@ -1,6 +1,6 @@
 """Every dialect that familiar reads, one row each: reasoning marks, call markup, spacing.
 
-A dialect is a row of values; there are eight kinds of call markup, and each kind is a `Syntax` with
+A dialect is a row of values; there are seven kinds of call markup, and each kind is a `Syntax` with
 its scanner in a module of its own. Models differ in the names of their tags and in small freedoms,
 not in kind. So a new model is a new row here and a case file under `tests/familiar/wire/cases/`; a
 new kind of markup is a module with a `Syntax` besides. The ids are those of the recorded cases.
@@ -20,7 +20,6 @@ from familiar.wire.channels import ChannelSyntax
 from familiar.wire.elements import ElementSyntax
 from familiar.wire.found import Block, Syntax, TooManyTags, Window
 from familiar.wire.jsoncalls import HeadSyntax, JsonSyntax
-from familiar.wire.pairs import PairSyntax
 from familiar.wire.pythoncalls import PythonSyntax
 from familiar.wire.tags import TagSyntax
 
@@ -119,13 +118,18 @@ INVOKE_TAGS = replace(
     probes=("<invoke",),
     framed=True,
 )
-GLM_PAIRS = PairSyntax(
-    call_open=r"<tool_call>",
+# A key may lack its opener, have a closer too many, or be followed by no opener of its value.
+_GAP = r"(?:\s|\\n){0,64}"
+GLM_TAGS = TagSyntax(
+    call_open=rf"<tool_call>(?:{_GAP}([^\s<>\"'`,;:!?(){{}}]{{1,256}}?){_GAP}"
+    r"(?=</?(?:arg_key|arg_value|tool_call)>|\Z))?",
     call_close=r"</tool_call>",
-    key_open=r"<arg_key>",
-    key_close=r"</arg_key>",
-    value_open=r"<arg_value>",
-    value_close=r"</arg_value>",
+    param_open=rf"<(?:(?:arg_key>((?:[^<]|<(?!/?arg_|/?tool_call>)){{0,256}})<)?/arg_key>(?:{_GAP}</arg_key>){{0,16}}"
+    rf"(?:{_GAP}<arg_value>)?|arg_key>|arg_value>)",
+    param_close=r"</arg_value>",
+    key_close="</arg_key>",
+    value_open="<arg_value>",
+    probes=("<tool_call>",),
 )
 MINIMAX_ELEMENTS = ElementSyntax(marker="]<]minimax[>[", wrapper="tool_call", call="invoke")
 HERMES_JSON = JsonSyntax(open=r"<tool_call>", close=r"</tool_call>")
@@ -207,7 +211,7 @@ _ROWS = (
     ),
     Dialect(
         "glm45_xml",
-        (GLM_PAIRS,),
+        (GLM_TAGS,),
         ("<tool_call>",),
         trim_before_call=("\n\n", " "),
     ),

@@ -1,6 +1,6 @@
-"""Calls written as tags around plain text: Qwen3-Coder, Step 3.5, Seed-OSS, DSML, MiniMax M2.
+"""Calls written as tags around plain text: Qwen3-Coder, Step 3.5, Seed-OSS, DSML, MiniMax M2, GLM.
 
-A value ends by the rules of `tagreader`. Repaired are a missing value closer before a sibling or
+A value ends by the rules of `tagvalues`. Repaired are a missing value closer before a sibling or
 before the call's end, a missing call or wrapper closer, stray closers behind a call, a call without
 its wrapper. Rejected are junk between tags, a value with closers none of which stands at a
 boundary, a call that the text never finished.
@@ -11,10 +11,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from familiar.wire.found import Argument, Block, FoundCall, Window, Written
+from familiar.wire.found import Argument, Block, FoundCall, Window, Written, rejected
 from familiar.wire.result import Repair
-from familiar.wire.tagreader import NOT_A_CALL, Broken, read_table
-from familiar.wire.tagvalues import ArgumentReader, at_line_start, plain_name
+from familiar.wire.tagvalues import (
+    NOT_A_CALL,
+    Broken,
+    TagMarkup,
+    ValueReader,
+    at_line_start,
+    plain_name,
+)
 from familiar.wire.tokens import Kind, TagTable, read_attributes
 
 _STRAY = re.compile(r"\s{0,64}</[^<>\n]{0,64}>")
@@ -22,53 +28,91 @@ _STRAY_NAMES = ("function", "tool_call", "parameter", "invoke", "calls")
 
 
 @dataclass(frozen=True, slots=True)
-class TagSyntax:
-    """`<wrapper> <call NAME> <param KEY> value </param> </call> </wrapper>`, text between tags.
-
-    The patterns match one tag each. `call_open` and `param_open` carry the name in group 1, or
-    attributes (`attributes=True`). `framed`: a value stands on lines of its own.
-    """
-
-    wrap_open: str
-    wrap_close: str
-    call_open: str
-    call_close: str
-    param_open: str
-    param_close: str
-    attributes: bool = False
-    framed: bool = False
-    probes: tuple[str, ...] = ("<function=", "<parameter=", "tool_call>")  # without any: no tags
-    mark: str = ""  # a tag without this text is a plain spelling of the dialect's own tag
-    foreign_call_open: str = ""  # another model's opener that this one is known to drift into
+class TagSyntax(TagMarkup):
+    """Calls in the tags that the markup names."""
 
     def scan(self, window: Window) -> list[Block]:
+        """The blocks of the first reading that explains all of `window`, or one problem."""
         if not any(probe in window.text for probe in self.probes):
             return []
-        patterns = [
+        patterns = (
             (Kind.WRAP_OPEN, self.wrap_open),
             (Kind.WRAP_CLOSE, self.wrap_close),
             (Kind.CALL_OPEN, self.call_open),
             (Kind.CALL_CLOSE, self.call_close),
             (Kind.PARAM_OPEN, self.param_open),
             (Kind.PARAM_CLOSE, self.param_close),
-        ]
-        if self.foreign_call_open:
-            patterns.append((Kind.CALL_OPEN, self.foreign_call_open))
-        table = TagTable(window, patterns)
-        return read_table(table, lambda balanced: _TagReader(table, self, balanced))
+            (Kind.CALL_OPEN, self.foreign_call_open),
+        )
+        table = TagTable(window, [row for row in patterns if row[1]])
+        for balanced in (False, True):
+            blocks, orphaned = _TagReader(table, self, balanced).read()
+            if not orphaned:
+                return blocks
+        start = min((block.start for block in blocks), default=window.start)
+        message = (
+            "The call contains its own closing tags in a way that can be read as two different "
+            "calls. Send it again with the quoted markup left out, or write the text to a file in "
+            "parts."
+        )
+        return [rejected("ambiguous_close", start, window.end, message, keep_text=False)]
 
 
-class _TagReader(ArgumentReader):
-    openers = frozenset({Kind.WRAP_OPEN, Kind.CALL_OPEN})
-    call_close = Kind.CALL_CLOSE
+class _TagReader(ValueReader):
+    def read(self) -> tuple[list[Block], bool]:
+        """Blocks, and whether a closing chain was left that belongs to none of them."""
+        blocks: list[Block] = []
+        orphaned = called = False
+        index = 0
+        while index < len(self.table):
+            kind = self.table.kind(index)
+            if kind in (Kind.WRAP_OPEN, Kind.CALL_OPEN):
+                block, index = self._block(index)
+                if block is not None:
+                    blocks.append(block)
+                    called |= bool(block.calls)
+                continue
+            if kind is Kind.PARAM_CLOSE and self.table.boundary[index] and called:
+                orphaned |= self.table.kind(index + 1) is Kind.CALL_CLOSE
+            index += 1
+        return blocks, orphaned
 
-    def __init__(self, table: TagTable, syntax: TagSyntax, balanced: bool) -> None:
-        super().__init__(table, balanced, attributes=syntax.attributes, framed=syntax.framed)
-        self.syntax = syntax
+    def _block(self, index: int) -> tuple[Block | None, int]:
+        """The block that tag `index` opens, and the tag behind it."""
+        if self.table.kind(index) is Kind.WRAP_OPEN:
+            return self._wrapped(index)
+        return self._bare(index) if self.markup.wrap_open else self._alone(index)
 
-    def block(self, index: int) -> tuple[Block | None, int]:
-        wrapped = self.table.kind(index) is Kind.WRAP_OPEN
-        return self._wrapped(index) if wrapped else self._bare(index)
+    def _rejected(self, block: Block, broken: Broken, index: int) -> tuple[Block, int]:
+        """Skip to the end of a broken block, so that nothing inside it is taken for a call."""
+        block.calls.clear()
+        block.problems.append(broken.problem)
+        close = self.table.next_outer_close[index + 1]
+        reopened = self.table.next_outer_open[index + 1]
+        if close is not None and (reopened is None or close < reopened):
+            block.end = self.table.tags[close].end
+            return block, close + 1
+        block.keep_text = True
+        block.end = self.end if reopened is None else self.table.tags[reopened].start
+        return block, len(self.table) if reopened is None else reopened
+
+    def _alone(self, index: int) -> tuple[Block | None, int]:
+        """A call of a dialect without wrappers."""
+        opened = self.table.tags[index]
+        block = Block(opened.start, opened.end)
+        if not opened.carried:
+            kind = self.table.kind(index + 1)
+            if kind is Kind.CALL_CLOSE and self.table.gap_after(index):
+                block.end = self.table.tags[index + 1].end
+                return block, index + 2
+            if kind is not Kind.PARAM_OPEN or not self.table.tags[index + 1].carried:
+                return None, index + 1
+        try:
+            call, cursor = self._call(index)
+        except Broken as broken:
+            return self._rejected(block, broken, index)
+        block.calls, block.end = [call], call.end
+        return block, cursor
 
     def _wrapped(self, index: int) -> tuple[Block | None, int]:
         opened = self.table.tags[index]
@@ -86,7 +130,7 @@ class _TagReader(ArgumentReader):
                 message = "The call block does not hold a call of this dialect."
                 raise Broken("malformed_call", opened.start, message)
         except Broken as broken:
-            return self.rejected(block, broken, index)
+            return self._rejected(block, broken, index)
         if self.table.kind(cursor) is Kind.WRAP_CLOSE and self.gap(block.end, cursor):
             block.end = self.table.tags[cursor].end
             cursor += 1
@@ -105,14 +149,14 @@ class _TagReader(ArgumentReader):
         except Broken as broken:
             if not at_line_start(self.text, opened.start) or broken.problem.name == NOT_A_CALL:
                 return None, index + 1
-            return self.rejected(Block(opened.start, opened.end), broken, index)
+            return self._rejected(Block(opened.start, opened.end), broken, index)
         call.needs_offer = True
         block = Block(opened.start, call.end, [call], [Repair("missing_wrapper", opened.start)])
         while self.table.kind(cursor) is Kind.CALL_OPEN and self.gap(block.end, cursor):
             try:
                 call, cursor = self._call(cursor)
             except Broken as broken:
-                return self.rejected(block, broken, cursor)
+                return self._rejected(block, broken, cursor)
             call.needs_offer = True
             block.calls.append(call)
             block.end = call.end
@@ -124,7 +168,7 @@ class _TagReader(ArgumentReader):
     def _call(self, index: int) -> tuple[FoundCall, int]:
         opened = self.table.tags[index]
         call = FoundCall(self._call_name(index), [], opened.start, opened.end)
-        if self.syntax.mark and self.syntax.mark not in opened.text:
+        if self.markup.mark and self.markup.mark not in opened.text:
             call.repairs.append(Repair("foreign_call_tag", opened.start, opened.text[:64]))
             call.needs_offer = "<name>" in opened.text
         position, cursor = opened.end, index + 1
@@ -175,13 +219,13 @@ class _TagReader(ArgumentReader):
 
     def _call_name(self, index: int) -> str:
         opened = self.table.tags[index]
-        if not self.attributes or "<name>" in opened.text:
-            return plain_name(opened.carried, (self.window.offered or frozenset()).__contains__)
-        name = read_attributes(opened.carried).get("name", "")
+        if not self.markup.attributes or "<name>" in opened.text:
+            name = plain_name(opened.carried, (self.window.offered or frozenset()).__contains__)
+        else:
+            name = read_attributes(opened.carried).get("name", "")
         if not name:
-            raise Broken(
-                "missing_name", opened.start, "A call without a name cannot be carried out."
-            )
+            message = "A call without a name cannot be carried out."
+            raise Broken("missing_name", opened.start, message)
         return name
 
     def _absorb_strays(self, block: Block, cursor: int) -> tuple[Block, int]:

@@ -25,14 +25,14 @@ _ATTRIBUTE = re.compile(
 
 
 class Kind(IntEnum):
+    """The purpose of a structural tag."""
+
     WRAP_OPEN = 0
     WRAP_CLOSE = 1
     CALL_OPEN = 2
     CALL_CLOSE = 3
     PARAM_OPEN = 4
     PARAM_CLOSE = 5
-    KEY_OPEN = 6
-    KEY_CLOSE = 7
 
 
 class Tag:
@@ -45,7 +45,8 @@ class Tag:
         self.start = match.start()
         self.end = match.end()
         self.text = match.group()
-        self.carried = next((group for group in match.groups()[::-1] if group is not None), "")
+        inner = match.groups()[match.lastindex or 0 :]
+        self.carried = next((group for group in reversed(inner) if group is not None), "")
 
     def __repr__(self) -> str:
         return f"Tag({self.kind.name}, {self.start}:{self.end})"
@@ -79,8 +80,12 @@ class TagTable:
             self.tags.append(Tag(kinds[match.lastindex or 0], match))
         self.boundary = self._boundaries()
         self.next_close = self._next_index(lambda i: self._is_close(i) and self.boundary[i])
-        self.next_wrap_open = self._next_index(lambda i: self.tags[i].kind is Kind.WRAP_OPEN)
-        self.next_wrap_close = self._next_index(lambda i: self.tags[i].kind is Kind.WRAP_CLOSE)
+        # The outermost tags: those of the wrapper, or of calls that have none.
+        outer = (Kind.WRAP_OPEN, Kind.WRAP_CLOSE)
+        if Kind.WRAP_OPEN not in dict(patterns):
+            outer = (Kind.CALL_OPEN, Kind.CALL_CLOSE)
+        self.next_outer_open = self._next_index(lambda i: self.tags[i].kind is outer[0])
+        self.next_outer_close = self._next_index(lambda i: self.tags[i].kind is outer[1])
         self.partner = self._partners()
         self._opens = self._running(Kind.PARAM_OPEN)
         self._closes = self._running(Kind.PARAM_CLOSE)
@@ -135,6 +140,8 @@ class TagTable:
             return first if one_line else None
         depth = 0
         for tag in self.tags[index + 1 : close]:
+            if depth < 0 and tag.kind is Kind.PARAM_OPEN and self.text[tag.start - 1] == "\n":
+                return None
             depth += (tag.kind is Kind.PARAM_OPEN) - (tag.kind is Kind.PARAM_CLOSE)
             if depth < 0 and self.text.startswith("\n", tag.end):
                 return None
@@ -157,13 +164,7 @@ class TagTable:
         return self.tags[index].kind is Kind.PARAM_CLOSE
 
     def _boundaries(self) -> list[bool]:
-        may_follow = (
-            Kind.PARAM_OPEN,
-            Kind.KEY_OPEN,
-            Kind.CALL_CLOSE,
-            Kind.WRAP_CLOSE,
-            None,
-        )
+        may_follow = (Kind.PARAM_OPEN, Kind.CALL_CLOSE, Kind.WRAP_CLOSE, None)
         return [
             self.kind(index + 1) in may_follow and self.gap_after(index)
             if tag.kind is Kind.PARAM_CLOSE
