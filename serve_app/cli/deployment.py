@@ -22,7 +22,7 @@ def pools(
 
     For each replica: devices, state, calls in flight, tokens/s.
     """
-    from rich.table import Table
+    from serve_app.cli.console import grid
 
     service = source.service()
     found = service.pools()
@@ -36,7 +36,7 @@ def pools(
             f"for {', '.join(pool.aliases) or 'no alias'}",
             soft_wrap=True,
         )
-        table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+        table = grid()
         for name in ("replica", "state"):
             table.add_column(name, no_wrap=True, overflow="fold")
         for name in ("devices", "node"):

@@ -45,8 +45,9 @@ def ls(
             field="--status",
             remedy=f"Use one of {', '.join(_STATUSES)}.",
         )
-    from rich.table import Table
     from rich.text import Text
+
+    from serve_app.cli.console import grid
 
     page = source.history().runs(limit, status=status)
     if source.as_json:
@@ -67,7 +68,7 @@ def ls(
         room = console.width - wide
         if room >= (_REASON_ROOM if "reason" in names else 0):
             break
-    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
+    table = grid()
     for name in names:
         table.add_column(
             name,
@@ -106,12 +107,10 @@ def show(
     Shows outcome, files, planner of each turn, calls, tokens and related commands. With --follow
     the exit code tells how the run ended.
     """
-    from serve_app.client.service import resolve_run
     from serve_app.follow.follow import follow as follow_run
     from serve_app.follow.report import gather, print_report
 
-    history = source.history()
-    run_id = resolve_run(history, run)
+    history, run_id = source.recorded(run)
     if follow:
         end = follow_run(history, run_id, out(), as_json=source.as_json)
         if not source.as_json:
@@ -138,11 +137,10 @@ def log(
     """
     from actors.store.run_log import LogLines
     from familiar.event import Event
-    from serve_app.client.service import events_so_far, resolve_run
+    from serve_app.client.service import events_so_far
     from serve_app.follow.follow import write_json_line
 
-    history = source.history()
-    run_id = resolve_run(history, run)
+    history, run_id = source.recorded(run)
     lines = LogLines()
     messages = history.stream(run_id) if follow else events_so_far(history, run_id)
     for message in messages:
@@ -166,12 +164,10 @@ def calls(
     ] = None,
 ) -> None:
     """Show the calls of a run: times, devices, tokens, failures."""
-    from serve_app.client.service import resolve_run
     from serve_app.follow.call_table import print_call, print_calls
-    from serve_app.follow.timeline import print_timeline, timeline
+    from serve_app.follow.timeline import print_timeline
 
-    history = source.history()
-    run_id = resolve_run(history, run)
+    history, run_id = source.recorded(run)
     if call is not None:
         print_found(history.call(run_id, call), print_call, as_json=source.as_json)
         return
@@ -181,7 +177,7 @@ def calls(
         return
     zero = history.run(run_id).submitted_at
     print_calls(found.calls, out(), zero)
-    print_timeline(timeline(found.calls, zero), out())
+    print_timeline(found.calls, out(), zero)
 
 
 @with_source
@@ -194,11 +190,10 @@ def explain(
     Shows the causes, their evidence, and changes to make. The explanation is derived from the run's
     events; #12 stands for event 12.
     """
-    from serve_app.client.service import resolve_run
     from serve_app.follow.explanation import print_explanation
 
-    history = source.history()
-    found = history.explanation(resolve_run(history, run))
+    history, run_id = source.recorded(run)
+    found = history.explanation(run_id)
     print_found(found, print_explanation, as_json=source.as_json)
 
 
@@ -215,6 +210,6 @@ def diff(
     from serve_app.client.service import resolve_run
     from serve_app.follow.explanation import print_difference
 
-    history = source.history()
-    found = history.difference(resolve_run(history, run), resolve_run(history, other))
+    history, run_id = source.recorded(run)
+    found = history.difference(run_id, resolve_run(history, other))
     print_found(found, print_difference, as_json=source.as_json)

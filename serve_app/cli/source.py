@@ -52,6 +52,13 @@ class Source:
             return find_service(None, self.url, self.key)
         return _readable(settings, self.key)
 
+    def recorded(self, run: str) -> tuple[History, str]:
+        """A history that has this run, and the run's whole id. Raises `NotFound`, too."""
+        from serve_app.client.service import resolve_run
+
+        history = self.history()
+        return history, resolve_run(history, run)
+
     def service(self) -> HttpService:
         """A service that answers now. Raises `ClusterError`."""
         return find_service(self.settings(), self.url, self.key)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from actors.store.rows import AttemptSummary, CallSummary
+from serve_app.cli.console import grid
+from serve_app.follow.timeline import TIMES, attempt_name, moments, seconds
 from serve_app.models import CallDetail
 
 _ROOM_FOR_TIMES = 105
@@ -23,12 +24,8 @@ def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> 
     A narrow terminal has the times in the timeline only: a time that is cut off would be wrong.
     """
     wide = console.width >= _ROOM_FOR_TIMES
-    times = ("queued", "started", "1st token", "ended") if wide else ()
-    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    for name in ("call", "alias", "status", "on"):
-        table.add_column(name, no_wrap=True)
-    for name in (*times, "in", "cached", "out", "tok/s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = (*(TIMES if wide else ()), "in", "cached", "out", "tok/s")
+    table = grid("call", "alias", "status", "on", right=figures)
     for call in calls:
         status = Text(call.status, _STYLES.get(call.status, "cyan"))
         if not call.attempts:
@@ -36,11 +33,11 @@ def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> 
         for attempt in call.attempts:
             last = attempt is call.attempts[-1]
             table.add_row(
-                call.call_id if attempt.attempt == 1 else f"{call.call_id}/{attempt.attempt}",
+                attempt_name(call, attempt),
                 attempt.alias or call.alias or "",
                 status if last else Text(attempt.status, _STYLES.get(attempt.status, "cyan")),
                 f"{attempt.replica or ''} {'; '.join(attempt.devices)}",
-                *(_since(at, zero) for at in (_moments(attempt) if wide else ())),
+                *(seconds(moments(attempt, zero)) if wide else ()),
                 str(attempt.prompt_tokens or ""),
                 str(attempt.cached_tokens or ""),
                 str(attempt.output_tokens or ""),
@@ -110,14 +107,6 @@ def _conversation(prompt: str | None) -> str | None:
         return "\n".join(f"[{message['role']}] {message['content']}" for message in messages)
     except (ValueError, TypeError, KeyError):
         return prompt
-
-
-def _moments(attempt: AttemptSummary) -> tuple[float | None, ...]:
-    return (attempt.queued_at, attempt.started_at, attempt.first_token_at, attempt.ended_at)
-
-
-def _since(at: float | None, zero: float) -> str:
-    return "" if at is None else f"{max(at - zero, 0.0):.2f}"
 
 
 def _rate(attempt: AttemptSummary) -> str:

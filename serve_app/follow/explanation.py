@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from familiar.explain.diff import Difference, RunDiff
 from familiar.explain.explanation import Explanation, Figure, RankedCause
+from serve_app.cli.console import grid
 
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 _LESSER = 5
@@ -46,8 +46,7 @@ def print_difference(found: RunDiff, console: Console) -> None:
     if not found.differences:
         console.print("The two runs do not differ in anything that is compared.")
         return
-    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    table.add_column("")
+    table = grid("")
     table.add_column(Text(f"a: {found.a.run_id}"), overflow="fold", ratio=1)
     table.add_column(Text(f"b: {found.b.run_id}"), overflow="fold", ratio=1)
     table.add_column("b/a", justify="right", no_wrap=True)

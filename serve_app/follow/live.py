@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from serve_app.cli.console import grid
 from serve_app.follow.board import RUNNING, Board, CallState
 
 FRAMES_PER_S = 4
@@ -100,14 +101,7 @@ def _head(board: Board, now: float) -> Text:
 
 
 def _calls(board: Board, now: float, room: int) -> Table:
-    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
-    table.add_column("", width=1)
-    table.add_column("call", no_wrap=True)
-    table.add_column("alias", no_wrap=True)
-    table.add_column("replica", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("tokens", justify="right", no_wrap=True)
-    table.add_column("tok/s", justify="right", no_wrap=True)
+    table = grid("", "call", "alias", "replica", right=("time", "tokens", "tok/s"))
     # The only column that gives way: on a narrow screen the figures stay whole.
     table.add_column(_one_line(Text("file, or calls it waits for")), ratio=1)
     shown = list(board.calls.values())

@@ -22,8 +22,9 @@ from actors.store.rows import AttemptSummary, CallSummary
 from familiar.errors import FailureClass
 from familiar.failure import FAILURES
 from familiar.goal_files import NamedPath
+from serve_app.cli.console import grid
 from serve_app.client.service import History
-from serve_app.follow.timeline import Row, print_timeline, timeline
+from serve_app.follow.timeline import print_timeline
 from serve_app.models import ArtifactList, CallList, Plan, RunDetail
 
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
@@ -138,9 +139,6 @@ class Report:
             )
         return said
 
-    def rows(self) -> list[Row]:
-        return timeline(self.calls.calls, self.run.submitted_at)
-
     def as_json(self) -> dict[str, JsonValue]:
         return {
             "run": to_jsonable_python(self.run),
@@ -181,7 +179,7 @@ def print_report(report: Report, console: Console, hints: Hints) -> None:
         console.print(Text("planner of each turn", "bold"))
         for line in planners:
             console.print(Text(f"  {line}"))
-    print_timeline(report.rows(), console)
+    print_timeline(report.calls.calls, console, report.run.submitted_at)
     _print_shares(report, console)
     _print_next(report, console, hints)
 
@@ -252,11 +250,8 @@ def _print_shares(report: Report, console: Console) -> None:
     shares = report.shares()
     if not shares:
         return
-    table = Table(box=None, padding=(0, 1), header_style="dim", show_edge=False)
-    table.add_column("alias")
-    table.add_column("replica")
-    for name in ("calls", "failed", "prompt", "cached", "output", "busy", "tok/s"):
-        table.add_column(name, justify="right")
+    figures = ("calls", "failed", "prompt", "cached", "output", "busy", "tok/s")
+    table = grid("alias", "replica", right=figures)
     for share in shares:
         table.add_row(
             share.alias,

@@ -25,7 +25,7 @@ from serve_app.follow.board import Board
 from serve_app.follow.follow import Lines
 from serve_app.follow.live import draw
 from serve_app.follow.report import remedy_of
-from serve_app.follow.timeline import Row
+from serve_app.follow.timeline import bar
 from serve_app.models import StreamEnd, StreamProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
 from tests.serve_app.command import familiar
@@ -194,14 +194,11 @@ times = st.floats(0, 1000, allow_nan=False)
 @given(st.lists(times, min_size=4, max_size=4).map(sorted), st.floats(0.001, 10), st.booleans())
 def test_a_bar_never_leaves_its_axis(moments: list[float], scale: float, fails: bool) -> None:
     queued, started, first, ended = moments
-    row = Row(
-        "c", "a", "p:0", queued, started, first, ended, 5, "call_oversized" if fails else None
-    )
-    bar = row.bar(scale)
-    assert len(bar) == round(ended * scale) + 1
-    assert bar[-1] == ("✗" if fails else "█")
-    assert set(bar) <= set(" ·░█✗")
-    assert list(bar[:-1]) == sorted(bar[:-1], key=" ·░█".index)
+    drawn = bar((queued, started, first, ended), scale, fails=fails)
+    assert len(drawn) == round(ended * scale) + 1
+    assert drawn[-1] == ("✗" if fails else "█")
+    assert set(drawn) <= set(" ·░█✗")
+    assert list(drawn[:-1]) == sorted(drawn[:-1], key=" ·░█".index)
 
 
 def test_every_failure_class_has_something_to_do() -> None:
