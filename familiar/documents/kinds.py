@@ -1,12 +1,12 @@
 """The kinds of documents: how an answer becomes the file, and the prompt and grammar for it.
 
-A new kind is a class here and its name in `KINDS`.
+A new kind is a row of `KINDS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from familiar.call import DocumentSpec
 from familiar.documents.html.contract import parse_contract
@@ -26,96 +26,57 @@ class FinishedDocument:
     repairs: tuple[str, ...] = ()
 
 
-class DocumentKind(Protocol):
-    """`prompt` names the prompt file of a call that makes such a document, where it has one: the
-    first for an engine that holds the model to `grammar`, the second for one that cannot."""
+@dataclass(frozen=True, slots=True)
+class DocumentKind:
+    """`finish(raw, spec, path)` makes the file, or raises `WireError` when `raw` cannot become it.
 
-    @property
-    def prompt(self) -> tuple[str, str] | None: ...
-
-    def grammar(self, spec: DocumentSpec) -> OutputGrammar | None:
-        """The output grammar of this kind, or None when the form is free."""
-
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        """The text of the file at `path`. Raises `WireError` when `raw` cannot become it."""
-
-
-class Raw:
-    """The answer as it is; for calls that make no file."""
-
-    prompt = None
-
-    def grammar(self, spec: DocumentSpec) -> None:
-        return None
-
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        return FinishedDocument(raw)
-
-
-class Single:
-    """One document out of the answer, as `single` reads it."""
-
-    prompt = None
-
-    def grammar(self, spec: DocumentSpec) -> None:
-        return None
-
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        return FinishedDocument(*extract_document(raw, path))
-
-
-class Markdown:
-    """One Markdown file, whose structure a grammar can hold a small model to."""
-
-    prompt = ("slot/markdown", "slot/markdown")
-
-    def grammar(self, spec: DocumentSpec) -> OutputGrammar:
-        return markdown_grammar()
-
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        return FinishedDocument(*extract_document(raw, path))
-
-
-class Page:
-    """A slot that is checked, repaired, and spliced between the shared parts.
-
-    `prefix` and `suffix` stay as they are, byte for byte. `requires` names the parts that the slot
-    must hold; `html/parts` has them.
+    `prompt` names the prompt file of a call that makes such a document, where it has one: the first
+    for an engine that holds the model to `grammar`, the second for one that cannot.
     """
 
-    prompt = ("slot/html-page", "slot/html-free")
-
-    def grammar(self, spec: DocumentSpec) -> OutputGrammar:
-        return page_grammar(spec.requires)
-
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        text, repairs = extract_document(raw, path)
-        slot, changes = repair_slot(text)
-        if problems := missing_parts(slot, spec.requires):
-            raise WireError(" ".join(problems))
-        return FinishedDocument(f"{spec.prefix}{slot}{spec.suffix}", (*repairs, *changes))
+    finish: Callable[[str, DocumentSpec, str], FinishedDocument]
+    prompt: tuple[str, str] | None = None
+    grammar: Callable[[DocumentSpec], OutputGrammar] | None = None
 
 
-class PageContract:
-    """The shared parts of a run's pages; the text must parse as a contract."""
+def _raw(raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
+    return FinishedDocument(raw)
 
-    prompt = ("slot/html-contract", "slot/html-contract-free")
 
-    def grammar(self, spec: DocumentSpec) -> OutputGrammar:
-        return contract_grammar()
+def _single(raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
+    return FinishedDocument(*extract_document(raw, path))
 
-    def finish(self, raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
-        text, repairs = extract_document(raw, path)
-        parse_contract(text, pages=())
-        return FinishedDocument(text, repairs)
+
+def _page(raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
+    """A slot that is checked, repaired, and spliced between the shared parts: `prefix` and `suffix`
+    stay as they are, byte for byte. `requires` names the parts that the slot must hold."""
+    text, repairs = extract_document(raw, path)
+    slot, changes = repair_slot(text)
+    if problems := missing_parts(slot, spec.requires):
+        raise WireError(" ".join(problems))
+    return FinishedDocument(f"{spec.prefix}{slot}{spec.suffix}", (*repairs, *changes))
+
+
+def _contract(raw: str, spec: DocumentSpec, path: str) -> FinishedDocument:
+    text, repairs = extract_document(raw, path)
+    parse_contract(text, pages=())
+    return FinishedDocument(text, repairs)
 
 
 KINDS: dict[str, DocumentKind] = {
-    "raw": Raw(),
-    "document": Single(),
-    "markdown": Markdown(),
-    "html-page": Page(),
-    "html-contract": PageContract(),
+    "raw": DocumentKind(_raw),
+    "document": DocumentKind(_single),
+    "markdown": DocumentKind(
+        _single, ("slot/markdown", "slot/markdown"), lambda _: markdown_grammar()
+    ),
+    "html-page": DocumentKind(
+        _page, ("slot/html-page", "slot/html-free"), lambda spec: page_grammar(spec.requires)
+    ),
+    "html-contract": DocumentKind(
+        _contract,
+        ("slot/html-contract", "slot/html-contract-free"),
+        lambda _: contract_grammar(),
+    ),
 }
 
 

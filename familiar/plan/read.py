@@ -135,14 +135,7 @@ def _typed(data: object, repairs: tuple[Problem, ...] = ()) -> ReadPlan | tuple[
             for item in error.errors()[:8]
         )
     calls = tuple(
-        PlannedCall(
-            id=call.id,
-            alias=call.alias,
-            prompt=call.prompt,
-            depends_on=tuple(dict.fromkeys(call.depends_on)),
-            output_file=call.output_file,
-            needs=tuple(call.needs),
-        )
+        PlannedCall(**{**dict(call), "depends_on": tuple(dict.fromkeys(call.depends_on))})
         for call in plan.worker_calls
     )
     return ReadPlan(continue_=plan.continue_, calls=calls, repairs=repairs)

@@ -87,7 +87,7 @@ def _readme_slot(call: PlannedCall, file: str, goal: Goal, shared: Contract) -> 
 def _slot(document: DocumentSpec, held: bool, said: dict[str, str]) -> Slot:
     """The task as its kind's prompt says it; `held` by a grammar or not."""
     kind = KINDS[document.kind]
-    if kind.prompt is None:
+    if kind.prompt is None or kind.grammar is None:
         raise ValueError(f"The document kind {document.kind} has no prompt.")
     prompt = load_prompt(kind.prompt[0] if held else kind.prompt[1])
     text = prompt.render(**said)
