@@ -28,7 +28,7 @@ from familiar.wire.tags import TagSyntax
 class Dialect:
     """One family's way of writing an answer.
 
-    `think_open`/`think_close` frame reasoning; `think_anywhere`: several frames, anywhere.
+    `think_open`/`think_close` frame reasoning; `think_label` is a word that begins it.
     `nested_think`: a frame that opens inside a frame takes a closer of its own.
     `implicit_think`: text before a lone closer was reasoning (the opener stood in the prompt).
     `trim_before_call`: endings of the text before a call that belong to the markup; the first
@@ -42,7 +42,6 @@ class Dialect:
     think_open: str = "<think>"
     think_close: str = "</think>"
     think_label: str = ""
-    think_anywhere: bool = False
     implicit_think: bool = True
     nested_think: bool = True
     trim_before_call: tuple[str, ...] = ("\n\n",)
@@ -252,7 +251,8 @@ _ROWS = (
         think_open="<|channel>",
         think_close="<channel|>",
         think_label="thought\n",
-        think_anywhere=True,
+        implicit_think=False,
+        dropped=("<channel|>",),
         trim_before_call=_BREAKS,
     ),
     Dialect(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from familiar.wire.dialects import Dialect
-from familiar.wire.found import Ahead, TooManyTags
+from familiar.wire.found import TooManyTags
 from familiar.wire.result import Repair
 
 Quoted = Callable[[int], int]
@@ -79,9 +79,6 @@ def split_reasoning(
     if not dialect.think_close:
         return split
     dialect = _with_marks_of(text, dialect)
-    if dialect.think_anywhere:
-        _everywhere(text, dialect, split, in_reasoning)
-        return split
     begun = len(text) - len(text.lstrip())
     opened = text.startswith(dialect.think_open, begun)
     marks = _Marks(text, dialect, quoted)
@@ -91,17 +88,18 @@ def split_reasoning(
         if close < 0:
             split.unclosed = split.start = start
             return split
-        _close(text, split, start, close, dialect)
+        split.reasoning.append(marks.inner(start, close))
+        _answer_from(text, split, close, dialect.think_close)
     else:
         first = next(marks.outside(0), None)
         if first is not None and first.group() == dialect.think_close:
             close = first.start()
             if not text[:close].strip():
-                split.removed.append((0, first.end()))
-                _answer_from(text, split, first.end(), dialect.think_close)
+                _answer_from(text, split, close, dialect.think_close)
             elif dialect.implicit_think:
                 split.repairs.append(Repair("missing_reasoning_open", 0))
-                _close(text, split, 0, close, dialect)
+                split.reasoning.append(text[:close])
+                _answer_from(text, split, close, dialect.think_close)
     marks.later_frames(split)
     return split
 
@@ -117,7 +115,7 @@ def _with_marks_of(text: str, dialect: Dialect) -> Dialect:
         marks = (*_MARKS, (written.group(), f"</{name}{space}>"))
     for opener, closer in marks:
         if head.startswith(opener):
-            return replace(dialect, think_open=opener, think_close=closer, think_anywhere=False)
+            return replace(dialect, think_open=opener, think_close=closer)
     return dialect
 
 
@@ -130,6 +128,7 @@ class _Marks:
         self.closer = dialect.think_close
         self.quoted = quoted
         self.nested = dialect.nested_think
+        self.label = dialect.think_label
         self.either = re.compile(f"{re.escape(self.opener)}|{re.escape(self.closer)}")
         self.seen = 0
         self.spans = "`" in text
@@ -179,11 +178,18 @@ class _Marks:
             if close < 0 and not self._at_line_start(match.start()):
                 return
             end = len(self.text) if close < 0 else close + len(self.closer)
-            _check_frames(split)
-            split.reasoning.append(self.text[match.end() : close if close >= 0 else end])
+            if len(split.removed) > _MAX_FRAMES:
+                raise TooManyTags
+            split.reasoning.append(self.inner(match.end(), close if close >= 0 else end))
             split.removed.append((match.start(), end))
             split.closed = True
             position = end
+
+    def inner(self, start: int, end: int) -> str:
+        """The text of a frame, without openers that are doubled and without its label."""
+        while self.text.startswith(self.opener, start, end):
+            start += len(self.opener)
+        return self.text[start:end].removeprefix(self.label)
 
     def _count(self) -> None:
         self.seen += 1
@@ -214,58 +220,12 @@ class _Marks:
         return before % 2 == 1 and bisect_right(self.fences, position) < len(self.fences)
 
 
-def _close(text: str, split: Split, start: int, close: int, dialect: Dialect) -> None:
-    split.reasoning.append(text[start:close])
-    split.removed.append((0, close + len(dialect.think_close)))
-    _answer_from(text, split, close + len(dialect.think_close), dialect.think_close)
-
-
-def _answer_from(text: str, split: Split, position: int, closer: str) -> None:
+def _answer_from(text: str, split: Split, close: int, closer: str) -> None:
     """The answer begins behind the mark, its repetitions, and the white space that follows."""
     split.closed = True
+    position = close + len(closer)
+    split.removed.append((0, position))
     repeated = re.compile(rf"\s*+(?:{re.escape(closer)}\s*+)*+").match(text, position)
     split.start = repeated.end() if repeated else position
     if text[position : split.start].strip():
         split.repairs.append(Repair("stray_reasoning_close", position))
-
-
-def _everywhere(text: str, dialect: Dialect, split: Split, in_reasoning: bool) -> None:
-    """Frames may stand anywhere and several times; a closer that closes nothing is dropped."""
-    opener, closer = dialect.think_open, dialect.think_close
-    openers = Ahead(re.compile(re.escape(opener)), text, len(text))
-    closers = Ahead(re.compile(re.escape(closer)), text, len(text))
-    position = 0
-    depth_start = 0 if in_reasoning else None
-    while True:
-        _check_frames(split)
-        opened = _offset(openers.at(position)) if depth_start is None else -1
-        closed = _offset(closers.at(position))
-        if depth_start is not None:
-            if closed < 0:
-                split.unclosed = depth_start
-                split.start = depth_start
-                return
-            inner = text[depth_start:closed]
-            while inner.startswith(opener):
-                inner = inner.removeprefix(opener)
-            split.reasoning.append(inner.removeprefix(dialect.think_label))
-            begin = max(0, depth_start - len(opener)) if depth_start else 0
-            split.removed.append((begin, closed + len(closer)))
-            split.closed = True
-            position, depth_start = closed + len(closer), None
-        elif opened >= 0 and (closed < 0 or opened < closed):
-            position = depth_start = opened + len(opener)
-        elif closed >= 0:
-            split.removed.append((closed, closed + len(closer)))
-            position = closed + len(closer)
-        else:
-            return
-
-
-def _check_frames(split: Split) -> None:
-    if len(split.removed) > _MAX_FRAMES:
-        raise TooManyTags
-
-
-def _offset(match: re.Match[str] | None) -> int:
-    return -1 if match is None else match.start()
