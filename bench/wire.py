@@ -31,7 +31,6 @@ from familiar.errors import WireError  # noqa: E402
 from familiar.wire import (  # noqa: E402
     DIALECT_IDS,
     Limits,
-    OutputParser,
     ParsedOutput,
     parse_output,
 )
@@ -206,14 +205,8 @@ def steepest(count: int) -> Growth:
 
 
 def bounded() -> dict[str, float]:
-    """CPU seconds for TOML at its byte cap, white space in the live view, and hostile documents."""
+    """CPU seconds for TOML at its byte cap and hostile documents."""
     toml = "a.b.c = 1\n" * (Limits().max_document_bytes // 10 - 20)
-    live = OutputParser(dialect="qwen3_coder_xml")
-
-    def view() -> None:
-        live.feed("a")
-        for _ in range(FLOOD_CHARS // 4):
-            live.feed("    ")
 
     def document(mark: str, kind: str, file: str) -> None:
         with contextlib.suppress(WireError):
@@ -221,7 +214,6 @@ def bounded() -> dict[str, float]:
 
     found = {
         "toml_at_its_cap": seconds(partial(parse_output, toml, dialect="toml")),
-        "live_view_of_spaces": seconds(view),
         "document_of_fences": seconds(partial(document, "```\n", "document", "a.md")),
         "page_of_tables": seconds(partial(document, "<table>", "html-page", "a.html")),
         "page_of_paragraphs": seconds(partial(document, "<p>", "html-page", "a.html")),

@@ -53,7 +53,7 @@ _MARKS: tuple[tuple[str, str, str], ...] = (
 )
 _COMPILED = tuple((literal, re.compile(pattern), name) for literal, pattern, name in _MARKS)
 # Markup of models that familiar does not run; others drift into it.
-_FOREIGN = MappingProxyType({"invoke_xml": Dialect("invoke_xml", (INVOKE_TAGS,), ())})
+_FOREIGN = MappingProxyType({"invoke_xml": Dialect("invoke_xml", (INVOKE_TAGS,))})
 # Dialects without marks are known by how the whole answer begins.
 _BEGINNINGS = (
     (re.compile(r"\s{0,64}\{\s{0,64}\"(?:name|type)\"\s{0,16}:"), "llama3_json"),

@@ -33,12 +33,13 @@ class Dialect:
     `implicit_think`: text before a lone closer was reasoning (the opener stood in the prompt).
     `trim_before_call`: endings of the text before a call that belong to the markup; the first
     that matches is dropped.
-    `dropped`: marker tokens that are never content. `stops`: marks that a stream may not pass.
+    `dropped`: marker tokens that are never content. `openers`: texts that begin
+    a call, where a value may hold any text.
     """
 
     id: str
     syntaxes: tuple[Syntax, ...]
-    stops: tuple[str, ...]
+    openers: tuple[str, ...] = ()
     think_open: str = "<think>"
     think_close: str = "</think>"
     think_label: str = ""
@@ -172,12 +173,12 @@ PYTHON_LINES = PythonSyntax(open="<function_calls>", close="</function_calls>")
 LFM_PYTHON = PythonSyntax(open="<|tool_call_start|>", close="<|tool_call_end|>")
 LLAMA_PYTHON = PythonSyntax(open="<|python_start|>", close="<|python_end|>")
 
-_DSML_STOPS = ("<｜", "<|", "<DSML", "<tool_calls", "<function", "<invoke")
+_DSML_OPENERS = ("<｜", "<|", "<DSML", "<tool_calls", "<function", "<invoke")
 _BREAKS = ("\n\n", "\n", " ")
 
 _ROWS = (
-    Dialect("hermes_json", (HERMES_JSON,), ("<tool_call>",)),
-    Dialect("qwen3_json", (HERMES_JSON,), ("<tool_call>",)),
+    Dialect("hermes_json", (HERMES_JSON,)),
+    Dialect("qwen3_json", (HERMES_JSON,)),
     Dialect("qwen3_coder_xml", (FUNCTION_TAGS,), ("<tool_call>", "<function=")),
     Dialect(
         "step3p5_xml",
@@ -197,7 +198,6 @@ _ROWS = (
         Dialect(
             name,
             (DEEPSEEK_HEAD,),
-            ("<｜", "<|"),
             implicit_think=False,
             nested_think=False,
             dropped=("<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"),
@@ -205,7 +205,7 @@ _ROWS = (
         for name in ("deepseek_v3", "deepseek_v31")
     ),
     *(
-        Dialect(name, (DSML_TAGS,), _DSML_STOPS)
+        Dialect(name, (DSML_TAGS,), _DSML_OPENERS)
         for name in ("deepseek_v32_dsml", "deepseek_v4_dsml", "deepseek_v41_dsml")
     ),
     Dialect(
@@ -227,16 +227,15 @@ _ROWS = (
         think_open="<mm:think>",
         think_close="</mm:think>",
     ),
-    Dialect("kimi_k2", (KIMI_HEAD,), ("<|tool_call",)),
+    Dialect("kimi_k2", (KIMI_HEAD,)),
     Dialect(
         "mistral",
         (MISTRAL_HEAD, MISTRAL_LIST),
-        ("[TOOL_CALLS]",),
         think_open="[THINK]",
         think_close="[/THINK]",
         trim_before_call=("\n\n", " "),
     ),
-    Dialect("llama3_json", (LLAMA_JSON,), ("{", "<|python_tag|>")),
+    Dialect("llama3_json", (LLAMA_JSON,)),
     Dialect(
         "pythonic",
         (PYTHON_LINES, LLAMA_PYTHON, LFM_PYTHON, PYTHON_LIST),
@@ -258,11 +257,10 @@ _ROWS = (
     Dialect(
         "granite",
         (GRANITE_LIST, HERMES_JSON, FUNCTION_TAGS),
-        ("<|tool_call|>", "<tool_call>", "<function="),
         trim_before_call=_BREAKS,
     ),
-    Dialect("gpt_oss_harmony", (HARMONY,), ("<|", " to=", "to="), think_open="", think_close=""),
-    Dialect("generic_json", (HERMES_JSON,), ("<tool_call>", "{", "[", "```")),
+    Dialect("gpt_oss_harmony", (HARMONY,), think_open="", think_close=""),
+    Dialect("generic_json", (HERMES_JSON,)),
 )
 
 BYTE_ORDER_MARK = "\ufeff"

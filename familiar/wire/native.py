@@ -25,7 +25,7 @@ from familiar.wire.plan_read import read_any_plan
 from familiar.wire.reasoning import Split, split_reasoning
 from familiar.wire.result import ParsedOutput, Problem, Repair
 
-PLAIN = Dialect("auto", DIALECTS["generic_json"].syntaxes, ())
+PLAIN = Dialect("auto", DIALECTS["generic_json"].syntaxes)
 _BRACKETED = ("invoke name=", "parameter name=", "parameter=", "function=")
 _LOST_BRACKETS = re.compile(
     r"^[ \t]{0,16}/?(?:invoke|parameter|function)(?: name=[\"“][\w.-]{1,128}[\"”]|=[\w.-]{1,128})>",
@@ -188,7 +188,7 @@ class _QuotedInCalls:
             return -1
         end = self._spans[at][1]
         strict = isinstance(self._row.syntaxes[0], JsonSyntax | HeadSyntax)
-        reopened = any(stop in self._answer.text[offset:end] for stop in self._row.stops)
+        reopened = any(mark in self._answer.text[offset:end] for mark in self._row.openers)
         return -1 if reopened and not strict else end
 
 

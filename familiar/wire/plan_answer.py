@@ -23,7 +23,7 @@ def parse_plan(answer: Answer) -> ParsedOutput:
     raw, text, wire = answer.text, without_frame(answer.text), answer.dialect
     quoting = QuotedInPlan(text, wire, answer.suffix)
     split = split_reasoning(
-        text, Dialect(wire, (), ()), in_reasoning=answer.in_reasoning, quoted=quoting.end
+        text, Dialect(wire, ()), in_reasoning=answer.in_reasoning, quoted=quoting.end
     )
     if split.unclosed is not None:
         # A plan wire is complete or not; in reasoning that never closed it counts only as the end.

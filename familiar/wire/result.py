@@ -82,11 +82,3 @@ class ParsedOutput:
     plan: Mapping[str, Json] | None = None
     repairs: tuple[Repair, ...] = ()
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of streamed text whose kind is already sure: `reasoning` or `content`."""
-
-    kind: str
-    text: str

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from familiar.event import PlanAccepted, PlanRejected
 from familiar.plan.judge import judge_plan
 from familiar.plan.read import PlanWire
-from familiar.wire import OutputParser, ParsedOutput, parse_output
+from familiar.wire import ParsedOutput, parse_output
 from familiar.wire.meant import MARKS, WORDS
 from tests.familiar.plan.views import view
 
@@ -226,14 +226,6 @@ def test_a_mark_inside_a_prompt_is_text() -> None:
     judged = judge_plan(text, view(files=()), 1, wire=PlanWire("json", "abc123"))
     assert isinstance(judged, PlanAccepted)
     assert judged.calls[0].prompt == "Cut </think>."
-
-
-def test_white_space_in_the_live_view_is_not_copied() -> None:
-    parser = OutputParser(dialect="hermes_json", tools=TOOLS)
-    parser.feed("a")
-    for _ in range(50_000):
-        assert parser.feed(" ") == ()
-    assert [delta.text for delta in parser.feed("b")] == [" " * 50_000 + "b"]
 
 
 @given(st.from_regex(re.compile(MARKS, re.IGNORECASE), fullmatch=True))

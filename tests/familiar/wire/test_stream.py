@@ -79,38 +79,6 @@ def test_every_chunking_gives_the_same_result(
     assert whole.raw == text
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    words=st.lists(
-        st.sampled_from(["An ", "answer ", "in ", "words.\n", "日本 ", "\n\n"]), max_size=20
-    ),
-    size=st.integers(1, 7),
-    dialect=st.sampled_from(sorted(set(WRITERS) - {"gpt_oss_harmony", "llama3_json", "pythonic"})),
-)
-def test_the_live_view_is_a_prefix_of_the_content(
-    words: list[str], size: int, dialect: str
-) -> None:
-    text = "".join(words) + WRITERS[dialect](CALLS)
-    parser = OutputParser(dialect=dialect, tools=TOOLS)
-    shown = "".join(
-        delta.text
-        for start in range(0, len(text), size)
-        for delta in parser.feed(text[start : start + size])
-    )
-    assert parser.finish().content.lstrip().startswith(shown)
-    assert shown.split() == "".join(words).split()
-
-
-def test_reasoning_is_told_from_content_while_it_streams() -> None:
-    parser = OutputParser(dialect="qwen3_coder_xml", in_reasoning=True)
-    deltas = [delta for piece in "I think.</think>\nDone." for delta in parser.feed(piece)]
-    shown = {
-        kind: "".join(delta.text for delta in deltas if delta.kind == kind)
-        for kind in ("reasoning", "content")
-    }
-    assert shown == {"reasoning": "I think.", "content": "Done."}
-
-
 def test_text_beyond_the_cap_is_named_and_not_parsed() -> None:
     limits = Limits(max_bytes=64)
     text = "日本ab" * 100

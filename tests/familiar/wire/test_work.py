@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from familiar.wire import DIALECT_IDS, OutputParser, parse_output
+from familiar.wire import DIALECT_IDS, parse_output
 from tests.familiar.floods import growth
 
 TOOLS = [{"name": "x", "parameters": {"properties": {"a": {"type": "string"}}}}]
@@ -15,19 +15,7 @@ def read(dialect: str, text: str) -> None:
     parse_output(text, dialect=dialect, tools=TOOLS)
 
 
-def live(dialect: str, text: str) -> None:
-    parser = OutputParser(dialect=dialect)
-    for start in range(0, len(text), 5):
-        parser.feed(text[start : start + 5])
-
-
 def test_twice_the_text_takes_twice_the_steps() -> None:
     draw = random.Random(5)
     for found in growth(4_000, 120, draw, lambda: partial(read, draw.choice(DIALECT_IDS))):
-        assert found.linear, found
-
-
-def test_the_live_view_takes_twice_the_steps_for_twice_the_text() -> None:
-    draw = random.Random(6)
-    for found in growth(2_000, 30, draw, lambda: partial(live, draw.choice(DIALECT_IDS))):
         assert found.linear, found
