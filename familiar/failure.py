@@ -302,13 +302,14 @@ def blamed_on(blame: Blame) -> frozenset[F]:
     return frozenset(cause for cause, row in FAILURES.items() if row.blame == blame)
 
 
-_PASSING_STATUSES = frozenset({408, 425, 429})
+_PASSING_STATUSES = frozenset({408, 421, 425, 429, 440, 460, 499})
 
 
 def class_of_status(status: int) -> F:
     """The class of an HTTP error status, 400 or above. A client error is the server's considered
-    no: the same request will get it again. Overload (408, 425, 429) and server errors say nothing
-    about the request, so another attempt, or another replica, may succeed."""
+    no: the same request will get it again. The passing ones (overload, a connection that is not the
+    right one, a proxy that gave up) and server errors say nothing about the request, so another
+    attempt, or another replica, may succeed."""
     if 400 <= status < 500 and status not in _PASSING_STATUSES:
         return F.BACKEND_REFUSED
     return F.BACKEND_UNREACHABLE

@@ -14,18 +14,24 @@ from collections.abc import Iterator, Mapping
 
 from familiar.engine import Delta, FinishReason
 
-_FILTERS = ("content_filter", "safety", "recitation")
-_FINISH: dict[str, FinishReason] = {
-    **dict.fromkeys(
-        ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed",
-         "tool_calls", "function_call", "tool_use"),
-        "stop",
-    ),
-    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
-    "abort": "abort",
-    **dict.fromkeys((*_FILTERS, "error"), "error"),
-}  # fmt: skip
-_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_ENDS: tuple[tuple[str, FinishReason | None], ...] = (
+    (r"filter|safety|recitation|sensitive|guardrail|block|prohibit|toxic|moderat|policy|spii",
+     "error"),
+    (r"error|fail|malform|unexpected|invalid|abort|cancel|interrupt|crash|network|resource|quota",
+     "abort"),
+    (r"overload|\brate|\btime", "abort"),
+    (r"\b(?:un\w+|no|not|null|none|in progress|continue)\b", None),
+    (r"length|\bmax|limit|truncat|incomplete|context|budget", "length"),
+    (r"\b(?:stop\w*|eos|end\w*|done|complete[sd]?|finish(?:ed)?|success\w*)\b|^s$", "stop"),
+    (r"\b(?:normal|pause|tool|function)\b", "stop"),
+)  # fmt: skip
+"""What the words of a finish reason mean, the first that fits: servers spell one in many ways."""
+_REASON_NAMES = ("finish_reason", "finishReason")
+_REASONING = re.compile(r"reason|think|thought")
+_REASONING_PART = re.compile(r"think|reason|summary|thought")
+_PART_NAMES = ("text", "thinking", "reasoning", "think", "summary", "content", "value")
+_NO_REASONING = re.compile(r"finish|stop|effort|token|signature|format|budget|redacted|encrypted")
+_WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z]+")
 _MOST_TOKENS = 10**9
 _DEEPEST = 4
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -41,7 +47,9 @@ class Answer:
         self.odd_finish = ""
         self.refusal = ""
         self.filtered = ""
+        self.calls_tool = False
         self.tool = ""
+        self._index: object = None
         self.wrote = False
         self.tokens = self.prompt_tokens = self.cached_tokens = 0
         self._exact: int | None = None
@@ -57,21 +65,27 @@ class Answer:
         choice = _choice(event)
         if choice is None:
             return None
-        self._finish(choice.get("finish_reason"))
         delta = choice.get("delta")
-        if not isinstance(delta, dict) or not delta:
-            delta = choice.get("message")
-        source: Mapping[str, object] = delta if isinstance(delta, dict) else choice
+        if not delta and ("delta" not in choice or not self.tokens):
+            delta = choice.get("message")  # whole; beside deltas it only says them again
+        source: Mapping[str, object] = delta if isinstance(delta, dict) else {}
+        if not source and "delta" not in choice:
+            source = choice
+        for name in _REASON_NAMES:
+            self._finish(choice.get(name) or source.get(name))
         self._tools(source)
         if isinstance(said := source.get("refusal"), str):
             self.refusal = (self.refusal + said)[:500]
+        index = choice.get("index")
+        if self._index is not None and index not in (None, self._index):
+            return None  # of several answers one is read
         content = source.get("content", source.get("text"))
         text = self._text.add("".join(_texts(content, thinking=False)))
-        thought = next((t for name in _REASONING if (t := _flat(source.get(name)))), "")
-        thought = thought or "".join(_details(source.get("reasoning_details")))
+        thought = _reasoning_in(source) or _reasoning_in(choice)
         reasoning = self._reasoning.add(thought + "".join(_texts(content, thinking=True)))
         if not text and not reasoning:
             return None
+        self._index = index
         self.wrote = self.wrote or bool(text)
         self.tokens += 1
         return Delta(text, 1, reasoning=reasoning)
@@ -86,13 +100,13 @@ class Answer:
         if not isinstance(reason, str):
             self.odd_finish = self.odd_finish if reason is None else repr(reason)[:80]
             return
-        known = _FINISH.get(reason.strip().lower())
-        if reason.strip().lower() in _FILTERS:
-            self.filtered = self.filtered or reason.strip()
-        if known is None:
+        meaning = _meaning(reason)
+        if meaning == "error":
+            self.filtered = self.filtered or reason.strip()[:80]
+        if meaning in (None, "abort"):
             self.odd_finish = repr(reason)[:80]
-        elif self.finish is None:
-            self.finish = known
+        if self.finish is None:
+            self.finish = meaning
 
     def _usage(self, event: Mapping[str, object]) -> None:
         usage = event.get("usage")
@@ -110,12 +124,12 @@ class Answer:
 
     def _tools(self, source: Mapping[str, object]) -> None:
         calls = source.get("tool_calls") or source.get("function_call")
-        first = calls[0] if isinstance(calls, list) and calls else calls
-        if isinstance(first, dict):
-            function = first.get("function", first)
-            name = function.get("name") if isinstance(function, dict) else None
-            self.tool = self.tool or (name[:80] if isinstance(name, str) and name else "")
-            self.tool = self.tool or "without a name"
+        for call in calls[:8] if isinstance(calls, list) else [calls]:
+            if isinstance(call, dict):
+                function = call.get("function", call)
+                name = function.get("name") if isinstance(function, dict) else None
+                self.calls_tool = True
+                self.tool = self.tool or (name[:80] if isinstance(name, str) else "")
 
 
 def count(value: object) -> int:
@@ -131,25 +145,31 @@ def count(value: object) -> int:
 
 def _choice(event: Mapping[str, object]) -> Mapping[str, object] | None:
     choices = event.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        return choices[0]
-    return None
+    first = choices[0] if isinstance(choices, list) and choices else choices
+    return first if isinstance(first, dict) else None
 
 
-def _flat(value: object) -> str:
-    return "".join((*_texts(value, thinking=False), *_texts(value, thinking=True)))
+def _meaning(reason: str) -> FinishReason | None:
+    words = _WORD_END.sub(" ", reason[:80]).lower().strip().removeprefix("finish reason").strip()
+    return next((end for rule, end in _ENDS if re.search(rule, words)), None)
 
 
-def _details(value: object) -> Iterator[str]:
-    for part in value if isinstance(value, list) else ():
-        if isinstance(part, dict):
-            said = part.get("text") or part.get("summary")
-            if isinstance(said, str):
-                yield said
+def _reasoning_in(source: Mapping[str, object]) -> str:
+    """The reasoning in the fields that name it. Several fields say the same."""
+    for name, value in sorted(source.items(), key=lambda item: not isinstance(item[1], str)):
+        if name == "provider_specific_fields" and isinstance(value, dict):
+            said = _reasoning_in(value)
+        elif _REASONING.search(name) and not _NO_REASONING.search(name):
+            said = "".join(_texts(value, thinking=None))
+        else:
+            continue
+        if said:
+            return said
+    return ""
 
 
-def _texts(content: object, *, thinking: bool, depth: int = 0) -> Iterator[str]:
-    """The text parts of a content, or its thinking parts."""
+def _texts(content: object, *, thinking: bool | None, depth: int = 0) -> Iterator[str]:
+    """The text parts of a content, or its thinking parts; both for None."""
     if isinstance(content, str):
         if not thinking:
             yield content
@@ -158,12 +178,14 @@ def _texts(content: object, *, thinking: bool, depth: int = 0) -> Iterator[str]:
             yield from _texts(part, thinking=thinking, depth=depth + 1)
     elif isinstance(content, dict) and depth < _DEEPEST:
         kind = str(content.get("type") or "text")
-        if kind in ("thinking", "reasoning", "reasoning_text", "summary_text"):
-            if thinking:
-                said = content.get("thinking") or content.get("reasoning") or content.get("text")
-                yield from _texts(said, thinking=False, depth=depth + 1)
-        elif kind in ("text", "output_text"):
-            yield from _texts(content.get("text"), thinking=thinking, depth=depth + 1)
+        thought = _REASONING_PART.search(kind) is not None
+        if _NO_REASONING.search(kind) or (thinking is not None and thought != thinking):
+            return
+        if thought or thinking is None or kind.endswith(("text", "text_delta")):
+            for name in _PART_NAMES:
+                if said := content.get(name):
+                    yield from _texts(said, thinking=None if thought else thinking, depth=depth + 1)
+                    return
 
 
 class WholeCharacters:

@@ -256,10 +256,8 @@ class OpenAIEngine:
     def _raise_error_in(self, event: ServerEvent, answer: Answer) -> None:
         """An error that comes inside a stream with status 200."""
         data = event.json or {}
-        names = ("message", "detail", "msg")
         told = bool(data.get("error")) or data.get("object") == "error" or event.name == "error"
-        told = told or ("choices" not in data and any(isinstance(data.get(n), str) for n in names))
-        if not told or answer.complete:
+        if answer.complete or not (told or _is_an_error_without_the_name(data)):
             return
         said = read_said(event.data, None, self.server.secrets)
         message = f"{self.server.root} ends the stream with an error: {said.words}"
@@ -286,7 +284,7 @@ class OpenAIEngine:
         evidence: dict[str, object] = {"url": root, "tokens": answer.tokens}
         if answer.finish == "abort":
             raise EngineError(
-                f"{root} aborted the answer after {answer.tokens} tokens.",
+                f"{root} aborted the answer after {answer.tokens} tokens: {answer.odd_finish}.",
                 evidence={**evidence, "cut": True, "transient": True},
             )
         if not answer.complete:
@@ -307,12 +305,13 @@ class OpenAIEngine:
             )
         if answer.wrote:
             return
-        if answer.tool:
+        if answer.calls_tool:
+            tool = clean(answer.tool) or "without a name"
             raise EngineError(
-                f"{root} answered with a call of the tool {clean(answer.tool)} and no text; this "
+                f"{root} answered with a call of the tool {tool} and no text; this "
                 "request offers no tools.",
                 failure_class=FailureClass.OUTPUT_INVALID,
-                evidence={**evidence, "tool": answer.tool},
+                evidence={**evidence, "tool": tool},
                 remedy="See which tool parser and chat template the server uses.",
             )
         if answer.refusal:
@@ -324,15 +323,30 @@ class OpenAIEngine:
             )
 
 
+_NAMES_OF_ERRORS = ("message", "detail", "msg", "errors", "reason", "title", "base_resp")
+_CODES = (
+    (429, ("rate limit", "rate_limit", "ratelimit", "overload", "too many requests", "exhaust")),
+    (503, ("unavailable",)),
+    (400, ("invalid_request", "badrequest", "validation")),
+)
+
+
+def _is_an_error_without_the_name(data: Mapping[str, object]) -> bool:
+    """A document with words and no answer."""
+    return (
+        "usage" not in data
+        and not data.get("choices")
+        and any(
+            data.get(name) and isinstance(data[name], str | list | dict)
+            for name in _NAMES_OF_ERRORS
+        )
+    )
+
+
 def _code_of(said: Said) -> int:
     """A status for an error that came without one."""
-    kind = " ".join(str(said.fields.get(name, "")) for name in ("type", "code", "error_type"))
-    lowered = kind.lower()
-    if "rate" in lowered or "overload" in lowered:
-        return 429
-    return (
-        400 if any(m in lowered for m in ("invalid_request", "badrequest", "validation")) else 500
-    )
+    words = said.raw[:2000].lower()
+    return next((code for code, marks in _CODES if any(mark in words for mark in marks)), 500)
 
 
 class Patience:

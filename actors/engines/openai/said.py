@@ -20,9 +20,10 @@ _LONGEST_READ = 64 << 10
 _DEEPEST = 4
 
 _LOADING = re.compile(
-    r"\bloading\b|not (?:yet )?(?:ready|loaded|available yet)|warming up|starting up|is starting"
-    r"|initiali[sz]ing|overloaded|at capacity|server (?:is )?busy|too busy|no (?:slot|worker)s?"
-    r"(?: is| are)? available|queue (?:is )?full|temporarily|shutting down|being (?:un)?loaded"
+    r"(?<!error )(?<!failed )\bloading\b|being (?:(?:un)?loaded|swapped)|warming up|is starting"
+    r"|starting up|not (?:yet )?(?:ready|loaded|available yet)|initiali[sz]ing|shutting down"
+    r"|overloaded|at capacity|server (?:is )?busy|too busy|queue (?:is )?full|temporarily"
+    r"|no (?:slot|worker)s?(?: is| are)? available"
     r"|no (?:healthy|available) (?:upstream|deployment|server|backend|worker)"
 )
 _PERMANENT = re.compile(r"insufficient_quota|exceeded your current quota|billing|payment required")
@@ -72,11 +73,12 @@ def read_said(
     text = body.decode("utf-8", "replace")
     if not found:
         found = [text if data is not None else _TAG.sub(" ", text)]
-    code = error.get("code", error.get("status_code"))
+    codes = (error.get(name) for name in ("code", "status_code", "status"))
     raw = " ".join(found)
+    code = next((code for value in codes if (code := _status(value)) is not None), None)
     if _NO_ROUTE.search(raw[:2000].lower()):
         code = 404  # LM Studio says it with status 200
-    for name in ("code", "type", "error_type"):
+    for name in ("code", "type", "error_type", "status"):
         value = error.get(name)
         if isinstance(value, str) and value not in raw:
             raw += f" ({value})"
@@ -84,7 +86,7 @@ def read_said(
     return Said(
         words=clean(shown, secrets),
         raw=raw,
-        code=_status(code),
+        code=code,
         fields=error,
         retry_after_s=retry_after(headers or {}, data or {}, raw, limited=limited),
     )
@@ -115,7 +117,8 @@ def _words(value: object, found: list[str], depth: int) -> None:
             _words(item, found, depth + 1)
     elif isinstance(value, dict) and depth < _DEEPEST:
         before = len(found)
-        for name in ("error", "message", "detail", "msg", "errors", "reason"):
+        for name in ("error", "message", "detail", "msg", "errors", "reason", "title", "status_msg",
+                     "base_resp"):  # fmt: skip
             if value.get(name):
                 _words(value[name], found, depth + 1)
                 if len(found) > before:

@@ -32,8 +32,11 @@ from familiar.errors import ConfigError, EngineError, FailureClass
 from familiar.failure import class_of_status
 from familiar.secret import Secret
 
-PASSING = frozenset({408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529})
-"""Statuses of a server that may answer the same request later."""
+PASSING = frozenset({502, 503, 504, *range(509, 600)})
+"""Server errors that may pass. Those above 508 are proxies' own: they did not reach the server."""
+_NO_CONTENT = frozenset({204, 205})
+_NOT_BUSY = frozenset({401, 402, 403})
+_CODINGS = frozenset({"identity", "gzip", "deflate"})
 MOST_REDIRECTS = 5
 _LONGEST_ERROR = 64 << 10
 _LENGTHS = ("max_model_len", "context_length", "context_window", "max_context_length",
@@ -49,6 +52,15 @@ _WORDLESS = {
     "ReadTimeout": "it did not answer in time",
     "TimeoutError": "it did not answer in time",
 }
+_TLS = (
+    ("certificate has expired", "Renew the server's certificate."),
+    ("certificate is not yet valid", "See the clocks of both machines."),
+    ("Hostname mismatch", "Use a name in the pool's url that the certificate is for."),
+    ("IP address mismatch", "Use a name in the pool's url that the certificate is for."),
+    ("CERTIFICATE_VERIFY_FAILED", "Set engine_args.ca_file to the PEM file of its authority."),
+    ("WRONG_VERSION_NUMBER", "Perhaps the server speaks http:// there, and not https://."),
+    ("record layer failure", "Perhaps the server speaks http:// there, and not https://."),
+)
 _HINTS = (
     ("max_completion_tokens", "rename: {max_tokens: max_completion_tokens}"),
     ("stream_options", "omit: [stream_options]"),
@@ -106,9 +118,10 @@ class Server:
                 if response.is_redirect:
                     url = self._redirected(response)
                     continue
-                if response.is_error:
+                if response.is_error or response.status_code in _NO_CONTENT:
                     read = await _some(response)
                     raise self.error(response.status_code, read, response.headers)
+                self._check_coding(response)
                 yield response
                 return
         raise self._lost_in_redirects(url)
@@ -135,7 +148,8 @@ class Server:
         self, status: int, body: bytes, headers: Mapping[str, str] | None = None
     ) -> EngineError:
         said = read_said(body, headers, self.secrets, limited=status == 429)
-        return self.failure(status, said, f"{self.root} answers {status}: {said.words}")
+        words = said.words or "it gives no reason"
+        return self.failure(status, said, f"{self.root} answers {status}: {words}")
 
     def failure(self, status: int, said: Said, message: str) -> EngineError:
         evidence: dict[str, object] = {"url": self.root, "status": status}
@@ -145,12 +159,11 @@ class Server:
                 message, failure_class=FailureClass.CONTEXT_OVERFLOW, evidence=evidence
             )
         kind = class_of_status(status)
-        if said.asks_for_time and (status >= 404) and not said.for_good:
-            kind, evidence["transient"] = FailureClass.BACKEND_UNREACHABLE, True
-        elif status in PASSING and not said.for_good:
-            evidence["transient"] = True
-        elif said.for_good:
+        passing = status in PASSING or (status < 500 and kind == FailureClass.BACKEND_UNREACHABLE)
+        if said.for_good:
             kind = FailureClass.BACKEND_REFUSED
+        elif passing or (said.asks_for_time and status not in _NOT_BUSY):
+            kind, evidence["transient"] = FailureClass.BACKEND_UNREACHABLE, True
         if said.retry_after_s is not None:
             evidence["retry_after_s"] = said.retry_after_s
         return EngineError(
@@ -161,7 +174,7 @@ class Server:
         )
 
     def unreachable(self, error: Exception, tokens: int = 0) -> EngineError:
-        reason = clean(str(error), self.secrets) or _WORDLESS.get(
+        reason = clean(str(error), self.secrets).rstrip(".") or _WORDLESS.get(
             type(error).__name__, type(error).__name__
         )
         evidence: dict[str, object] = {"url": self.root, "error": type(error).__name__}
@@ -179,13 +192,14 @@ class Server:
                 evidence=evidence,
                 remedy="Correct the pool's url, headers or key.",
             )
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
-            return EngineError(
-                f"{self.root} shows a certificate that is not trusted: {reason}.",
-                failure_class=FailureClass.BACKEND_REFUSED,
-                evidence=evidence,
-                remedy="Set engine_args.ca_file to the PEM file of its authority.",
-            )
+        for mark, remedy in _TLS:
+            if mark in reason:
+                return EngineError(
+                    f"{self.root} cannot be asked over TLS: {reason}.",
+                    failure_class=FailureClass.BACKEND_REFUSED,
+                    evidence=evidence,
+                    remedy=remedy,
+                )
         return EngineError(
             f"{self.root} cannot be reached: {reason}.",
             evidence={**evidence, "transient": True},
@@ -193,19 +207,39 @@ class Server:
         )
 
     def _redirected(self, response: httpx.Response) -> str:
-        there = urljoin(str(response.url), str(response.headers.get("location", "")))
-        old, new = urlsplit(str(response.url)), urlsplit(there)
-        safer = new.scheme == "https" or new.scheme == old.scheme == "http"
-        if safer and new.hostname == old.hostname and "@" not in there:
+        asked = str(response.headers.get("location", ""))
+        try:
+            there = urljoin(str(response.url), asked)
+            old, new = urlsplit(str(response.url)), urlsplit(there)
+            safer = new.scheme == "https" and old.scheme == "http"
+            same = (new.scheme, new.port) == (old.scheme, old.port)
+        except ValueError:
+            asked, safer, same, new = "", False, False, urlsplit("")
+        if asked and (safer or same) and new.hostname == old.hostname and "@" not in there:
             return there
-        shown = clean(urlunsplit((new.scheme, new.netloc, new.path, "", "")), self.secrets)
+        shown = urlunsplit((new.scheme, new.netloc, new.path, "", "")) if asked else ""
+        shown = clean(shown, self.secrets)
         raise EngineError(
             f"{self.root} answers {response.status_code}, a redirect to {shown or 'nowhere'}; keys "
-            "and prompts are not sent on to another host.",
+            "and prompts are not sent on to another server.",
             failure_class=FailureClass.BACKEND_REFUSED,
             evidence={"url": self.root, "status": response.status_code, "location": shown},
             remedy="Put that address into the replica's url.",
         )
+
+    def _check_coding(self, response: httpx.Response) -> None:
+        """None was asked for; those that are read anyway are undone by the client."""
+        coding = response.headers.get("content-encoding", "").lower().replace("x-gzip", "gzip")
+        if not {part.strip() for part in coding.split(",") if part.strip()} <= _CODINGS:
+            raise EngineError(
+                f"{self.root} answers in the encoding {clean(coding[:80], self.secrets)}, which "
+                "nobody asked for.",
+                failure_class=FailureClass.BACKEND_REFUSED,
+                evidence={"url": self.root},
+                remedy="Switch compression off in the server or in the proxy before it.",
+            )
+        if coding:
+            response.headers["content-encoding"] = coding
 
     def _lost_in_redirects(self, url: str) -> EngineError:
         return EngineError(
@@ -218,7 +252,9 @@ class Server:
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:
-            headers = {name: value.reveal() for name, value in self._headers.items()}
+            # Proxies hold a compressed stream back until there is enough to compress.
+            headers = {"Accept-Encoding": "identity"}
+            headers |= {name: value.reveal() for name, value in self._headers.items()}
             if self._key:
                 plain = self._args.key_header.lower() != "authorization"
                 key = self._key.reveal()

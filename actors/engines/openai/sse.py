@@ -109,13 +109,13 @@ class EventReader:
         elif name == b"error" and value.lstrip().startswith(b"{"):  # older llama.cpp
             self._name = "error"
             yield from self._add(value)
-        elif line.lstrip().startswith(b"{"):
+        elif line.lstrip().startswith(b"{") or _is_done(line):
             yield from self._add(line)
-        elif name not in _FIELDS and len(self.other) < _LONGEST_OTHER:
-            self.other = (self.other + line + b"\n")[:_LONGEST_OTHER]
+        elif name not in _FIELDS:
+            self._keep(line)
 
     def _add(self, value: bytes) -> Iterator[ServerEvent]:
-        if not self._data and value.strip() == b"[DONE]":
+        if not self._data and _is_done(value):
             self._name = ""
             yield ServerEvent(done=True)
             return
@@ -133,14 +133,28 @@ class EventReader:
     def _close(self) -> Iterator[ServerEvent]:
         data = b"\n".join(self._data)
         if data.strip():
-            yield self._event(data, read_object(data))
+            read = read_object(data)
+            # What does not begin as a document is a sign of life, or words for a person.
+            if read is None and data.lstrip()[:1] not in b"{[" and self._name != "error":
+                self._keep(data)
+                self._event(data, read)
+            else:
+                yield self._event(data, read)
         self._name = ""
+
+    def _keep(self, line: bytes) -> None:
+        if line.strip() != b"null":
+            self.other = (self.other + line[:_LONGEST_OTHER] + b"\n")[:_LONGEST_OTHER]
 
     def _event(self, data: bytes, read: Mapping[str, object] | None) -> ServerEvent:
         name, self._name = self._name, ""
         self._data.clear()
         self._held = self._readings = 0
         return ServerEvent(name, read, data)
+
+
+def _is_done(value: bytes) -> bool:
+    return value.strip().strip(b'"').upper() == b"[DONE]"
 
 
 def read_object(data: bytes) -> Mapping[str, object] | None:

@@ -10,8 +10,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
-# Both modules enter their scenarios into the table.
-from tests.actors.engines.openai import server_scenarios, stream_scenarios  # noqa: F401
+# These modules enter their scenarios into the table.
+from tests.actors.engines.openai import (  # noqa: F401
+    proxy_scenarios,
+    server_scenarios,
+    stream_scenarios,
+)
 from tests.actors.engines.openai.scenario import SCENARIOS, Exchange
 
 __all__ = ["AS_ASKED", "SCENARIOS", "MisbehavingServer", "served_in_a_thread"]

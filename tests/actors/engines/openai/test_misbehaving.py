@@ -59,7 +59,7 @@ async def play(url: str, name: str, user: str = "", patience_s: float = 2.0) -> 
 
 
 def test_there_are_scenarios_enough() -> None:
-    assert len(SCENARIOS) == 71
+    assert len(SCENARIOS) == 121
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
