@@ -64,6 +64,8 @@ def planned_path_problem(path: str) -> str | None:
         return "a part begins or ends with a blank"
     if any(char in "\"'`" for char in path) or {path[0], path[-1]} & _QUOTES:
         return "it holds a quote"
+    if any(char in "<>|*?\ufffd" for char in path):
+        return "it holds a character that stands for something else: < > | * ? or U+FFFD"
     if any(char != " " and unicodedata.category(char) in _UNSEEN for char in path):
         return "it holds a character that cannot be seen or that turns the text around"
     if unicodedata.normalize("NFC", path) != path:

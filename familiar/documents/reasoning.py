@@ -27,6 +27,10 @@ _CLOSE = re.compile(
 )
 # Elements that are reasoning only where something follows them: a document may be one of them.
 _LEADING = re.compile(r"\s{0,64}<(analysis|(?:inner|internal)_monologue)>")
+_WITHOUT_TOKENS = re.compile(r"\s{0,8}(?:analysis(?=[A-Z\s])|assistant ?final)")
+_FINAL = re.compile(r"assistant ?final(?:<\|message\|>)?")
+"""Harmony's channels, of which an engine dropped the marks."""
+_DONE = "...done thinking."
 _NOTE = "removed the reasoning in front of the answer"
 
 
@@ -57,6 +61,10 @@ def _without_marks(text: str) -> str:
 def _answer(text: str) -> str | None:
     """The text behind the reasoning; None where no reasoning was found."""
     rest, removed = text, False
+    if _WITHOUT_TOKENS.match(rest) and (final := _FINAL.search(rest)) is not None:
+        rest, removed = rest[final.end() :], True
+    if rest.lstrip().startswith("Thinking...") and (end := rest.find(_DONE)) >= 0:
+        rest, removed = rest[end + len(_DONE) :], True
     if (leading := _LEADING.match(text)) is not None:
         closer = f"</{leading.group(1)}>"
         end = text.find(closer)

@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 
 from familiar.documents.fences import Fence, blocks, fence_spans, fences, is_chatter, is_said
+from familiar.documents.frame import reject_reports, without_name, without_tag, without_tokens
 from familiar.documents.reasoning import without_reasoning
 from familiar.errors import WireError
-from familiar.wire.dialects import BYTE_ORDER_MARK, TURN_ENDS
+from familiar.wire.dialects import BYTE_ORDER_MARK
 
 _MARKDOWN = (".md", ".markdown", ".mdx", ".rmd", ".qmd")
 _PROSE = (*_MARKDOWN, ".txt", ".rst", ".adoc")
 _HTML = (".html", ".htm")
 _MARKDOWN_LABELS = ("markdown", "md", "mdx")
+_TEXT_LABELS = ("text", "txt", "plaintext", "plain")
 _CODE_FILE = re.compile(
     r"\.(?:c|cc|cpp|cs|css|go|h|hpp|java|jsx?|json|kt|lua|php|pl|py|rb|rs|scss|sh|sql|swift|toml|"
     r"tsx?|vue|ya?ml)$"
@@ -26,17 +28,20 @@ _CODE_FILE = re.compile(
 _CALL = re.compile(
     r"^[ \t]*(?:<(?:\w{1,16}:)?(?:tool|function)_?(?:calls?|use|code)>|<function=|<parameter=|"
     r"<invoke |<start_function_call>|<tools>\s*[\[{]|<(?:write|create|edit|save)_(?:to_)?file>|"
-    r"<\|(?:tool|START_ACTION|action_start)|<｜tool|<[^<>\w\s/]{0,4}DSML|\]<\]minimax\[>\[|"
+    r"<\|(?:tool|START_ACTION|action_start)|<｜tool|<[^<>\w\s/]{0,4}DSML[^<>\w\n]|\]<\]minimax\[>\[|"
     r"\[TOOL_(?:CALLS|REQUEST)\]|<\|python_tag\|>|<\|channel\|>|functools\[\{|"
     r'\[?\{\s*"(?:name|function|tool|tool_name)"\s*:\s*"(?:write|create|save|edit|str_replace)'
     r"[\w.-]*\")",
     re.MULTILINE,
 )
 _ENVELOPE = re.compile(r'\s*\{\s*"(?:tool_calls?|function_call)"\s*:')
-_DIFF = re.compile(r"\s*(?:diff --git |--- [^\n]+\n\+\+\+ |\*\*\* Begin Patch|@@ -\d)")
+_DIFF = re.compile(
+    r"\s*(?:diff --git |--- [^\n]+\n\+\+\+ |\*\*\* Begin Patch|@@ -\d|"
+    r"(?:[^\n]{1,240}\n)?<{5,9} ?(?:SEARCH|ORIGINAL|HEAD)\b)"
+)
 _DIFF_FILES = (".diff", ".patch", *_PROSE)
-_ENDS = (*TURN_ENDS, "<|end|>", "<|return|>")
 _PAGE = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
+_DOCTYPE = re.compile(r"^[ \t]{0,64}<!doctype html", re.IGNORECASE | re.MULTILINE)
 _PAGE_END = re.compile(r"</html\s*>", re.IGNORECASE)
 _A_CALL = "The answer is a tool call, and a file's text was asked for."
 _HEADING = re.compile(r"#{1,6} [^\W_]|\*\*[^*]+\*\*\s*$")
@@ -51,23 +56,21 @@ def extract_document(text: str, file: str) -> tuple[str, tuple[str, ...]]:
 
     Raises `WireError` when the answer is not one document.
     """
-    text, notes = without_reasoning(text.removeprefix(BYTE_ORDER_MARK))
     name = file.lower()
-    kept = text.rstrip()
-    ends = _ENDS if name.endswith(_HTML) else (*_ENDS, "</s>")
-    if (end := next((mark for mark in ends if kept.endswith(mark)), None)) is not None:
-        text = kept[: -len(end)]
-        notes = (*notes, "removed the mark of the answer's end")
+    text, tokens = without_tokens(text.removeprefix(BYTE_ORDER_MARK), markup=name.endswith(_HTML))
+    text, notes = without_reasoning(text)
     _reject_calls(text)
+    text, tag = without_tag(text, name)
     document, removed = _unwrapped(text, name)
+    document, named = (document, ()) if removed else without_name(document, name)
+    notes = (*tokens, *notes, *tag, *removed, *named)
     if _CALL.match(document.lstrip()) or _ENVELOPE.match(document):
         raise WireError(_A_CALL)
     if _DIFF.match(document) and not name.endswith(_DIFF_FILES):
         raise WireError("The answer is a change to a file, and the whole file was asked for.")
     document, more = _html(document) if name.endswith(_HTML) else _unsaid(document, name)
-    if not document.strip():
-        raise WireError("The answer holds no document.")
-    return document, tuple(dict.fromkeys((*notes, *removed, *more)))
+    reject_reports(document, name, bare=not removed)
+    return document, tuple(dict.fromkeys((*notes, *more)))
 
 
 def _reject_calls(text: str) -> None:
@@ -86,6 +89,9 @@ def _unwrapped(text: str, name: str) -> tuple[str, tuple[str, ...]]:
     if not found:
         return text, ()
     opening = found[0]
+    last = opening.end if len(found) == 1 and not opening.label and opening.start else 0
+    if last and not text[last:].strip() and not name.endswith(_PROSE):
+        return text[: opening.start].rstrip() + "\n", (_FENCE_NOTE,)
     before = text[: opening.start].strip()
     if opening.label in ("diff", "patch") and not name.endswith(_DIFF_FILES):
         raise WireError("The answer is a change to a file, and the whole file was asked for.")
@@ -135,6 +141,8 @@ def _prose_wrapper(
     """The fence that closes the block around a whole text; None when its blocks are its own."""
     opening = found[0]
     labelled = opening.label in _MARKDOWN_LABELS
+    if markdown and opening.label and opening.label not in (*_MARKDOWN_LABELS, *_TEXT_LABELS):
+        return None  # a block of code that is all of the file
     rivals = _rivals(found)
     heading = text.startswith("# ", opening.end)
     if not (labelled or (is_said(before) and heading) or not before):
@@ -170,6 +178,8 @@ def _one_page(text: str, found: list[Fence]) -> tuple[str, tuple[str, ...]]:
 def _html(text: str) -> tuple[str, tuple[str, ...]]:
     """A page or a part of one, without the sentences before its first and behind its last tag."""
     begun = _PAGE.search(text)
+    if len(_DOCTYPE.findall(text)) > 1 and len(_PAGE_END.findall(text)) > 1:
+        raise WireError("The answer holds several pages, and one file was asked for.")
     start = begun.start() if begun is not None else _first_tag(text)
     before = text[:start].strip()
     if before and any(line.lstrip().startswith("<") for line in before.splitlines()):

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 
-from familiar.wire.dialects import BYTE_ORDER_MARK, RESERVED_TAG_NAMES, TURN_ENDS, Dialect
+from familiar.wire.dialects import (
+    BYTE_ORDER_MARK,
+    RESERVED_TAG_NAMES,
+    TURN_BEGIN,
+    TURN_ENDS,
+    Dialect,
+)
 from familiar.wire.found import Block
 
-_TURN_BEGIN = re.compile(
-    r"\s{0,8}(?:<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|"
-    r"<start_of_turn>model|<\|turn>model|<\|assistant\|>|<｜Assistant｜>)\s{0,8}"
-)
+_TURN_BEGIN = re.compile(TURN_BEGIN)
 _TRAILING_CLOSE = re.compile(r"</([A-Za-z_:]{1,64})>\s*\Z")
 
 

@@ -265,6 +265,11 @@ _ROWS = (
 
 BYTE_ORDER_MARK = "\ufeff"
 
+# Tokens that begin a turn, with the white space around them.
+TURN_BEGIN = (
+    r"\s{0,8}(?:<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|"
+    r"<start_of_turn>model|<\|turn>model|<\|assistant\|>|<｜Assistant｜>)\s{0,8}"
+)
 # Tokens that end a turn. Engines usually drop them; where one does not, they are no content.
 # `</s>` is left alone: it is also HTML.
 TURN_ENDS = (
