@@ -23,6 +23,7 @@ from familiar.errors import ClusterError
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
 
+REMOVE_S = 30.0
 NODE_ID_LABEL = "ray.io/node-id"
 _NAME = re.compile(
     r"(?P<deployment>[a-z][a-z0-9_-]*)/(?P<replica>[a-z][a-z0-9_-]*:\d+)/(?P<device>(?:gpu|cores):.+)"
@@ -108,14 +109,14 @@ def wait_placed(group_ids: Iterable[str], timeout_s: float) -> set[str]:
         time.sleep(0.01)
 
 
-def remove(group_ids: Iterable[str], timeout_s: float = 30.0) -> None:
+def remove(group_ids: Iterable[str]) -> None:
     """Remove groups with their actors, and wait until they are gone. Unknown ids are ignored."""
     from ray.util.placement_group import remove_placement_group
 
     ids = set(group_ids)
     for group_id in ids:
         remove_placement_group(handle(group_id))
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + REMOVE_S
     while left := {g for g in ids if _state(g) not in {"REMOVED", ""}}:
         if time.monotonic() >= deadline:
             raise ClusterError(f"Placement groups {sorted(left)} were not removed in time.")

@@ -4,8 +4,7 @@ What the command is told, and why:
 
 - ports of the agents, so that the raylet need not wait until the agents have found theirs; they are
   below the range from which the kernel picks ports by itself, so nothing else gets them meanwhile;
-- no autoscaler monitor (there is nothing to scale), and a log monitor only where workers' output
-  shall be printed;
+- no autoscaler monitor (there is nothing to scale) and no log monitor: logs are read as files;
 - 127.0.0.1 as the node's address, and a temporary directory of its own. Ray writes the address into
   that directory and not into /tmp/ray, where a bare `ray.init()` would find it; Ray's job server,
   which looks for "auto" there, finds its own cluster.
@@ -74,7 +73,6 @@ def start_head(
     directory: Path,
     *,
     dashboard_port: int | None,
-    log_monitor: bool,
     environment: Mapping[str, str],
     hidden: Collection[str] = (),
     spare: frozenset[int],
@@ -89,7 +87,7 @@ def start_head(
     while True:
         started = time.monotonic()
         process = _start(
-            _command(settings, directory, dashboard_port, log_monitor),
+            _command(settings, directory, dashboard_port),
             directory,
             {**inherited(hidden), **PATIENCE, **environment},
         )
@@ -127,16 +125,14 @@ def _start(
         )
 
 
-def _command(
-    settings: ClusterConfig, directory: Path, dashboard_port: int | None, log_monitor: bool
-) -> list[str]:
+def _command(settings: ClusterConfig, directory: Path, dashboard_port: int | None) -> list[str]:
     ports = zip(_AGENT_PORTS, free_ports(len(_AGENT_PORTS)), strict=True)
     options = {
         "--port": "0",
         "--node-ip-address": "127.0.0.1",
         "--temp-dir": str(directory),
         "--object-store-memory": str(settings.object_store_mib * 1024 * 1024),
-        "--include-log-monitor": str(log_monitor).lower(),
+        "--include-log-monitor": "false",
         "--include-dashboard": str(dashboard_port is not None).lower(),
         "--dashboard-host": "127.0.0.1",
         "--system-config": json.dumps(SYSTEM_SETTINGS),

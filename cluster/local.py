@@ -31,7 +31,7 @@ import site
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,20 +113,16 @@ def start_local(
     *,
     namespace: str,
     dashboard_port: int | None = None,
-    log_to_driver: bool = False,
-    import_paths: Sequence[Path] = (),
     hidden: Collection[str] = (),
     keys: Mapping[str, Secret] | None = None,
     temp_root: Path = Path("/tmp"),
 ) -> LocalCluster:
     """Start Ray as `settings` describes it and connect this process to it in `namespace`.
 
-    `dashboard_port` starts the dashboard and the job server on 127.0.0.1 there. `import_paths` go
-    in front of PYTHONPATH in every worker; the directory that holds this package is added by itself
-    when the package is not installed. Variables in `hidden` are in the environment of no process
-    that is started here; `keys` are put into private files for the replicas (`key_files`).
-    `log_to_driver` prints workers' output here; it is in
-    `temp_dir/session_latest/logs` in any case. Raises ClusterError.
+    `dashboard_port` starts the dashboard and the job server on 127.0.0.1 there. Variables in
+    `hidden` are in the environment of no process that is started here; `keys` are put into private
+    files for the replicas (`key_files`). The output of workers is in
+    `temp_dir/session_latest/logs`. Raises ClusterError.
     """
     if dashboard_port is not None:
         check_port_free("127.0.0.1", dashboard_port, purpose="Ray's dashboard")
@@ -137,7 +133,7 @@ def start_local(
     variables = {
         guard.MARKER: str(directory),
         KEYS: str(write_keys(Path(guard.keys_beside(str(directory))), keys or {})),
-        "PYTHONPATH": _python_path(import_paths),
+        "PYTHONPATH": _python_path(),
         _LOOPBACK_SWITCH: "0",
         **{name: os.environ.get(name, usual) for name, usual in _SERVE.items()},
     }
@@ -147,13 +143,12 @@ def start_local(
             settings,
             directory,
             dashboard_port=dashboard_port,
-            log_monitor=log_to_driver,
             environment=variables,
             hidden=hidden,
             spare=frozenset({os.getpid(), watcher.pid}),
         )
         reread_mode()
-        connect(address, namespace=namespace, log_to_driver=log_to_driver)
+        connect(address, namespace=namespace)
     except BaseException as error:
         kept = isinstance(error, Exception)
         LocalCluster("", directory, namespace, None, watcher, head).stop(keep_directory=kept)
@@ -169,7 +164,7 @@ def start_local(
     return cluster
 
 
-def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> None:
+def connect(address: str, *, namespace: str) -> None:
     """Connect to the Ray whose GCS is at `address`, host:port. Raises ClusterError."""
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
@@ -193,7 +188,7 @@ def connect(address: str, *, namespace: str, log_to_driver: bool = False) -> Non
             ray.init(
                 address=address,
                 namespace=namespace,
-                log_to_driver=log_to_driver,
+                log_to_driver=False,
                 logging_level=logging.ERROR,
             )
     except AuthenticationError as error:
@@ -266,12 +261,11 @@ def _on_loopback() -> Iterator[None]:
         setattr(constants, name, usual)
 
 
-def _python_path(import_paths: Sequence[Path]) -> str:
+def _python_path() -> str:
+    """For the workers: this package where it is not installed, then what was there."""
     here = Path(__file__).resolve().parent.parent
     installed = {Path(entry).resolve() for entry in site.getsitepackages()}
-    paths = [str(path.resolve()) for path in import_paths]
-    if here not in installed:
-        paths.append(str(here))
+    paths = [] if here in installed else [str(here)]
     if before := os.environ.get("PYTHONPATH"):
         paths.append(before)
     return os.pathsep.join(paths)

@@ -17,10 +17,9 @@ from rich.text import Text
 class Phases:
     """Writes to `console`. `seconds` has every phase that has ended, in order."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
         self.seconds: dict[str, float] = {}
-        self._quiet = quiet
         self._began = time.monotonic()
 
     @contextlib.contextmanager
@@ -48,6 +47,5 @@ class Phases:
         return f"{', '.join(parts)}; in all {time.monotonic() - self._began:.1f} s"
 
     def _write(self, text: Text) -> None:
-        if not self._quiet:
-            # In a terminal words stay whole; in a file a note stays on one line.
-            self.console.print(text, soft_wrap=not self.console.is_terminal)
+        # In a terminal words stay whole; in a file a note stays on one line.
+        self.console.print(text, soft_wrap=not self.console.is_terminal)

@@ -13,15 +13,12 @@ from collections.abc import Callable, Mapping
 
 from familiar.errors import StoreError
 
+KEPT_CHARS = 64 * 1024 * 1024
+
 
 class Texts:
-    """At most `limit_bytes` of text are kept."""
-
-    def __init__(
-        self, load: Callable[[str], str | None], *, limit_bytes: int = 64 * 1024 * 1024
-    ) -> None:
+    def __init__(self, load: Callable[[str], str | None]) -> None:
         self._load = load
-        self._limit = limit_bytes
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._size = 0
 
@@ -30,7 +27,7 @@ class Texts:
             if sha256 not in self._kept:
                 self._kept[sha256] = text
                 self._size += len(text)
-        while self._size > self._limit and self._kept:
+        while self._size > KEPT_CHARS and self._kept:
             _, oldest = self._kept.popitem(last=False)
             self._size -= len(oldest)
 

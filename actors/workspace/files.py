@@ -14,7 +14,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -206,10 +206,10 @@ class Workspace:
                 kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
                 self._fail(path, f"it is {kind}")
 
-    def _fail(self, path: str, problem: str, cause: OSError | None = None) -> NoReturn:
+    def _fail(self, path: str, problem: str) -> NoReturn:
         raise WorkspaceError(
             f"The path {path!r} cannot be used in the workspace {self.root}: {problem}.", path=path
-        ) from cause
+        )
 
     @contextlib.contextmanager
     def _errors(self, path: str) -> Iterator[None]:
@@ -243,8 +243,8 @@ _MEANINGS = {
 }
 
 
-def write_all(fd: int, data: bytes, write: Callable[[int, memoryview], int] = os.write) -> None:
+def write_all(fd: int, data: bytes) -> None:
     """Write every byte. Raises OSError."""
     rest = memoryview(data)
     while rest:
-        rest = rest[write(fd, rest) :]
+        rest = rest[os.write(fd, rest) :]

@@ -82,7 +82,6 @@ class HttpService:
         url: str,
         key: str | None = None,
         *,
-        transport: httpx.BaseTransport | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.url = scrub(url.strip().rstrip("/"))
@@ -100,7 +99,6 @@ class HttpService:
                 headers={"Authorization": f"Bearer {secret.reveal()}"} if secret else {},
                 timeout=httpx.Timeout(ANSWER_S, connect=5.0),
                 trust_env=False,
-                transport=transport,
             )
             if self._http.base_url.scheme not in ("http", "https"):
                 raise httpx.InvalidURL("it does not begin with http:// or https://")

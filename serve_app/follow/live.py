@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -40,13 +39,10 @@ _DONE = ("succeeded", "published")
 class LiveBoard:
     """Draws `board` while it is entered. Change the board under `lock` only."""
 
-    def __init__(
-        self, board: Board, console: Console, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, board: Board, console: Console) -> None:
         self.lock = threading.Lock()
         self._board = board
         self._console = console
-        self._now = now
         self._live = Live(
             console=console,
             get_renderable=self._locked,
@@ -68,7 +64,7 @@ class LiveBoard:
 
     def _locked(self) -> RenderableType:
         with self.lock:
-            return draw(self._board, now=self._now(), height=self._console.height)
+            return draw(self._board, now=time.time(), height=self._console.height)
 
 
 def draw(board: Board, *, now: float, height: int) -> RenderableType:

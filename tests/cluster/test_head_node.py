@@ -52,7 +52,6 @@ def test_a_command_that_fails_is_told_with_its_own_words(tmp_path: Path) -> None
             ClusterConfig(num_cpus=1, object_store_mib=100, labels={"a b": "c"}),
             tmp_path,
             dashboard_port=None,
-            log_monitor=False,
             environment={},
             spare=frozenset(),
         )
