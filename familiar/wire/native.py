@@ -10,7 +10,6 @@ argument. (A call that could run is left alone: then the document is a file to b
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from dataclasses import replace
 
 from familiar.wire.auto import detect, scan_invented
@@ -47,8 +46,9 @@ def parse_native(answer: Answer) -> ParsedOutput:
         row = DIALECTS[answer.dialect]
     if isinstance(row.syntaxes[0], ChannelSyntax):
         return _parse_channels(raw, answer, row.syntaxes[0])
-    quoted = _QuotedInCalls(answer, row)
-    split = split_reasoning(text, row, in_reasoning=answer.in_reasoning, quoted=quoted.end)
+    split = split_reasoning(
+        text, row, lambda _: _quoting(answer, row), in_reasoning=answer.in_reasoning
+    )
     blocks = _find_blocks(answer, row, split, automatic)
     bound = bind(blocks, answer)
     if not blocks and split.unclosed is None:
@@ -163,33 +163,22 @@ def _unread(answer: Answer, row: Dialect, split: Split) -> list[Block]:
     return [found] if found is not None else []
 
 
-class _QuotedInCalls:
-    """The calls of a text, read once and only if a reasoning mark asks whether it is quoted."""
+def _quoting(answer: Answer, row: Dialect) -> list[tuple[int, int]]:
+    """Where whole calls stand in which a reasoning mark is quoted.
 
-    def __init__(self, answer: Answer, row: Dialect) -> None:
-        self._answer = answer
-        self._row = row
-        self._spans: list[tuple[int, int]] | None = None
-
-    def end(self, offset: int) -> int:
-        """The end of the whole call around `offset`, or a negative number.
-
-        Behind a mark inside a call there must be no second opener of a call, or the call was
-        drafted in the reasoning, and the mark is the end of that.
-        """
-        if self._spans is None:
-            try:
-                found = self._row.scan(self._answer.window())
-            except TooManyTags:
-                found = []
-            self._spans = [(b.start, b.end) for b in found if b.calls and not b.problems]
-        at = bisect_right(self._spans, (offset, len(self._answer.text))) - 1
-        if at < 0 or not self._spans[at][0] < offset < self._spans[at][1]:
-            return -1
-        end = self._spans[at][1]
-        strict = isinstance(self._row.syntaxes[0], JsonSyntax | HeadSyntax)
-        reopened = any(mark in self._answer.text[offset:end] for mark in self._row.openers)
-        return -1 if reopened and not strict else end
+    Behind a mark inside a call there must be no second opener of a call, or the call was drafted
+    in the reasoning, and the mark is the end of that.
+    """
+    try:
+        found = [b for b in row.scan(answer.window()) if b.calls and not b.problems]
+    except TooManyTags:
+        return []
+    if isinstance(row.syntaxes[0], JsonSyntax | HeadSyntax):
+        return [(b.start, b.end) for b in found]
+    return [
+        (max([b.start, *(answer.text.rfind(mark, b.start, b.end) for mark in row.openers)]), b.end)
+        for b in found
+    ]
 
 
 def _lost_brackets(text: str, start: int) -> list[Problem]:

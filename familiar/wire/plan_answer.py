@@ -7,13 +7,14 @@ of a tool call is lifted out, unless that call could run.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from familiar.wire.auto import detect
 from familiar.wire.content import without_frame
 from familiar.wire.dialects import Dialect
 from familiar.wire.found import Answer
 from familiar.wire.native import PLAIN, parse_native
-from familiar.wire.plan_read import QuotedInPlan, has_other_plan, read_plan
+from familiar.wire.plan_read import has_other_plan, quoting_plan, read_plan
 from familiar.wire.reasoning import split_reasoning
 from familiar.wire.result import ParsedOutput, Problem, Repair
 
@@ -21,10 +22,8 @@ from familiar.wire.result import ParsedOutput, Problem, Repair
 def parse_plan(answer: Answer) -> ParsedOutput:
     """The plan of an answer in a plan wire, or the problems that kept it from being one."""
     raw, text, wire = answer.text, without_frame(answer.text), answer.dialect
-    quoting = QuotedInPlan(text, wire, answer.suffix)
-    split = split_reasoning(
-        text, Dialect(wire, ()), in_reasoning=answer.in_reasoning, quoted=quoting.end
-    )
+    quoted = partial(quoting_plan, text, wire, answer.suffix)
+    split = split_reasoning(text, Dialect(wire, ()), quoted, in_reasoning=answer.in_reasoning)
     if split.unclosed is not None:
         # A plan wire is complete or not; in reasoning that never closed it counts only as the end.
         split.start = split.unclosed

@@ -69,33 +69,18 @@ def read_plan(
     return read_body(text, opened.end(), closers[-1].start(), wire, reading, limits)
 
 
-class QuotedInPlan:
-    """The plan document of a text, found once and only if a reasoning mark asks for it."""
-
-    def __init__(self, text: str, wire: str, suffix: str | None) -> None:
-        self._text = text
-        self._wire = wire
-        self._suffix = suffix
-        self._spans: list[tuple[int, int]] | None = None
-
-    def end(self, offset: int) -> int:
-        """The end of the document around `offset`, or a negative number."""
-        if self._spans is None:
-            self._spans = self._find(offset)
-        return next((stop for start, stop in self._spans if start <= offset < stop), -1)
-
-    def _find(self, offset: int) -> list[tuple[int, int]]:
-        """The document around the first mark; a closer before the mark ends another document."""
-        text, tags = self._text, PLAN_TAGS[self._wire]
-        opened = _root_pattern(tags, self._suffix).search(text, 0, offset)
-        if opened is None:
-            found = _plan_objects(text) if self._wire == "json" else ()
-            return [(low, high) for low, high, _ in found]
-        closer = f"</{tags.root}{opened.group(1) or ''}>"
-        if text.find(closer, opened.end(), offset) >= 0:
-            return []
-        close = text.rfind(closer, offset)
-        return [(opened.start(), close + len(closer))] if close >= 0 else []
+def quoting_plan(text: str, wire: str, suffix: str | None, offset: int) -> list[tuple[int, int]]:
+    """Where the plan document stands that quotes the first reasoning mark, which is at `offset`; a
+    closer before the mark ends another document."""
+    tags = PLAN_TAGS[wire]
+    opened = _root_pattern(tags, suffix).search(text, 0, offset)
+    if opened is None:
+        return [(low, high) for low, high, _ in _plan_objects(text)] if wire == "json" else []
+    closer = f"</{tags.root}{opened.group(1) or ''}>"
+    if text.find(closer, opened.end(), offset) >= 0:
+        return []
+    close = text.rfind(closer, offset)
+    return [(opened.start(), close + len(closer))] if close >= 0 else []
 
 
 def has_other_plan(text: str, begin: int, start: int, end: int) -> bool:

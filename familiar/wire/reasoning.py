@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from familiar.wire.dialects import Dialect
 from familiar.wire.found import TooManyTags
 from familiar.wire.result import Repair
 
-Quoted = Callable[[int], int]
-"""The end of the document that quotes the mark at an offset; a negative number where none does."""
+Quoted = Callable[[int], Sequence[tuple[int, int]]]
+"""Where text stands, in order, in which a mark is quoted, given the offset of the first mark."""
 
 _MARKS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
@@ -66,14 +66,7 @@ class Split:
         return "".join(pieces).strip() or None
 
 
-def not_quoted(offset: int) -> int:
-    """For texts that hold no documents: nothing is quoted."""
-    return -1
-
-
-def split_reasoning(
-    text: str, dialect: Dialect, *, in_reasoning: bool, quoted: Quoted = not_quoted
-) -> Split:
+def split_reasoning(text: str, dialect: Dialect, quoted: Quoted, *, in_reasoning: bool) -> Split:
     """Find the frames of reasoning in `text`."""
     split = Split()
     if not dialect.think_close:
@@ -127,6 +120,7 @@ class _Marks:
         self.opener = dialect.think_open
         self.closer = dialect.think_close
         self.quoted = quoted
+        self.quotations: Sequence[tuple[int, int]] | None = None
         self.nested = dialect.nested_think
         self.label = dialect.think_label
         self.either = re.compile(f"{re.escape(self.opener)}|{re.escape(self.closer)}")
@@ -142,9 +136,11 @@ class _Marks:
             position = match.end()
             if self._in_quotes(match.start(), match.end()):
                 continue
-            end = self.quoted(match.start())
-            if end >= 0:
-                position = max(end, position)
+            if self.quotations is None:
+                self.quotations = self.quoted(match.start())
+            at = bisect_right(self.quotations, (match.start(), len(self.text))) - 1
+            if at >= 0 and match.start() < self.quotations[at][1]:
+                position = max(self.quotations[at][1], position)
                 continue
             yield match
 
