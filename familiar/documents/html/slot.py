@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 
 from turbohtml import Comment, Element, Node, TokenType, parse, tokenize
 
-from familiar.documents.html.parts import missing_parts
 from familiar.errors import WireError
 
 MAX_CHARS = 1024 * 1024
@@ -48,15 +47,6 @@ CONTROL = re.compile(
 )
 _BARE = re.compile(r"&(?!#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)")
 _TABLES = _names("table tbody thead tfoot tr")
-
-
-def check_slot(text: str, requires: Sequence[str] = ()) -> list[str]:
-    """Everything that keeps `text` from being the slot of a page as it is, as sentences."""
-    try:
-        slot, repairs = repair_slot(text)
-    except WireError as error:
-        return [str(error)]
-    return [*repairs, *missing_parts(slot, requires)]
 
 
 def repair_slot(text: str) -> tuple[str, tuple[str, ...]]:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from familiar.documents.html.contract import parse_contract
 from familiar.documents.html.grammar import contract_grammar, markdown_grammar, page_grammar
 from familiar.documents.html.parts import requirements_for
-from familiar.documents.html.slot import check_slot
 from tests.familiar.documents.grammar_walk import literals, walk
+from tests.familiar.documents.slots import check_slot
 
 PARTS = ("pricing-table", "modal", "listing")
 REQUIREMENTS = st.sets(st.sampled_from(PARTS)).map(tuple)

@@ -10,9 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from familiar.documents.html.contract import parse_contract
-from familiar.documents.html.slot import MAX_TAGS, check_slot, repair_slot
+from familiar.documents.html.slot import MAX_TAGS, repair_slot
 from familiar.errors import WireError
 from tests.familiar.documents.markup_soup import NAMES, soup
+from tests.familiar.documents.slots import check_slot
 
 GOOD = "<h1>Teeth</h1>\n<section>\n<h2>Care</h2>\n<p>Brush them.</p>\n</section>"
 CONTRACT = parse_contract(

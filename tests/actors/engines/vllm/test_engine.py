@@ -18,9 +18,9 @@ from familiar.config.schema import ThinkingConfig
 from familiar.documents import reasoning_in
 from familiar.documents.html.contract import Contract, parse_contract
 from familiar.documents.html.grammar import contract_grammar, page_grammar
-from familiar.documents.html.slot import check_slot
 from familiar.engine import Delta, GenerateRequest, Message, OutputGrammar, Sampling
 from familiar.errors import EngineError, FailureClass
+from tests.familiar.documents.slots import check_slot
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
