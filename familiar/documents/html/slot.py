@@ -46,6 +46,7 @@ CONTROL = re.compile(
     + "]"
 )
 _BARE = re.compile(r"&(?!#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)")
+_OPTIONS = _names("select optgroup option")
 _TABLES = _names("table tbody thead tfoot tr")
 
 
@@ -109,8 +110,14 @@ def _settle(element: Element) -> list[str]:
         element.unwrap()
     elif name in ("p", "br") and where is None and not element.children:
         element.decompose()
-    elif name == "form" and element.parent is not None and _tag_of(element.parent) in _TABLES:
+    elif name == "form" and _tag_of(element.parent) in _TABLES:
         element.unwrap()
+    elif (
+        name not in _OPTIONS and element.parent is not None and _tag_of(element.parent) in _OPTIONS
+    ):
+        # Older parsers drop such a tag, newer ones keep it.
+        element.unwrap()
+        return [f"dropped <{name}> from a list of options"]
     elif name == "main":
         element.unwrap()
         return ["took the main part out of a whole document"]
@@ -126,7 +133,7 @@ def _settle(element: Element) -> list[str]:
     return []
 
 
-def _tag_of(node: Node) -> str:
+def _tag_of(node: Node | None) -> str:
     return node.tag if isinstance(node, Element) else ""
 
 

@@ -98,8 +98,15 @@ def test_an_item_ends_the_one_before_and_what_is_open_in_it() -> None:
     )
 
 
+def test_a_list_of_options_holds_nothing_else() -> None:
+    slot, repairs = repair_slot("<select><option><b>One</b></option><h2>Two</h2></select>")
+    assert slot == "<select><option>One</option>Two</select>"
+    assert set(repairs) == {f"dropped <{name}> from a list of options" for name in ("b", "h2")}
+
+
 # html5lib 1.1 is older than the rule by which a <summary> ends the search for an open <li>.
 @given(soup(tuple(name for name in NAMES if name != "summary")))
+@example("<select><h1></select>")
 @settings(max_examples=300, deadline=None)
 def test_what_passes_the_check_after_a_repair_is_well_formed(text: str) -> None:
     slot = repaired(text)
