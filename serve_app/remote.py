@@ -28,6 +28,7 @@ from familiar.service import (
     RunReceipt,
     SubmitRun,
 )
+from serve_app import history
 from serve_app.backend import P, T
 
 _ANSWER_S = 30.0
@@ -43,7 +44,7 @@ class RemoteBackend:
         self._namespace = namespace
         self._store_url = store_url
         self._opening = threading.Lock()
-        # Followers read a page for each event: however many they are, others never queue behind.
+        # However many followers begin or read on at once, others never queue behind them.
         self._followers = ThreadPoolExecutor(_FOLLOWER_THREADS, "follow")
         self._others = ThreadPoolExecutor(_OTHER_THREADS, "read")
         self._reader: Reader | None = None
@@ -52,7 +53,8 @@ class RemoteBackend:
     async def read(
         self, query: Callable[Concatenate[Reader, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        threads = self._followers if query is Reader.events else self._others
+        of_followers = query in (Reader.events, history.last_seq)
+        threads = self._followers if of_followers else self._others
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(threads, lambda: query(self._open(), *args, **kwargs))
 

@@ -4,7 +4,8 @@ The id of a message is the event's seq. Messages are read from the store, never 
 between the processes, so what a client has seen is committed and a resume after id N begins at N+1.
 
 A run is read once for all who follow it: its `Feed` waits in the orchestrator's long poll, reads
-the new events, and keeps the newest messages; a follower takes them from there. Only a follower
+the new events, and keeps the newest messages as bytes; a follower takes from there, in one piece,
+all that is new to it, because each piece costs Serve's proxy a message of its own. Only a follower
 that begins earlier, or falls behind what is kept, reads pages of its own.
 
 When the orchestrator is away, history is still served and the wait begins again. `end` is explicit,
@@ -20,8 +21,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-
-from sse_starlette import ServerSentEvent
+from itertools import islice
 
 from actors.store.queries import Reader
 from familiar.errors import ClusterError, DeploymentEnded, FamiliarError
@@ -36,13 +36,15 @@ from serve_app.problems import problem
 class Pace:
     """Seconds, and events. `wait_s` bounds one long poll; `pause_s` is waited after a poll that
     brought nothing and came back at once, and while the orchestrator is away; after `gone_s`
-    without an orchestrator's name the deployment has ended. A feed keeps `kept` messages."""
+    without an orchestrator's name the deployment has ended. A stream that has told nothing for
+    `beat_s` sends a comment. A feed keeps `kept` messages."""
 
     page: int = 200
     wait_s: float = 15.0
     progress_s: float = 1.0
     pause_s: float = 1.0
     gone_s: float = 10.0
+    beat_s: float = 15.0
     kept: int = 5_000
 
 
@@ -51,7 +53,7 @@ PACE = Pace()
 # of them, events gather for a page, at most half a second.
 _ASKED_PER_S = 100
 _QUIET = 20
-SEPARATOR = "\n"
+_BEAT = b": no news\n\n"
 
 
 class Feed:
@@ -60,18 +62,19 @@ class Feed:
     def __init__(self, backend: Backend, run_id: str, after: int, pace: Pace, crowd: Crowd) -> None:
         self.run_id = run_id
         self.seq = after
-        self.last: ServerSentEvent | None = None
-        self.report: ServerSentEvent | None = None
+        self.last: bytes | None = None
+        self.report: bytes | None = None
         self.error: Exception | None = None
         self.followers = 0
         self.progress_wanted = 0
         self._backend = backend
         self._pace = pace
         self._crowd = crowd
-        self._messages: deque[ServerSentEvent] = deque(maxlen=pace.kept)
+        self._messages: deque[bytes] = deque(maxlen=pace.kept)
         self._told: tuple[CallProgress, ...] = ()
         self._gone = False
         self._gone_since: float | None = None
+        self._told_at = time.monotonic()
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.ensure_future(self._read())
 
@@ -84,10 +87,14 @@ class Feed:
     def is_dead(self) -> bool:
         return self.error is not None or self._gone
 
-    def message(self, seq: int) -> ServerSentEvent:
-        return self._messages[seq - self.begin - 1]
+    def page(self, after: int) -> tuple[int, bytes]:
+        """The messages after seq `after`, which are kept, and the seq of the last of them."""
+        first = after - self.begin
+        found = list(islice(self._messages, first, first + self._pace.page))
+        return after + len(found), b"".join(found)
 
     async def news(self) -> None:
+        """Wait for a message, a report, or the end, and no longer than a stream may be silent."""
         await asyncio.shield(self._news)
 
     def close(self) -> None:
@@ -107,7 +114,7 @@ class Feed:
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
-            self._messages.append(recorded(event))
+            self._messages.append(_recorded(event))
             self.seq = event.seq
             if isinstance(event.body, RunEnded):
                 self.last = end(StreamEnd.of(event, event.body))
@@ -115,6 +122,7 @@ class Feed:
             self._tell()
 
     def _tell(self) -> None:
+        self._told_at = time.monotonic()
         told, self._news = self._news, asyncio.get_running_loop().create_future()
         if not told.done():
             told.set_result(None)
@@ -129,6 +137,8 @@ class Feed:
                 await asyncio.wait({poll}, timeout=self._crowd.progress_s(self._pace))
                 if self.progress_wanted and not poll.done():
                     await self._ask_progress()
+                if time.monotonic() - self._told_at >= self._pace.beat_s:
+                    self._tell()
             if self._brought_nothing(poll):
                 await asyncio.sleep(self._pace.pause_s)
             elif linger_s := self._crowd.linger_s():
@@ -144,8 +154,7 @@ class Feed:
             now = ()
         if now != self._told:
             self._told = now
-            data = StreamProgress(calls=now).model_dump_json()
-            self.report = ServerSentEvent(data, event="progress", sep=SEPARATOR)
+            self.report = _message(StreamProgress(calls=now).model_dump_json(), event="progress")
             self._tell()
 
     def _brought_nothing(self, poll: asyncio.Future[int]) -> bool:
@@ -156,7 +165,7 @@ class Feed:
             now = time.monotonic()
             self._gone_since = self._gone_since or now
             if now - self._gone_since >= self._pace.gone_s:
-                self._gone, self.last = True, gone(self.run_id)
+                self._gone, self.last = True, _gone(self.run_id)
             return True
         except ClusterError:
             return True
@@ -177,6 +186,11 @@ class Crowd:
 
     def linger_s(self) -> float:
         return 0.0 if self.followers < _QUIET else min(0.5, self.followers / 1000)
+
+    def knows(self, run_id: str, seq: int) -> bool:
+        """Whether the run is followed and has come to `seq`, so that nothing has to be read."""
+        feed = self.feeds.get(run_id)
+        return feed is not None and not feed.is_dead and seq <= feed.seq
 
     def join(
         self, backend: Backend, run_id: str, after: int, *, progress: bool, pace: Pace
@@ -208,20 +222,20 @@ async def follow(
     progress: bool = True,
     pace: Pace = PACE,
     crowd: Crowd | None = None,
-) -> AsyncIterator[ServerSentEvent]:
-    """Every event of `run_id` after seq `after`, as it is committed, until the run's end."""
+) -> AsyncIterator[bytes]:
+    """Every event of `run_id` after seq `after`, as it is committed, until the run's end: pieces of
+    whole messages."""
     crowd = crowd or Crowd()
     feed = crowd.join(backend, run_id, after, progress=progress, pace=pace)
-    seq, told = after, None
+    seq, told, woken = after, None, False
     try:
         while True:
             if seq < feed.begin:
-                for event in await backend.read(Reader.events, run_id, seq, pace.page):
-                    yield recorded(event)
-                    seq = event.seq
+                events = await backend.read(Reader.events, run_id, seq, pace.page)
+                seq = events[-1].seq
+                said = b"".join(map(_recorded, events))
             elif seq < feed.seq:
-                seq += 1
-                yield feed.message(seq)
+                seq, said = feed.page(seq)
             elif feed.last is not None:
                 yield feed.last
                 return
@@ -230,23 +244,24 @@ async def follow(
             elif progress and feed.report is not told:
                 told = feed.report
                 assert told is not None
-                yield told
+                said = told
+            elif woken:
+                said = _BEAT
             else:
                 await feed.news()
+                woken = True
+                continue
+            yield said
+            woken = False
     finally:
         crowd.leave(feed, progress=progress)
 
 
-def recorded(event: Event) -> ServerSentEvent:
-    data = RecordedEvent.of(event).model_dump_json()
-    return ServerSentEvent(data, id=str(event.seq), sep=SEPARATOR)
+def end(data: StreamEnd) -> bytes:
+    return _message(data.model_dump_json(), event="end")
 
 
-def end(data: StreamEnd) -> ServerSentEvent:
-    return ServerSentEvent(data.model_dump_json(), event="end", sep=SEPARATOR)
-
-
-def gone(run_id: str) -> ServerSentEvent:
+def _gone(run_id: str) -> bytes:
     """The stream's last message when no orchestrator works on the deployment any more."""
     found = problem(
         503,
@@ -254,4 +269,14 @@ def gone(run_id: str) -> ServerSentEvent:
         instance=f"/v1/runs/{run_id}/events",
         remedy="The run continues when its deployment is started again.",
     )
-    return ServerSentEvent(found.model_dump_json(exclude_none=True), event="error", sep=SEPARATOR)
+    return _message(found.model_dump_json(exclude_none=True), event="error")
+
+
+def _recorded(event: Event) -> bytes:
+    return b"id: %d\n" % event.seq + _message(RecordedEvent.of(event).model_dump_json())
+
+
+def _message(data: str, *, event: str = "") -> bytes:
+    """`data` is JSON without line ends."""
+    name = f"event: {event}\n" if event else ""
+    return f"{name}data: {data}\n\n".encode()

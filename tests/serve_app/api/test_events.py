@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
-from sse_starlette import ServerSentEvent
 
 from familiar.config.schema import Config
 from familiar.errors import ClusterError, DeploymentEnded
@@ -22,30 +18,8 @@ from serve_app.sse import follow
 from tests.serve_app.api import bakery
 from tests.serve_app.api.conftest import QUICK
 from tests.serve_app.api.local_backend import LocalBackend
+from tests.serve_app.api.messages import Message, messages, parse, seqs
 from tests.serve_app.api.server import serve_on_loopback
-
-
-@dataclass(frozen=True)
-class Message:
-    id: str | None
-    event: str
-    data: dict[str, Any]
-
-
-def parse(text: str) -> list[Message]:
-    """Every complete message, as the standard reads a stream; a cut one at the end is dropped."""
-    found = []
-    for block in text.split("\n\n")[:-1]:
-        fields = [line.partition(": ") for line in block.splitlines() if not line.startswith(":")]
-        values = {name: value for name, _, value in fields}
-        if "data" in values:
-            data = json.loads(values["data"])
-            found.append(Message(values.get("id"), values.get("event", "message"), data))
-    return found
-
-
-def seqs(messages: list[Message]) -> list[int]:
-    return [int(message.id) for message in messages if message.id is not None]
 
 
 async def submit(http: httpx.AsyncClient) -> str:
@@ -200,7 +174,7 @@ class TestWaiting:
         self, http: httpx.AsyncClient, backend: LocalBackend
     ) -> None:
         run_id = await submit(http)
-        stream = follow(backend, run_id, 0, progress=False, pace=QUICK)
+        stream = messages(follow(backend, run_id, 0, progress=False, pace=QUICK))
         await anext(stream)
         waiting = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0.5)
@@ -215,15 +189,15 @@ class TestWaiting:
     ) -> None:
         run_id = await submit(http)
         backend.running = (CallProgress("page-index", 1, "naughty", "smol:0", 57, 18.7),)
-        stream = follow(backend, run_id, 1, pace=QUICK)
+        stream = messages(follow(backend, run_id, 1, pace=QUICK))
         first = await anext(stream)
         assert (first.event, first.id) == ("progress", None)
-        assert json.loads(str(first.data))["calls"][0]["tokens"] == 57
+        assert first.data["calls"][0]["tokens"] == 57
         second = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(5 * QUICK.progress_s)
         assert not second.done()
         backend.running = ()
-        assert json.loads(str((await second).data)) == {"calls": []}
+        assert (await second).data == {"calls": []}
 
     async def test_an_orchestrator_that_is_away_delays_and_does_not_end_the_stream(
         self, http: httpx.AsyncClient, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
@@ -240,8 +214,8 @@ class TestWaiting:
             return await here(run, seq, timeout_s)
 
         monkeypatch.setattr(backend, "wait_beyond", sometimes)
-        stream = follow(backend, run_id, 0, pace=QUICK)
-        told: list[ServerSentEvent] = [await anext(stream)]
+        stream = messages(follow(backend, run_id, 0, pace=QUICK))
+        told = [await anext(stream)]
         recording = asyncio.create_task(bakery.bake(backend, run_id))
         told += [message async for message in stream]
         await recording
@@ -270,9 +244,10 @@ class TestWaiting:
 
         monkeypatch.setattr(backend, "wait_beyond", taken_down)
         quick = dataclasses.replace(QUICK, gone_s=0.2)
-        told = [message async for message in follow(backend, run_id, 0, pace=quick)]
-        assert [message.event for message in told] == [None, "error"]
-        problem = json.loads(str(told[-1].data))
+        stream = messages(follow(backend, run_id, 0, pace=quick))
+        told = [message async for message in stream]
+        assert [message.event for message in told] == ["message", "error"]
+        problem = told[-1].data
         assert run_id in problem["detail"]
         assert "started again" in problem["remedy"]
 
@@ -289,7 +264,7 @@ class TestWaiting:
             return await here(run, seq, timeout_s)
 
         monkeypatch.setattr(backend, "wait_beyond", replaced)
-        stream = follow(backend, run_id, 0, pace=QUICK)
+        stream = messages(follow(backend, run_id, 0, pace=QUICK))
         told = [await anext(stream)]
         recording = asyncio.create_task(bakery.bake(backend, run_id))
         told += [message async for message in stream]
