@@ -6,6 +6,7 @@ A run that named files has succeeded only when every one of them is there; `goal
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from familiar.errors import InputError
@@ -30,7 +31,11 @@ class Goal:
     def about(self, file: str) -> str:
         """The paragraphs and list items that name `file`."""
         name = re.compile(rf"(?<![\w./-]){re.escape(file)}(?![\w/-])")
-        return "\n".join(block for block in _blocks(self.text) if name.search(block))
+        return "\n".join(
+            block
+            for block in _blocks(unicodedata.normalize("NFC", self.text))
+            if name.search(block)
+        )
 
 
 def read_goal(text: str, *, max_bytes: int, files: tuple[str, ...] | None = None) -> Goal:

@@ -118,3 +118,103 @@ def test_a_name_that_cannot_be_a_file_here_is_told(text: str, words: str) -> Non
     (named,) = goal.taken
     assert named.problem is not None
     assert words in named.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        # Alphabets and marks of letters.
+        ("Schreibe überblick.md und Größe.csv.", ("überblick.md", "Größe.csv")),
+        ("写 日本語.md 和 说明.txt。", ("日本語.md", "说明.txt")),
+        ("「報告.md」を書いて、README.mdも。", ("報告.md", "README.md")),
+        ("اكتب تقرير.md", ("تقرير.md",)),
+        ("लिखें रिपोर्ट.md", ("रिपोर्ट.md",)),
+        ("Write re\u0301sume\u0301.md and 📄.md", ("r\u00e9sum\u00e9.md", "📄.md")),
+        # Quotes of all kinds, with and without blanks.
+        ("Write “a.md”, ‘b.md’, \"c.md\", 'd.md'.", ("a.md", "b.md", "c.md", "d.md")),
+        ("Write «отчёт.md» and „c.md“.", ("отчёт.md", "c.md")),
+        ("Write \"my notes.md\" and 'docs/x y.md'.", ("my notes.md", "docs/x y.md")),
+        ("Write “x y.md”, „c d.md“ and «план работ.md».", ("x y.md", "c d.md", "план работ.md")),
+        ("He said \"write notes.md\" twice.", ("notes.md",)),
+        ("The mail 'see the page about index.html'", ("index.html",)),
+        ("Write `Bericht (final).md` and `docs\\my notes.md`.",
+         ("Bericht (final).md", "docs/my notes.md")),
+        ("Write `a.md b.md`, `c.md`/`d.md`, `e.md.`", ("a.md", "b.md", "c.md", "d.md", "e.md")),
+        # What stands around a name.
+        ("Write **a.md**, *b.md*, _c.md_, ~~d.md~~ and <code>e.md</code>.",
+         ("a.md", "b.md", "c.md", "d.md", "e.md")),
+        ("See [the notes](docs/notes.md); a.md,b.md|c.md→d.md",
+         ("docs/notes.md", "a.md", "b.md", "c.md", "d.md")),
+        ("Write src/app.py:12, b.md#intro and notes.md's text", ("src/app.py", "b.md", "notes.md")),
+        ('{"file": "x/a.md"} path=b.md', ("x/a.md", "b.md")),
+        # Forms of names.
+        ("Write notes.MD, page.HTML, 1.md, _config.yml and __init__.py",
+         ("notes.MD", "page.HTML", "1.md", "_config.yml", "__init__.py")),
+        ("Write main.c, x.h, util.cc, b.cs, app.js, index.vue and t.tf.",
+         ("main.c", "x.h", "util.cc", "b.cs", "app.js", "index.vue", "t.tf")),
+        ("Write .github/workflows/ci.yml, docs/.hidden.md and .eslintrc.json",
+         (".github/workflows/ci.yml", "docs/.hidden.md", ".eslintrc.json")),
+        ("Write a Dockerfile, docker/Dockerfile, Makefile, .gitignore and .env.example.",
+         ("Dockerfile", "docker/Dockerfile", "Makefile", ".gitignore", ".env.example")),
+        ("Write src/[slug]/page.tsx and app/(group)/x.tsx",
+         ("src/[slug]/page.tsx", "app/(group)/x.tsx")),
+        ("Write a+b.md, c++.md and a-b_c.d.md", ("a+b.md", "c++.md", "a-b_c.d.md")),
+        ("Run `python app.py --port 8000` and `cat b.md > c.md`", ("app.py", "b.md", "c.md")),
+    ],
+)  # fmt: skip
+def test_a_name_is_found_whatever_stands_around_it(text: str, files: tuple[str, ...]) -> None:
+    assert read_goal(text, max_bytes=LIMIT).files == files
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Upgrade to `v1.2.3`, `1.2.3`, `python3.11`, `gpt-4.1` and `3.14`.",
+        "On 2024.01.02 or `12.05.2024` at `10.0.0.1` and `127.0.0.1:8080`",
+        "Ask `me@example.com` or bob@site.py.",
+        "Use `@scope/pkg`, `@types/node`, `origin/main` and `refs/heads/x`.",
+        "Answer with `application/json`, `text/html` or `image/svg+xml`.",
+        "The ratio `1/2`, `n/a`, `and/or`, `TCP/IP`, `I/O`, `yes/no`.",
+        "GET `/v1/runs` and `/healthz`.",
+        "Call `foo.bar()`; never `x = a.py`?",
+        "Use `Node.js`, Next.js and D3.js, ASP.NET and Socket.IO.",
+        "See www.example.com/page.html, example.org/index.html and docs.python.org/3/re.html.",
+        "ftp://x/a.txt s3://b/c.json git@github.com:x/y.md file:///tmp/a.md",
+        "Look into `docs/`, `src/**` and `*.md`.",
+        "Compare 1.md5 and sha.txt2; `.`, `..`, `...`",
+        "Use `e.g.` and `i.e.`",
+        "Write `-rf.md`.",
+    ],
+)
+def test_versions_addresses_products_and_code_are_no_files(text: str) -> None:
+    assert read_goal(text, max_bytes=LIMIT).files == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Import `os.path`.", "no ending"),
+        ("Write `prices.wxyz`.", "no ending"),
+        ("Write `src/**/*.py`.", "pattern"),
+        ("Write `a=b.md`.", "code"),
+        ("Write `a..b.md`.", "pattern"),
+        ("Write `$HOME/a.md`.", "variable"),
+        ("Write `%TEMP%\\a.md`.", "variable"),
+        ("Write `~user/a.md`.", "home"),
+        ("Write `\\\\server\\share\\a.md`.", "absolute"),
+        ("Write a/./b.md.", "empty"),
+        ("Write a/../b.md.", "leaves"),
+    ],
+)
+def test_what_a_name_was_taken_for_is_told(text: str, words: str) -> None:
+    goal = read_goal(text, max_bytes=LIMIT)
+    assert goal.files == ()
+    assert [words in str(name.problem) for name in goal.taken] == [True]
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "a.", "a/", '"', "'a b", "[[a]]/", "~", "_a.md_", "../", "日", "`a", "Docker/"]
+)
+@pytest.mark.timeout(60)
+def test_a_hostile_goal_is_read_to_its_end(piece: str) -> None:
+    read_goal(piece * (500_000 // len(piece)), max_bytes=10 * LIMIT)
