@@ -26,7 +26,6 @@ from familiar.wire.result import Json, Limits, Problem, Repair
 from familiar.wire.tokens import Kind, TagTable, read_attributes
 
 _MAX_AHEAD = 256
-_TEXT_KEYS = ("id", "alias", "prompt")
 _MAX_DOTS = 16
 # Every alternative takes all that it begins, closed or not: no part is looked at twice.
 _TOML_TEXT = re.compile(
@@ -77,7 +76,7 @@ def _from_json(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
     if read is None:
         return reading.reject("plan_malformed", reading.start, "The plan is not one JSON object.")
     reading.repairs.extend(read[1])
-    return shaped(read[0], reading, limits)
+    return shaped(read[0], reading)
 
 
 def _from_toml(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
@@ -92,7 +91,7 @@ def _from_toml(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
         prompt = call.get("prompt")
         if isinstance(prompt, str):
             call["prompt"] = prompt.strip("\n")
-    return shaped(value, reading, limits)
+    return shaped(value, reading)
 
 
 def _entries(value: dict[str, Json]) -> list[dict[str, Json]]:
@@ -169,7 +168,7 @@ def read_tagged(
     if text[position:stop].strip():
         return reading.reject("plan_malformed", position, "Text stands behind the plan's last tag.")
     found["worker_calls"] = calls
-    return shaped(found, reading, limits)
+    return shaped(found, reading)
 
 
 def _value_end(table: TagTable, index: int, name: str, reading: PlanReading) -> tuple[int, int]:
@@ -219,42 +218,10 @@ def _as_bool(text: str) -> Json:
     return {"true": True, "false": False, "": True}.get(text.strip().lower(), text)
 
 
-def shaped(value: Json, reading: PlanReading, limits: Limits) -> PlanReading:
-    """Check the plan's shape; everything beside the known keys is handed on as it is.
-
-    The check stops at the first call behind `max_problems`: no more of them are handed on.
-    """
-    offset = reading.start
-    if not isinstance(value, dict):
-        return reading.reject("plan_shape", offset, "The plan is not an object.")
-    plan = dict(value)
-    calls = plan.setdefault("worker_calls", [])
-    if not isinstance(plan.get("continue"), bool):
-        reading.reject("plan_shape", offset, "`continue` must be true or false.")
-    if not isinstance(calls, list):
-        return reading.reject("plan_shape", offset, "`worker_calls` must be a list.")
-    checked: list[Json] = []
-    for index, call in enumerate(calls):
-        if len(reading.problems) >= limits.max_problems:
-            break
-        if not isinstance(call, dict):
-            reading.reject("plan_shape", offset, f"Worker call {index} is not an object.")
-            continue
-        entry = {"depends_on": [], **call}
-        for key in _TEXT_KEYS:
-            if not isinstance(entry.get(key), str) or not str(entry[key]).strip():
-                reading.reject("plan_shape", offset, f"Worker call {index} lacks `{key}`.")
-        depends = entry["depends_on"]
-        if not isinstance(depends, list) or not all(isinstance(name, str) for name in depends):
-            reading.reject(
-                "plan_shape", offset, f"Worker call {index}: `depends_on` must list ids."
-            )
-        if not isinstance(entry.get("output_file", ""), str | None):
-            reading.reject(
-                "plan_shape", offset, f"Worker call {index}: `output_file` must be text."
-            )
-        checked.append(entry)
-    plan["worker_calls"] = checked
-    if not reading.problems:
-        reading.plan = plan
+def shaped(value: Json, reading: PlanReading) -> PlanReading:
+    """Take `value` for the plan if it has a plan's form. `familiar.plan.read` checks its parts."""
+    if not isinstance(value, dict) or not isinstance(value.setdefault("worker_calls", []), list):
+        message = "The plan is not an object with `continue` and `worker_calls`."
+        return reading.reject("plan_shape", reading.start, message)
+    reading.plan = value
     return reading

@@ -124,13 +124,13 @@ def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
     found = next(_plan_objects(text[first:last], in_broken=True), None)
     if found is not None:
         reading.start, reading.end = first + found[0], first + found[1]
-        return shaped(found[2], reading, limits)
+        return shaped(found[2], reading)
     head = skip_space(text, first)
     if text.startswith("{", head) and last - head <= limits.max_document_bytes:
         repaired = repair_json(text, head, last, limits)
         if repaired is not None:
             reading.repairs.extend(repaired[2])
-            return shaped(repaired[0], reading, limits)
+            return shaped(repaired[0], reading)
         return reading.reject("plan_malformed", head, "The plan is not one complete JSON object.")
     return reading.reject("plan_missing", reading.start, "No plan was found. Answer with one plan.")
 

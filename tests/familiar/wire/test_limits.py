@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from familiar.plan.read import PlanWire, read_plan
 from familiar.wire import DIALECT_IDS, Limits, parse_output
 from familiar.wire.plan_body import TooManyMarks, read_toml
-from familiar.wire.plan_read import read_plan
 
 TAGS = [
     "<tool_call>",
@@ -137,14 +137,12 @@ def test_the_largest_plan_that_a_configuration_allows_is_read() -> None:
 
 
 @pytest.mark.parametrize("wire", ["json", "toml"])
-def test_the_check_of_a_shape_ends_when_it_has_found_enough(wire: str) -> None:
-    limits = Limits(max_problems=4)
+def test_the_check_of_the_calls_ends_when_it_has_found_enough(wire: str) -> None:
     body = {
         "json": '{"continue": true, "worker_calls": [' + "{}, " * 1_000 + "{}]}",
         "toml": "continue = true\n" + "[[worker_calls]]\n" * 1_000,
     }[wire]
-    reading = read_plan(body, 0, len(body), wire, None, limits)
-    assert reading.plan is None
-    assert {problem.name for problem in reading.problems} == {"plan_shape"}
-    # A call adds three at most: it lacks an id, an alias and a prompt.
-    assert len(reading.problems) < limits.max_problems + 3
+    found = read_plan(body, wire=PlanWire(wire))
+    assert isinstance(found, tuple)
+    assert {problem.code for problem in found} == {"plan_malformed"}
+    assert len(found) <= 8

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar.errors import WireError
+from familiar.plan.read import PlanWire, read_plan
 from familiar.wire import (
     PLAN_WIRES,
     RESERVED_TAG_NAMES,
@@ -150,14 +151,21 @@ def test_reasoning_and_prose_around_a_plan(wire: str) -> None:
     assert parsed.content == "Here it is."
 
 
-@pytest.mark.parametrize(
-    ("field", "message"), [("id", "`id`"), ("alias", "`alias`"), ("prompt", "`prompt`")]
-)
-def test_a_call_that_lacks_a_field_is_named(field: str, message: str) -> None:
+@pytest.mark.parametrize("wire", ["json", "toml"])
+@pytest.mark.parametrize("field", ["id", "alias", "prompt"])
+def test_a_call_that_lacks_a_field_is_named(field: str, wire: str) -> None:
     broken = [{key: value for key, value in CALLS[0].items() if key != field}]
-    parsed = parse_output(write("json", broken), dialect="json", suffix=SUFFIX)
+    found = read_plan(write(wire, broken), wire=PlanWire(wire, SUFFIX))
+    assert isinstance(found, tuple)
+    assert any(f"worker_calls.0.{field}" in problem.message for problem in found)
+
+
+@pytest.mark.parametrize("value", ['"plan"', "[]", '{"worker_calls": {}}'])
+def test_what_has_not_the_form_of_a_plan_is_none(value: str) -> None:
+    text = f"<familiar-{SUFFIX}>{value}</familiar-{SUFFIX}>"
+    parsed = parse_output(text, dialect="json", suffix=SUFFIX)
     assert parsed.plan is None
-    assert any(message in problem.message for problem in parsed.problems)
+    assert [problem.name for problem in parsed.problems] == ["plan_shape"]
 
 
 def test_a_bare_json_object_is_a_plan() -> None:
