@@ -6,12 +6,16 @@ minutes went into starting engines; the longest of the others come next.
 
 from __future__ import annotations
 
+import itertools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from cluster.local import LocalCluster
+from tests import shared_ray as shared
 
 # No test asserts a time, and Hypothesis's default deadline for an example is one.
 settings.register_profile("familiar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,6 +63,45 @@ def shared_dir() -> Path:
     if not found.is_dir():
         pytest.skip(f"{found} is not there: this test compares with recorded material kept outside")
     return found
+
+
+@pytest.fixture(scope="module")
+def shared_ray() -> LocalCluster:
+    """A Ray of four cores and four logical GPUs, to which this process is connected. Other modules
+    use it, too, one after the other."""
+    return shared.running().cluster
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End the shared Ray where the next module does not ask for it."""
+    yield
+    if nextitem is None or (
+        nextitem.path != item.path and "shared_ray" not in nextitem.fixturenames  # type: ignore[attr-defined]
+    ):
+        shared.end()
+
+
+@pytest.fixture(scope="session")
+def postgres_urls() -> Iterator[Callable[[], str]]:
+    """URLs of new, empty PostgreSQL databases on one server."""
+    import psycopg
+
+    from tests.actors.store.postgresql import PostgresMissing, postgres_server
+
+    try:
+        with postgres_server() as url:
+            numbers = itertools.count(1)
+
+            def new() -> str:
+                name = f"test{next(numbers)}"
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute(f"CREATE DATABASE {name}".encode())
+                return url.replace("/postgres?", f"/{name}?")
+
+            yield new
+    except PostgresMissing as error:
+        pytest.skip(f"PostgreSQL is not there: {error}")
 
 
 @pytest.fixture

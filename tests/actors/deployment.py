@@ -1,4 +1,4 @@
-"""A whole deployment with scripted engines on a private local Ray, and what tests do with it.
+"""A whole deployment with scripted engines on the shared Ray, and what tests do with it.
 
 Two pools: `near` has two replicas, `far` has one. Every run of `GOAL` has the same plan, made by a
 scripted model: files and texts over both pools, with dependencies between them. `SLOW_GOAL` has two
@@ -27,10 +27,10 @@ from ray.exceptions import RayActorError
 from actors.deploy import ensure_deployment, wait_ready
 from actors.store.queries import Reader
 from actors.take_down import take_down
-from cluster.local import start_local
-from familiar.config.schema import ClusterConfig, Config
+from familiar.config.schema import Config
 from familiar.event import Event, RunEnded
 from familiar.service import ReplicaView, RunReceipt, SubmitRun, namespace_of
+from tests import shared_ray
 
 PATIENCE_S = 120.0
 
@@ -70,7 +70,7 @@ SLOW_PLAN: dict[str, Any] = {
 }
 """Two calls that stream for some seconds, one in each pool."""
 
-WORDS = "# $call of $run, try $attempt\n\n" + " ".join(f"word{n}" for n in range(24)) + "\n"
+WORDS = "# $call of $run, attempt $attempt\n\n" + " ".join(f"word{n}" for n in range(24)) + "\n"
 
 
 def script(folder: Path, **changes: object) -> dict[str, Any]:
@@ -127,12 +127,13 @@ def scripted_config(folder: Path, **changes: Any) -> Config:
     return Config.model_validate(settings)
 
 
-@contextlib.contextmanager
-def local_ray(settings: ClusterConfig | None = None) -> Iterator[None]:
-    with start_local(
-        settings or ClusterConfig(num_cpus=4, object_store_mib=100), namespace="tests"
-    ):
-        yield
+def store_url(request: pytest.FixtureRequest, folder: Path, name: str = "familiar") -> str:
+    """A new database of the kind that the parameter of a fixture names."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/{name}.db"
+    assert request.param == "postgresql"
+    new: str = request.getfixturevalue("postgres_urls")()
+    return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,9 @@ class Deployment:
 
     def arm(self, step: str) -> Path:
         """Have the next process that reaches `step` (see `actors.crash`) die there. The file that
-        says so is returned; FAMILIAR_CRASH must have named it when Ray was started."""
-        armed, draft = self.folder / "armed", self.folder / "draft"
+        says so is returned."""
+        armed = shared_ray.running().armed
+        draft = armed.with_name("draft")
         draft.write_text(step)
         draft.rename(armed)
         return armed
@@ -248,7 +250,8 @@ def _pid(_: object) -> int:
 
 @contextlib.contextmanager
 def deployed(config: Config, folder: Path) -> Iterator[Deployment]:
-    """Bring a configuration up on the Ray that is connected, and take it down again."""
+    """Bring a configuration up on the shared Ray, and take it down again."""
+    ray_of_tests = shared_ray.running()
     orchestrator = ensure_deployment(config)
     reader: Reader | None = None
     try:
@@ -258,6 +261,7 @@ def deployed(config: Config, folder: Path) -> Iterator[Deployment]:
     finally:
         if reader is not None:
             reader.close()
+        ray_of_tests.armed.unlink(missing_ok=True)
         take_down(config.deployment)
 
 

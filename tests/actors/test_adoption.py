@@ -22,6 +22,7 @@ from actors.orchestrator.ownership import LEASE_S
 from actors.remote_error import cause_of
 from actors.store.lease import OwnedElsewhere
 from actors.store.store import Store
+from cluster.local import LocalCluster
 from familiar import event as ev
 from familiar.config.schema import Config
 from familiar.errors import FailureClass, StaleEpoch
@@ -31,7 +32,6 @@ from tests.actors.deployment import (
     Deployment,
     deployed,
     kill,
-    local_ray,
     scripted_config,
     wait_for,
 )
@@ -41,12 +41,12 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def lasting(
+    shared_ray: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("adoption")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAMILIAR_CRASH", str(folder / "armed"))
-        with local_ray(), deployed(scripted_config(folder), folder) as made:
-            yield made
+    with deployed(scripted_config(folder), folder) as made:
+        yield made
 
 
 @pytest.fixture

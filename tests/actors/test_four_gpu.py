@@ -12,10 +12,11 @@ import pytest
 import ray
 
 from cluster.groups import reservations
+from cluster.local import LocalCluster
 from familiar.config.load import load_config
 from familiar.config.schema import Config
 from familiar.event import CallDispatched
-from tests.actors.deployment import Deployment, deployed, local_ray, plan_of
+from tests.actors.deployment import Deployment, deployed, plan_of
 
 pytestmark = pytest.mark.ray
 
@@ -62,16 +63,17 @@ def four_gpu_config(repository: Path, folder: Path) -> Config:
             "store.url": f"sqlite:///{folder}/familiar.db",
             "workspace.root": str(folder / "workspaces"),
             "api": {"auth": "none"},
-            "cluster": {"num_cpus": 2, "logical_gpus": 4, "object_store_mib": 100},
         },
     )
 
 
 @pytest.fixture(scope="module")
-def deployment(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(
+    shared_ray: LocalCluster, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("four-gpu")
     config = four_gpu_config(repository, folder)
-    with local_ray(config.cluster), deployed(config, folder) as made:
+    with deployed(config, folder) as made:
         yield made
 
 

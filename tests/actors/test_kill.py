@@ -1,10 +1,10 @@
 """kill -9 of orchestrator, replica and workspace process: no run is lost, no work is doubled.
 
-One deployment lives through all kills. Each is drawn from a printed seed: either a process is
-armed to die at a step of its own (after a commit, between the rename and the git commit, with its
-file written), or it is killed from here right after a certain event of a run was committed. Several
-runs are open at any time, and nobody waits for them before the next kill. Afterwards the histories,
-the repositories and the engines' own count of invocations have to agree.
+On each database, one deployment lives through all kills. Each is drawn from a printed seed: either
+a process is armed to die at a step of its own (after a commit, between the rename and the git
+commit, with its file written), or it is killed from here right after a certain event of a run was
+committed. Several runs are open at any time, and nobody waits for them before the next kill.
+Afterwards the histories, the repositories and the engines' own count of invocations have to agree.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import pytest
 
+from cluster.local import LocalCluster
 from familiar import event as ev
 from familiar.errors import FailureClass
 from familiar.event import Event
@@ -31,9 +32,9 @@ from tests.actors.deployment import (
     deployed,
     git,
     kill,
-    local_ray,
     plan_of,
     scripted_config,
+    store_url,
     wait_for,
 )
 
@@ -41,8 +42,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 B = TypeVar("B")
 
-SEEDS = [4, pytest.param(10, marks=pytest.mark.soak)]
-"""Kills of each process: a few seeds of each step, and more by `make soak`."""
+SEEDS = [
+    ("sqlite", 4),
+    pytest.param("postgresql", 2, marks=pytest.mark.postgres),
+    pytest.param("sqlite", 10, marks=pytest.mark.soak),
+    pytest.param("postgresql", 10, marks=[pytest.mark.postgres, pytest.mark.soak]),
+]
+"""Kills of each process on each database: a few seeds, and more by `make soak`."""
 RUNS_PER_KILL = 2
 
 STEPS = {
@@ -57,12 +63,15 @@ LAST_EVENT = 20
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(
+    request: pytest.FixtureRequest,
+    shared_ray: LocalCluster,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("kill")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAMILIAR_CRASH", str(folder / "armed"))
-        with local_ray(), deployed(scripted_config(folder), folder) as made:
-            yield made
+    config = scripted_config(folder, store={"url": store_url(request, folder)})
+    with deployed(config, folder) as made:
+        yield made
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +204,7 @@ def assert_published_once(deployment: Deployment, run_id: str, events: Sequence[
         assert hashlib.sha256(data).hexdigest() == body.sha256
         assert git(root, "show", f"HEAD:{body.path}") == data.decode()
         assert data.decode() == deployment.reader.text(body.sha256)
-        assert data.decode().startswith(f"# {body.call} of {run_id}, try {body.attempt}\n")
+        assert data.decode().startswith(f"# {body.call} of {run_id}, attempt {body.attempt}\n")
         assert body.commit in git(root, "rev-list", "HEAD")
     assert git(root, "status", "--porcelain", "--untracked-files=all") == ""
     assert sorted(os.listdir(root)) == sorted([".familiar", ".git", *FILES])
@@ -226,7 +235,7 @@ def assert_adopted(deployment: Deployment, histories: dict[str, list[Event]]) ->
     return adopted
 
 
-@pytest.mark.parametrize("count", SEEDS)
+@pytest.mark.parametrize(("deployment", "count"), SEEDS, indirect=["deployment"], scope="module")
 @pytest.mark.parametrize("victim", ["orchestrator", "replica", "workspace"])
 def test_kills_lose_nothing_and_double_nothing(
     deployment: Deployment, victim: str, count: int, tell: Callable[[str], None]

@@ -20,14 +20,15 @@ from typing import Any
 import psutil
 import pytest
 
+from cluster.local import LocalCluster
 from familiar import event as ev
 from familiar.config.schema import Config
 from familiar.event import Event
 from tests.actors.deployment import (
     Deployment,
     deployed,
-    local_ray,
     scripted_config,
+    store_url,
 )
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600)]
@@ -81,9 +82,9 @@ CHANGES: tuple[Callable[[Settings], None], ...] = (
 )
 
 
-def changed(folder: Path, draw: random.Random) -> tuple[Config, list[str]]:
+def changed(usual: Config, draw: random.Random) -> tuple[Config, list[str]]:
     """A configuration with one change or two, and the names of those."""
-    settings = scripted_config(folder).model_dump(mode="json")
+    settings = usual.model_dump(mode="json")
     changes = draw.sample(CHANGES, draw.randint(1, 2))
     for change in changes:
         change(settings)
@@ -91,12 +92,15 @@ def changed(folder: Path, draw: random.Random) -> tuple[Config, list[str]]:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with local_ray(), deployed(scripted_config(tmp_path), tmp_path) as made:
+def deployment(
+    request: pytest.FixtureRequest, shared_ray: LocalCluster, tmp_path: Path
+) -> Iterator[Deployment]:
+    config = scripted_config(tmp_path, store={"url": store_url(request, tmp_path)})
+    with deployed(config, tmp_path) as made:
         yield made
 
 
-def kill_while_changing(deployment: Deployment, seed: int) -> str:
+def kill_while_changing(deployment: Deployment, usual: Config, seed: int) -> str:
     """One round; a line that says what was done."""
     draw = random.Random(seed)
     known = [name for name in VICTIMS if is_there(deployment, name)]
@@ -104,7 +108,7 @@ def kill_while_changing(deployment: Deployment, seed: int) -> str:
     process = psutil.Process(deployment.pid(victim))
     for _ in range(RUNS):
         deployment.submit()
-    config, names = changed(deployment.folder, draw)
+    config, names = changed(usual, draw)
     time.sleep(draw.uniform(0.0, 1.0))
     after = draw.uniform(0.0, WITHIN_S)
     struck = threading.Event()
@@ -158,14 +162,20 @@ def assert_nothing_ran_again(deployment: Deployment, histories: dict[str, list[E
 
 
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(3, id="three"), pytest.param(50, id="fifty", marks=pytest.mark.soak)]
+    ("deployment", "rounds"),
+    [
+        ("sqlite", 3),
+        pytest.param("sqlite", 50, marks=pytest.mark.soak),
+        pytest.param("postgresql", 50, marks=[pytest.mark.postgres, pytest.mark.soak]),
+    ],
+    indirect=["deployment"],
 )
 def test_kills_while_the_configuration_changes(
     deployment: Deployment, rounds: int, tell: Callable[[str], None]
 ) -> None:
-    began = time.monotonic()
+    began, usual = time.monotonic(), deployment.config
     for seed in range(rounds):
-        tell(kill_while_changing(deployment, seed))
+        tell(kill_while_changing(deployment, usual, seed))
     runs = list(deployment.acknowledged.values())
     deployment.wait_ended(runs)
     histories = {run_id: deployment.history(run_id) for run_id in runs}

@@ -4,15 +4,14 @@ replicas are back on their named devices, with the same orchestrator. Real rayle
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from cluster.local import LocalCluster, start_local
-from familiar.config.schema import ClusterConfig
+from cluster.local import LocalCluster
 from familiar.service import PoolView, Readiness, ReplicaView
 from tests.actors.deployment import Deployment, deployed, scripted_config, wait_for
 from tests.cluster.second_node import second_node
@@ -20,13 +19,6 @@ from tests.cluster.second_node import second_node
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 HERE, THERE = {"gpu-host": "a"}, {"gpu-host": "b"}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    settings = ClusterConfig(num_cpus=2, object_store_mib=100, labels=HERE)
-    with start_local(settings, namespace="tests") as started:
-        yield started
 
 
 def config_of(folder: Path) -> Any:
@@ -102,7 +94,7 @@ def _gpus(_: object) -> list[str]:
     "rounds", [1, pytest.param(10, marks=pytest.mark.soak)], ids=["once", "ten-times"]
 )
 def test_replicas_are_back_on_their_devices_soon_after_a_node_joined(
-    cluster: LocalCluster, tmp_path: Path, tell: Callable[[str], None], rounds: int
+    shared_ray: LocalCluster, tmp_path: Path, tell: Callable[[str], None], rounds: int
 ) -> None:
-    took = lose_and_join(cluster, tmp_path, rounds)
+    took = lose_and_join(shared_ray, tmp_path, rounds)
     tell(f"{rounds} joins, ready again after {', '.join(f'{s:.1f}' for s in took)} s")

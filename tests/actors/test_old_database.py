@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.local import LocalCluster
 from familiar.config.load import parse_config
-from tests.actors.deployment import Deployment, deployed, local_ray
+from tests.actors.deployment import Deployment, deployed
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -64,12 +65,12 @@ def restore(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
+def old(shared_ray: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
     folder = tmp_path_factory.mktemp("old")
     rows = rows_of(restore(folder))
     settings = (FIXTURES / "before-limits.yaml").read_text().replace(PLACEHOLDER, str(folder))
     over = {run for run in rows if "run.ended" in types_of(rows[run])}
-    with local_ray(), deployed(parse_config(settings), folder) as deployment:
+    with deployed(parse_config(settings), folder) as deployment:
         yield Old(deployment, rows, sorted(over), sorted(rows.keys() - over))
 
 

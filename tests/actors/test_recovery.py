@@ -1,5 +1,5 @@
-"""What follows a failed try, end to end: texts that are gone on with, errors that are told, calls
-that are split, budgets that end a run. Scripted engines on a private local Ray."""
+"""What follows a failed attempt, end to end: texts that are gone on with, errors that are told,
+calls that are split, budgets that end a run. Scripted engines on the shared Ray."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from cluster.local import LocalCluster
 from familiar import event as ev
 from familiar.config.schema import Config
 from familiar.errors import FailureClass
-from tests.actors.deployment import Deployment, deployed, git, local_ray, scripted_config
+from tests.actors.deployment import Deployment, deployed, git, scripted_config
 
 pytestmark = pytest.mark.ray
 
@@ -92,9 +93,11 @@ def settings(folder: Path, **budgets: Any) -> Config:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(
+    shared_ray: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("recovery")
-    with local_ray(), deployed(settings(folder), folder) as made:
+    with deployed(settings(folder), folder) as made:
         yield made
 
 

@@ -118,7 +118,7 @@ def test_cores_of_others_are_an_obstacle() -> None:
     assert "core 1 is held by replica q:0 of deployment theirs" in told
 
 
-def test_more_cores_than_ray_was_told_of_are_refused() -> None:
+def test_more_cores_than_ray_was_told_of_are_rejected() -> None:
     wish = {"p:0": ReplicaConfig(cores=[0, 1]), "p:1": ReplicaConfig(cores=[2])}
     assert "Ray has 2 CPUs there and 2 are reserved" in refusal(wish, [node("a", cpus=2)])
 

@@ -162,16 +162,16 @@ def test_a_node_comes_up_while_its_agents_are_held_still(root: Path, repository:
 
 
 @pytest.mark.ray
-def test_a_local_ray_keeps_to_loopback_and_wants_a_token(four_gpus: LocalCluster) -> None:
-    ours = {process.pid for process in alive(guard.holders(str(four_gpus.temp_dir)))}
+def test_a_local_ray_keeps_to_loopback_and_wants_a_token(shared_ray: LocalCluster) -> None:
+    ours = {process.pid for process in alive(guard.holders(str(shared_ray.temp_dir)))}
     listening = {
         connection.laddr[0].removeprefix("::ffff:")
         for connection in psutil.net_connections(kind="tcp")
         if connection.status == psutil.CONN_LISTEN and connection.pid in {*ours, os.getpid()}
     }
     assert listening == {"127.0.0.1"}
-    assert exposed_ports(four_gpus.temp_dir) == ()
-    assert four_gpus.environment()["RAY_AUTH_MODE"] == "token"
+    assert exposed_ports(shared_ray.temp_dir) == ()
+    assert shared_ray.environment()["RAY_AUTH_MODE"] == "token"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_the_remedy_fits_the_reason(told: str, advice: str) -> None:
 
 
 @pytest.mark.ray
-def test_the_one_port_of_ray_serve_beyond_loopback_is_told(four_gpus: LocalCluster) -> None:
+def test_the_one_port_of_ray_serve_beyond_loopback_is_told(shared_ray: LocalCluster) -> None:
     from ray import serve
 
     @serve.deployment
@@ -198,7 +198,7 @@ def test_the_one_port_of_ray_serve_beyond_loopback_is_told(four_gpus: LocalClust
     handle = serve.run(Echo.bind(), name="echo", route_prefix=None)
     try:
         assert handle.remote().result(timeout_s=PATIENCE_S) == "here"
-        assert {port.process for port in exposed_ports(four_gpus.temp_dir)} == {
+        assert {port.process for port in exposed_ports(shared_ray.temp_dir)} == {
             "ray::ServeReplica:echo:Echo"
         }
     finally:
@@ -206,19 +206,19 @@ def test_the_one_port_of_ray_serve_beyond_loopback_is_told(four_gpus: LocalClust
 
 
 @pytest.mark.ray
-def test_a_port_beyond_loopback_is_told(four_gpus: LocalCluster) -> None:
+def test_a_port_beyond_loopback_is_told(shared_ray: LocalCluster) -> None:
     listen = (
         "import socket, time; s = socket.create_server(('', 0)); print(flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", listen],
-        env={guard.MARKER: str(four_gpus.temp_dir)},
+        env={guard.MARKER: str(shared_ray.temp_dir)},
         stdout=subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        (told,) = exposed_ports(four_gpus.temp_dir)
+        (told,) = exposed_ports(shared_ray.temp_dir)
         assert (told.pid, told.address) == (process.pid, "0.0.0.0")
     finally:
         process.kill()
@@ -226,7 +226,7 @@ def test_a_port_beyond_loopback_is_told(four_gpus: LocalCluster) -> None:
 
 
 @pytest.mark.ray
-def test_a_bare_init_of_another_program_does_not_find_it(four_gpus: LocalCluster) -> None:
+def test_a_bare_init_of_another_program_does_not_find_it(shared_ray: LocalCluster) -> None:
     """Ray's own search, without starting a node."""
     found = subprocess.run(
         [
@@ -239,25 +239,25 @@ def test_a_bare_init_of_another_program_does_not_find_it(four_gpus: LocalCluster
         text=True,
         check=True,
     )
-    assert found.stdout.strip() != four_gpus.address
+    assert found.stdout.strip() != shared_ray.address
     assert "RAY_ADDRESS" not in os.environ
 
 
 @pytest.mark.ray
-def test_a_job_server_that_searches_finds_its_own_ray(four_gpus: LocalCluster) -> None:
-    assert (four_gpus.temp_dir / "ray_current_cluster").read_text() == four_gpus.address
+def test_a_job_server_that_searches_finds_its_own_ray(shared_ray: LocalCluster) -> None:
+    assert (shared_ray.temp_dir / "ray_current_cluster").read_text() == shared_ray.address
 
 
 @pytest.mark.ray
-def test_no_other_user_can_reach_its_directory_or_its_token(four_gpus: LocalCluster) -> None:
-    assert four_gpus.temp_dir.parent.stat().st_mode & 0o777 == 0o700
+def test_no_other_user_can_reach_its_directory_or_its_token(shared_ray: LocalCluster) -> None:
+    assert shared_ray.temp_dir.parent.stat().st_mode & 0o777 == 0o700
     token = Path.home() / ".ray" / "auth_token"
     assert token.stat().st_mode & 0o777 == 0o600
     assert token.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.ray
-def test_workers_import_the_project_and_know_the_settings(four_gpus: LocalCluster) -> None:
+def test_workers_import_the_project_and_know_the_settings(shared_ray: LocalCluster) -> None:
     @ray.remote(num_cpus=0)
     def imported() -> str:
         import cluster.placement
@@ -271,11 +271,11 @@ def test_workers_import_the_project_and_know_the_settings(four_gpus: LocalCluste
 
 
 @pytest.mark.ray
-def test_a_second_ray_in_one_process_is_refused(four_gpus: LocalCluster) -> None:
+def test_a_second_ray_in_one_process_is_rejected(shared_ray: LocalCluster) -> None:
     with pytest.raises(ClusterError, match="connected to a Ray already"):
         start_local(ClusterConfig(), namespace="tests")
     with pytest.raises(ClusterError, match="connected to a Ray already"):
-        connect(four_gpus.address, namespace="tests")
+        connect(shared_ray.address, namespace="tests")
     assert ray.is_initialized()
 
 
@@ -289,7 +289,7 @@ def test_a_taken_dashboard_port_is_named() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "auto", "local", "ray://10.0.0.1:10001", "10.0.0.1"])
-def test_an_address_is_explicit_or_refused(address: str) -> None:
+def test_an_address_is_explicit_or_rejected(address: str) -> None:
     with pytest.raises(ClusterError, match="HOST:PORT"):
         connect(address, namespace="tests")
 
@@ -302,7 +302,7 @@ def test_nobody_at_an_address_is_an_error_at_once() -> None:
             connect(address, namespace="tests")
 
 
-def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+def test_a_path_too_long_for_sockets_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="too long"):
         make_directory(tmp_path / ("x" * 60))
 

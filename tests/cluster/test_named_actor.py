@@ -11,7 +11,7 @@ import ray
 from cluster.local import LocalCluster
 from cluster.named_actor import end_actor, ensure_actor, find_actor
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("four_gpus")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 NAME = "keeper"
 NAMESPACE = "named-actors"
@@ -45,7 +45,7 @@ def ensure(fingerprint: str, *, broken: bool = False, keep_silent: bool = False)
 
 
 @pytest.fixture(autouse=True)
-def ended(four_gpus: LocalCluster) -> Any:
+def ended(shared_ray: LocalCluster) -> Any:
     yield
     if (actor := find_actor(NAME, NAMESPACE)) is not None:
         end_actor(actor, NAME, NAMESPACE)

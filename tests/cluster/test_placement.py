@@ -68,7 +68,7 @@ class Reserver:
 
 
 @pytest.fixture(autouse=True)
-def released(four_gpus: LocalCluster) -> Iterator[None]:
+def released(shared_ray: LocalCluster) -> Iterator[None]:
     yield
     for deployment in {group.deployment for group in groups.reservations()}:
         release(deployment)
@@ -119,13 +119,13 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_the_inventory_knows_labels_logical_gpus_and_cores(four_gpus: LocalCluster) -> None:
+def test_the_inventory_knows_labels_logical_gpus_and_cores(shared_ray: LocalCluster) -> None:
     (node,), silent = survey({}, timeout_s=PATIENCE_S)
     assert silent == {}
     assert node.has_labels({"gpu-host": "a"})
     assert node.gpus == tuple(Gpu(index) for index in range(4))
     assert node.cores == usable_cores()
-    assert (node.cpus, node.gpu_slots, node.is_here) == (2.0, 4, True)
+    assert (node.cpus, node.gpu_slots, node.is_here) == (4.0, 4, True)
 
 
 def test_replicas_see_the_gpus_that_the_config_names() -> None:
@@ -163,9 +163,9 @@ def test_a_replica_on_several_gpus_holds_and_sees_them_all() -> None:
     wait_for_free_gpus(2)
 
 
-def test_reservations_outlive_their_maker_and_are_adopted_by_name(four_gpus: LocalCluster) -> None:
+def test_reservations_outlive_their_maker_and_are_adopted_by_name(shared_ray: LocalCluster) -> None:
     maker = in_another_process(
-        four_gpus,
+        shared_ray,
         "from cluster.placement import Reconciler\n"
         "from familiar.config.schema import ReplicaConfig as R\n"
         "wish = {'naughty:0': R(gpus=[3]), 'c:0': R(cores=[1])}\n"
@@ -182,9 +182,9 @@ def test_reservations_outlive_their_maker_and_are_adopted_by_name(four_gpus: Loc
     assert adopted["c:0"].group_ids == (left["dep/c:0/cores:1"],)
 
 
-def test_a_search_that_is_killed_leaves_no_gpu_taken(four_gpus: LocalCluster) -> None:
+def test_a_search_that_is_killed_leaves_no_gpu_taken(shared_ray: LocalCluster) -> None:
     searcher = in_another_process(
-        four_gpus,
+        shared_ray,
         "import ray\nfrom cluster import groups\n"
         "node_id = ray.nodes()[0]['NodeID']\n"
         "made = [groups.create('', node_id, {'GPU': 1.0}, detached=False) for _ in range(4)]\n"
@@ -221,8 +221,8 @@ def test_cores_go_the_same_way() -> None:
         ray.kill(engine)
 
 
-def test_cpus_that_something_else_uses_are_refused_and_nothing_is_left() -> None:
-    busy = ray.remote(num_cpus=2)(Engine).remote()
+def test_cpus_that_something_else_uses_are_rejected_and_nothing_is_left() -> None:
+    busy = ray.remote(num_cpus=4)(Engine).remote()
     ray.get(busy.seen.remote())
     found = Reconciler("dep").reconcile({"smol:0": ReplicaConfig(cores=[0])})
     assert "not enough of them are free" in found.missing["smol:0"]
@@ -315,13 +315,13 @@ def lose_and_join(cluster: LocalCluster, rounds: int, tell: Callable[[str], None
     "rounds", [2, pytest.param(10, marks=pytest.mark.soak)], ids=["twice", "ten-times"]
 )
 def test_a_lost_node_comes_back(
-    four_gpus: LocalCluster, tell: Callable[[str], None], rounds: int
+    shared_ray: LocalCluster, tell: Callable[[str], None], rounds: int
 ) -> None:
-    lose_and_join(four_gpus, rounds, tell)
+    lose_and_join(shared_ray, rounds, tell)
 
 
 def test_looking_again_changes_nothing(
-    four_gpus: LocalCluster, tell: Callable[[str], None]
+    shared_ray: LocalCluster, tell: Callable[[str], None]
 ) -> None:
     reconciler = Reconciler("dep")
     wish = {key: WISH[key] for key in ("here:0",)}
@@ -334,7 +334,7 @@ def test_looking_again_changes_nothing(
     tell(f"reconcile when all is well: {statistics.median(took) * 1e3:.1f} ms")
 
 
-def test_a_gpu_that_is_taken_holds_up_no_other_replica(four_gpus: LocalCluster) -> None:
+def test_a_gpu_that_is_taken_holds_up_no_other_replica(shared_ray: LocalCluster) -> None:
     other = ray.remote(num_gpus=1, num_cpus=0)(Engine).remote()
     taken = int(ray.get(other.seen.remote())[0][0])
     wish = {f"p:{gpu}": ReplicaConfig(gpus=[gpu]) for gpu in range(4)}

@@ -33,11 +33,11 @@ def test_a_taken_port_is_named_with_its_holder() -> None:
     assert "choose another port" in told
 
 
-def test_an_address_of_another_machine_is_refused() -> None:
+def test_an_address_of_another_machine_is_rejected() -> None:
     with pytest.raises(ClusterError, match="address of this machine"):
         check_port_free("203.0.113.7", 8321, purpose="The API")
 
 
-def test_a_host_without_an_address_is_refused() -> None:
+def test_a_host_without_an_address_is_rejected() -> None:
     with pytest.raises(ClusterError, match="does not resolve"):
         check_port_free("no-such-host.invalid", 8321, purpose="The API")

@@ -28,7 +28,7 @@ def on(place: str) -> dict[str, Any]:
     return {"labels": {"place": place}}
 
 
-def faults_config(folder: Path) -> Config:
+def faults_config(folder: Path, url: str) -> Config:
     """Generous budgets; one pool for each fault that would disturb others."""
     faults = [fault for fault in FAULTS if not fault.budgets]
     rules = [rule for fault in faults for rule in fault.rules]
@@ -57,10 +57,10 @@ def faults_config(folder: Path) -> Config:
         "crowded": {"pool": "crowded", **DEADLINES, "queue_deadline_s": 1.2},
         "far": {"pool": "far", **DEADLINES, "deadline_s": 120.0, "queue_deadline_s": 2.0},
     }
-    return _config("faults", folder, pools, aliases, {"turns": 2, "attempts": 3})
+    return _config("faults", folder, url, pools, aliases, {"turns": 2, "attempts": 3})
 
 
-def budgets_config(folder: Path) -> Config:
+def budgets_config(folder: Path, url: str) -> Config:
     """Budgets that a run has used up within seconds."""
     faults = [fault for fault in FAULTS if fault.budgets]
     rules = [rule for fault in faults for rule in fault.rules]
@@ -84,7 +84,7 @@ def budgets_config(folder: Path) -> Config:
         "wall_s": 20.0,
         "attempts": 6,
     }
-    return _config("budgets", folder, pools, aliases, budgets)
+    return _config("budgets", folder, url, pools, aliases, budgets)
 
 
 def _planner(faults: list[Fault]) -> list[dict[str, Any]]:
@@ -108,6 +108,7 @@ def _pool(rules: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
 def _config(
     name: str,
     folder: Path,
+    url: str,
     pools: dict[str, Any],
     aliases: dict[str, Any],
     budgets: dict[str, Any],
@@ -119,7 +120,7 @@ def _config(
             "aliases": aliases,
             "orchestrator": {"rules_planner": False, "synthesis": False, "plan_tries": 2},
             "budgets": budgets,
-            "store": {"url": f"sqlite:///{folder}/{name}.db"},
+            "store": {"url": url},
             "workspace": {"root": str(folder / name)},
             "api": {"auth": "none"},
             "cluster": {"orchestrator_node": on(NEAR)},

@@ -11,8 +11,7 @@ from typing import TypeVar
 import pytest
 
 from actors.store.queries import Reader
-from cluster.local import start_local
-from familiar.config.schema import ClusterConfig
+from cluster.local import LocalCluster
 from familiar.event import CallDispatched, Event
 from familiar.explain import explain as diagnosis
 from familiar.explain.cause import Cause
@@ -25,9 +24,9 @@ from familiar.explain.explain import (
 )
 from familiar.explain.explanation import Explanation, Finding
 from familiar.explain.rules.finding import Reading
-from tests.actors.deployment import Deployment, deployed, wait_for
+from tests.actors.deployment import Deployment, deployed, store_url, wait_for
 from tests.cluster.second_node import second_node
-from tests.faults.deployments import FAR, NEAR, budgets_config, faults_config
+from tests.faults.deployments import FAR, budgets_config, faults_config
 from tests.faults.injected import EXPECTED, FAULTS
 
 pytestmark = pytest.mark.ray
@@ -36,16 +35,25 @@ Found = TypeVar("Found", Finding, Reading)
 NAMES = tuple(fault.name for fault in FAULTS)
 
 
-@pytest.fixture(scope="module")
-def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, list[Event]]]:
+@pytest.fixture(
+    scope="module",
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.soak]),
+    ],
+)
+def histories(
+    request: pytest.FixtureRequest,
+    shared_ray: LocalCluster,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Mapping[str, list[Event]]]:
     """The history of one run for each fault, all of them worked on side by side."""
     folder = tmp_path_factory.mktemp("faults")
     with contextlib.ExitStack() as stack:
-        settings = ClusterConfig(num_cpus=4, object_store_mib=100, labels={"place": NEAR})
-        cluster = stack.enter_context(start_local(settings, namespace="tests"))
-        node = stack.enter_context(second_node(cluster, {"place": FAR}))
-        tight = stack.enter_context(deployed(budgets_config(folder), folder))
-        usual = stack.enter_context(deployed(faults_config(folder), folder))
+        node = stack.enter_context(second_node(shared_ray, {"place": FAR}))
+        urls = [store_url(request, folder, name) for name in ("budgets", "faults")]
+        tight = stack.enter_context(deployed(budgets_config(folder, urls[0]), folder))
+        usual = stack.enter_context(deployed(faults_config(folder, urls[1]), folder))
         runs = {
             fault.name: (tight if fault.budgets else usual).submit(fault.goal, fault.files)
             for fault in FAULTS
@@ -110,13 +118,13 @@ def test_two_causes_that_change_places_are_noticed(
             return None
         return replace(found, cause=exchange.get(found.cause, found.cause))
 
-    def of_try(rule: AttemptRule) -> AttemptRule:
-        return lambda story, tried: mistaken(rule(story, tried))
+    def of_attempt(rule: AttemptRule) -> AttemptRule:
+        return lambda story, attempt: mistaken(rule(story, attempt))
 
     def of_run(rule: RunRule) -> RunRule:
         return lambda story: filter(None, map(mistaken, rule(story)))
 
-    monkeypatch.setattr(diagnosis, "ATTEMPT_RULES", tuple(map(of_try, ATTEMPT_RULES)))
+    monkeypatch.setattr(diagnosis, "ATTEMPT_RULES", tuple(map(of_attempt, ATTEMPT_RULES)))
     monkeypatch.setattr(diagnosis, "RUN_RULES", tuple(map(of_run, RUN_RULES)))
     found = {name: explain(histories[name]).cause for name in pair}
     assert found != {name: EXPECTED[name] for name in pair}

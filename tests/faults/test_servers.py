@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from cluster.local import LocalCluster
 from familiar.config.schema import Config
 from familiar.errors import FailureClass
 from familiar.event import CallSucceeded, Event, RunEnded
 from familiar.explain.cause import Cause
 from familiar.explain.explain import explain
-from tests.actors.deployment import Deployment, deployed, local_ray
+from tests.actors.deployment import Deployment, deployed
 from tests.actors.engines.openai.misbehaving import AS_ASKED, SCENARIOS, served_in_a_thread
 from tests.actors.engines.openai.scenario import Expected
 
@@ -98,9 +99,11 @@ def config(folder: Path, url: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(
+    shared_ray: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("servers")
-    with served_in_a_thread() as url, local_ray(), deployed(config(folder, url), folder) as found:
+    with served_in_a_thread() as url, deployed(config(folder, url), folder) as found:
         yield found
 
 

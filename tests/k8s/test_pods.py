@@ -216,7 +216,7 @@ class TestFilesBesideEachOther:
             entry["port"] for entry in SERVICE["spec"]["serveService"]["spec"]["ports"]
         ]
 
-    def test_a_key_given_twice_is_refused(self) -> None:
+    def test_a_key_given_twice_is_rejected(self) -> None:
         with pytest.raises(yaml.YAMLError, match="given twice"):
             load_documents("kind: A\nkind: B\n")
 

@@ -1,7 +1,6 @@
 """Nothing that a person can type or set ends in a traceback; each exit code is a documented one.
 
-A child is forked for each case, because streams that are closed, a locale and a missing folder
-cannot be had in this process.
+A child is forked for each case (see `forked`).
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
-import sys
-import tempfile
-import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.serve_app.forked import Stdout, forked
 
 CODES = {0, 1, 2, 3, 4}
 READING = ("ls", "show", "log", "calls", "explain", "cancel", "pools", "diff")
@@ -56,94 +52,10 @@ ENVIRONMENTS: tuple[Mapping[str, str | None], ...] = (
     {"FAMILIAR_CONFIG": "/nowhere", "RAY_ADDRESS": "x"},
     {"TZ": "Nowhere/Odd"},
 )
-STREAMS = ("pipe", "closed", "full", "gone")
+STREAMS: tuple[Stdout, ...] = ("pipe", "closed", "full", "gone")
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    said: str
-
-
-def run(
-    words: tuple[str, ...],
-    *,
-    env: Mapping[str, str | None],
-    streams: str = "pipe",
-    folder: Path,
-    stdin: bytes | None = None,
-) -> Ended:
-    """`familiar WORDS` in a child; `streams` says what stdout is."""
-    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as given:
-        given.write(stdin or b"")
-        given.seek(0)
-        pid = os.fork()
-        if pid == 0:
-            _child(words, env, streams, folder, told.fileno(), None if stdin is None else given)
-        _, status = os.waitpid(pid, 0)
-        told.seek(0)
-        said = told.read().decode("utf-8", "replace")
-    return Ended(os.waitstatus_to_exitcode(status), said)
-
-
-def _child(
-    words: tuple[str, ...],
-    env: Mapping[str, str | None],
-    streams: str,
-    folder: Path,
-    told: int,
-    given: object,
-) -> None:
-    code = 99
-    try:
-        signal.alarm(60)
-        os.chdir(folder)
-        for name, value in env.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-        if given is None:
-            os.close(0)
-        else:
-            os.dup2(given.fileno(), 0)  # type: ignore[attr-defined]
-        os.dup2(told, 2)
-        if streams == "pipe":
-            os.dup2(told, 1)
-        elif streams == "closed":
-            os.close(1)
-        elif streams == "full":
-            os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
-        else:
-            reading, writing = os.pipe()
-            os.close(reading)
-            os.dup2(writing, 1)
-        errors = env.get("PYTHONIOENCODING") or "utf-8"
-        _open("stdin", None if given is None else open(0, encoding="utf-8"))  # noqa: SIM115
-        _open("stdout", None if streams == "closed" else open(1, "w", encoding=errors))  # noqa: SIM115
-        _open("stderr", open(2, "w", encoding=errors))  # noqa: SIM115
-        sys.argv = ["familiar", *words]
-        from serve_app.cli import main
-
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-    except BaseException:
-        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
-    finally:
-        os._exit(code)
-
-
-def _open(name: str, stream: object) -> None:
-    """As an interpreter that starts with this stream has it."""
-    setattr(sys, name, stream)
-
-
-def cases(config: str, count: int, seed: int) -> list[tuple[tuple[str, ...], int, str]]:
+def cases(config: str, count: int, seed: int) -> list[tuple[tuple[str, ...], int, Stdout]]:
     """Commands with odd words, drawn with a seed: words, number of the environment, streams."""
     draw = random.Random(seed)
     fixed: list[tuple[str, ...]] = [
@@ -186,10 +98,10 @@ def test_nothing_that_is_typed_or_set_ends_in_a_traceback(config_file: Path, see
     folder.mkdir(mode=0o500)
     faults = []
     for words, environment, streams in cases(str(config_file), count, seed):
-        ended = run(
+        ended = forked(
             words,
             env=ENVIRONMENTS[environment],
-            streams=streams,
+            stdout=streams,
             folder=folder,
             stdin=None if environment % 2 else b"\xff\x00",
         )

@@ -122,7 +122,7 @@ def test_a_goal_comes_from_a_file_or_from_stdin(service: Served, tmp_path: Path)
         (("goal", "--session", "s-nowhere"), "s-nowhere"),
     ],
 )
-def test_what_cannot_be_a_goal_is_refused_in_words(
+def test_what_cannot_be_a_goal_is_rejected_in_words(
     service: Served, words: tuple[str, ...], said: str
 ) -> None:
     refused = familiar("run", *words, "--url", service.url)
@@ -131,7 +131,7 @@ def test_what_cannot_be_a_goal_is_refused_in_words(
     assert service.backend.reader.list_runs() == []
 
 
-def test_ten_megabytes_are_refused_and_change_nothing(service: Served, tmp_path: Path) -> None:
+def test_ten_megabytes_are_rejected_and_change_nothing(service: Served, tmp_path: Path) -> None:
     goal = tmp_path / "goal.md"
     goal.write_text("x" * 10_000_000)
     refused = familiar("run", "-f", str(goal), "--url", service.url)
@@ -140,7 +140,7 @@ def test_ten_megabytes_are_refused_and_change_nothing(service: Served, tmp_path:
     assert service.backend.reader.list_runs() == []
 
 
-def test_bytes_that_are_no_text_are_refused(service: Served, tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_rejected(service: Served, tmp_path: Path) -> None:
     goal = tmp_path / "goal.bin"
     goal.write_bytes(b"Make \xff")
     refused = familiar("run", "-f", str(goal), "--url", service.url, "--json")
@@ -161,7 +161,7 @@ def test_a_key_is_asked_for_and_taken_from_the_environment(config: Config) -> No
         assert familiar("ls", env=from_environment).code == 0
 
 
-def test_alone_it_refuses_before_it_starts_anything(config_file: Path) -> None:
+def test_alone_it_rejects_before_it_starts_anything(config_file: Path) -> None:
     options = ("--config", str(config_file), "--json")
     assert familiar("run", " ", *options).document["error"]["field"] == "goal"
     unknown = familiar("run", "goal", "--session", "s-nowhere", *options)

@@ -70,7 +70,7 @@ def test_a_board_is_the_fold_of_its_events() -> None:
     assert board.tokens == 440
 
 
-def test_a_try_that_runs_counts_its_progress_until_it_ends() -> None:
+def test_an_attempt_that_runs_counts_its_progress_until_it_ends() -> None:
     board = board_after(*BODIES[:8])
     seen = CallProgress(
         call="page-index", attempt=2, alias="naughty", replica="smol:1", tokens=57, tokens_per_s=19

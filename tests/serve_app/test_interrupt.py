@@ -13,8 +13,6 @@ import pytest
 
 from serve_app.interrupt import catch_interrupts
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_an_interrupt_with_the_exit_code_of_a_shell(number: signal.Signals) -> None:

@@ -203,7 +203,7 @@ def test_pages_under_a_contract_get_no_sources() -> None:
         assert "data-palette" not in worker(made, name)
 
 
-def test_a_refused_plan_is_answered_on_the_same_stack() -> None:
+def test_a_rejected_plan_is_answered_on_the_same_stack() -> None:
     def stubborn(call: CallState, brief: Brief) -> str:
         if call.kind == "plan" and call.turn == 1 and call.attempt == 1:
             return plan(node("a", "index.html", depends_on=["nobody"]))
@@ -217,7 +217,7 @@ def test_a_refused_plan_is_answered_on_the_same_stack() -> None:
     assert newest[2].text.endswith("Plan turn 1 again.")
 
 
-def test_a_try_that_failed_without_an_answer_is_asked_the_same_again() -> None:
+def test_an_attempt_that_failed_without_an_answer_is_asked_the_same_again() -> None:
     def flaky(call: CallState, brief: Brief) -> str | FailureClass:
         if call.kind == "plan" and call.turn == 2 and call.attempt == 1:
             return FailureClass.BACKEND_UNREACHABLE

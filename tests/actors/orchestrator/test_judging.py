@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from cluster.local import LocalCluster
 from familiar.errors import FailureClass
-from tests.actors.deployment import Deployment, deployed, local_ray, scripted_config
+from tests.actors.deployment import Deployment, deployed, scripted_config
 
 pytestmark = pytest.mark.ray
 
@@ -27,7 +28,9 @@ def plan(name: str, prompt: str, *, more: bool = False) -> str:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(
+    shared_ray: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("judging")
     refuse = {"kind": "status", "status": 404, "message": "no such model"}
     script = {
@@ -59,7 +62,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         },
         orchestrator={"plan_tries": 2, "rules_planner": False},
     )
-    with local_ray(), deployed(config, folder) as made:
+    with deployed(config, folder) as made:
         yield made
 
 

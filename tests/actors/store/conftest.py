@@ -6,32 +6,12 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from actors.store.store import Store
-from tests.actors.store.postgresql import PostgresMissing, postgres_server
 
 NewUrl = Callable[[], str]
 NewStore = Callable[[], Store]
-
-
-@pytest.fixture(scope="session")
-def postgres_urls() -> Iterator[NewUrl]:
-    """URLs of new, empty PostgreSQL databases on one server."""
-    try:
-        with postgres_server() as url:
-            numbers = itertools.count(1)
-
-            def new() -> str:
-                name = f"test{next(numbers)}"
-                with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute(f"CREATE DATABASE {name}".encode())
-                return url.replace("/postgres?", f"/{name}?")
-
-            yield new
-    except PostgresMissing as error:
-        pytest.skip(f"PostgreSQL is not there: {error}")
 
 
 @pytest.fixture(

@@ -107,7 +107,7 @@ def failed(call: str, attempt: int = 1, **changes: Any) -> e.CallFailed:
 
 
 def story() -> list[e.Body]:
-    """A run with all that can happen: a rejected plan, the rules planner, a failed try, a call
+    """A run with all that can happen: a rejected plan, the rules planner, a failed attempt, a call
     that is skipped, a published file, a synthesis."""
     return [
         submitted(idempotency_key="key-1"),
@@ -158,7 +158,7 @@ def story() -> list[e.Body]:
         ),
         dispatched("about", alias="grandpa", output_file="about.html"),
         failed("about", failure=Failure(failure_class=FailureClass.WIRE_MALFORMED, message="no")),
-        e.RecoveryChosen(call="about", attempt=1, action="give_up", reasons=("3 of 3 tries",)),
+        e.RecoveryChosen(call="about", attempt=1, action="give_up", reasons=("3 of 3 attempts",)),
         e.CallSkipped(call="review", because=("about",)),
         e.SynthesisMade(
             version=1,

@@ -63,7 +63,7 @@ def test_a_nul_in_an_event_does_not_stop_the_run(store: Store) -> None:
 
 
 @pytest.mark.parametrize("seqs_wrong", [[2], [1, 3], [1, 1], [0]])
-def test_a_gap_or_a_double_is_refused_whole(store: Store, seqs_wrong: list[int]) -> None:
+def test_a_gap_or_a_double_is_rejected_whole(store: Store, seqs_wrong: list[int]) -> None:
     epoch = store.take_epoch()
     events = [e.Event("run-1", seq, epoch, 1.0, submitted()) for seq in seqs_wrong]
 
@@ -87,7 +87,7 @@ def test_a_batch_with_one_bad_run_writes_nothing_of_the_others(store: Store) -> 
     assert store.last_seq("good") == 1
 
 
-def test_an_epoch_that_was_never_taken_is_refused(store: Store) -> None:
+def test_an_epoch_that_was_never_taken_is_rejected(store: Store) -> None:
     epoch = store.take_epoch()
     with pytest.raises(StoreError, match="never taken"):
         store.append(number([submitted()], epoch + 1), {})

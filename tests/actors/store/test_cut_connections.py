@@ -22,13 +22,15 @@ from tests.actors.store.histories import STORY_TEXTS, number, seqs, story, submi
 
 pytestmark = pytest.mark.postgres
 
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 20))]
+
 
 @pytest.fixture
 def url(postgres_urls: NewUrl) -> str:
     return postgres_urls()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_terminated_connections_lose_and_double_nothing(url: str, seed: int) -> None:
     """Connections are cut at random moments, commits included; each append is repeated."""
     store = Store.open(url, create=True)
@@ -71,9 +73,7 @@ def cutting(url: str, seed: int, *, most: int) -> Iterator[list[int]]:
         cutter.join()
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 20))]
-)
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_a_recorder_outlives_126_terminated_connections(url: str, seed: int) -> None:
     """20 runs are recorded side by side, each to its end, whatever was cut."""
     store = await asyncio.to_thread(Store.open, url, create=True)

@@ -1,4 +1,4 @@
-"""Which databases are opened, which are made, and which are refused."""
+"""Which databases are opened, which are made, and which are rejected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_new_database_gets_an_id_that_stays(new_url: NewUrl) -> None:
     reader.close()
 
 
-def test_another_database_than_the_expected_one_is_refused(new_url: NewUrl) -> None:
+def test_another_database_than_the_expected_one_is_rejected(new_url: NewUrl) -> None:
     url = new_url()
     Store.open(url, create=True).close()
     with pytest.raises(StoreError, match="is not the expected one"):
@@ -66,7 +66,7 @@ def test_an_empty_postgresql_database_is_filled_only_with_create(postgres_urls: 
 
 
 @pytest.mark.postgres
-def test_a_postgresql_database_with_other_tables_is_refused(postgres_urls: NewUrl) -> None:
+def test_a_postgresql_database_with_other_tables_is_rejected(postgres_urls: NewUrl) -> None:
     import psycopg
 
     url = postgres_urls()
@@ -99,7 +99,7 @@ def _foreign_sqlite(path: Path) -> None:
         (lambda path: path.mkdir(), "a directory"),
     ],
 )
-def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(
+def test_a_file_that_is_not_ours_is_rejected_and_left_as_it_is(
     tmp_path: Path, make: object, why: str, create: bool
 ) -> None:
     path = tmp_path / "other.db"
@@ -116,7 +116,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(
     assert [entry.name for entry in tmp_path.iterdir()] == ["other.db"]
 
 
-def test_a_database_of_a_newer_version_is_refused(new_url: NewUrl) -> None:
+def test_a_database_of_a_newer_version_is_rejected(new_url: NewUrl) -> None:
     url = new_url()
     store = Store.open(url, create=True)
     with store._engine.begin() as connection:
@@ -131,7 +131,7 @@ def test_a_database_of_a_newer_version_is_refused(new_url: NewUrl) -> None:
 @pytest.mark.parametrize(
     "url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "not a url", ""]
 )
-def test_a_url_that_names_no_lasting_database_is_refused(url: str) -> None:
+def test_a_url_that_names_no_lasting_database_is_rejected(url: str) -> None:
     with pytest.raises(StoreError) as caught:
         Store.open(url, create=True)
     assert "store.url" in str(caught.value)
@@ -222,7 +222,7 @@ def _open(report: object, url: str, create: bool) -> None:
     report("opened")
 
 
-def test_a_read_only_file_or_directory_is_refused_with_the_remedy(open_dir: Path) -> None:
+def test_a_read_only_file_or_directory_is_rejected_with_the_remedy(open_dir: Path) -> None:
     url = f"sqlite:///{open_dir}/familiar.db"
     Store.open(url, create=True).close()
     for entry in open_dir.iterdir():
@@ -235,7 +235,7 @@ def test_a_read_only_file_or_directory_is_refused_with_the_remedy(open_dir: Path
     assert str(open_dir) in said
 
 
-def test_a_directory_where_no_file_can_be_made_is_refused(open_dir: Path) -> None:
+def test_a_directory_where_no_file_can_be_made_is_rejected(open_dir: Path) -> None:
     open_dir.chmod(0o555)
     (said,) = _in_child(_open, f"sqlite:///{open_dir}/familiar.db", True)
     assert said.startswith(("StoreError", "TransientStoreError"))

@@ -128,7 +128,7 @@ def test_decisions_hold_their_reasons(told: Reader) -> None:
         ("recovery.chosen", "retry_elsewhere", ("it stalled",)),
         ("route", "smollm2:1", ("least loaded",)),
         ("route", "smollm2:0", ("least loaded",)),
-        ("recovery.chosen", "give_up", ("3 of 3 tries",)),
+        ("recovery.chosen", "give_up", ("3 of 3 attempts",)),
     ]
     recovery = told.decisions("run-1")[4]
     assert recovery.detail == {"avoid_replica": "smollm2:0"}

@@ -49,7 +49,7 @@ def workspace(tmp_path: Path) -> Workspace:
         "a/" * 600 + "b",
     ],
 )
-def test_a_path_that_is_not_a_plain_file_below_the_root_is_refused(
+def test_a_path_that_is_not_a_plain_file_below_the_root_is_rejected(
     workspace: Workspace, path: str
 ) -> None:
     for act in (
@@ -83,7 +83,7 @@ def test_whatever_is_accepted_stays_below_the_root(path: str) -> None:
         assert "/.git/" not in f"{joined.lower()}/"
 
 
-def test_a_symbolic_link_on_the_way_is_refused_even_when_it_stays_inside(
+def test_a_symbolic_link_on_the_way_is_rejected_even_when_it_stays_inside(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside"
@@ -115,7 +115,7 @@ def test_the_root_itself_may_be_reached_over_the_users_link(tmp_path: Path) -> N
     assert (tmp_path / "real" / "a.txt").read_bytes() == b"x"
 
 
-def test_folders_and_special_files_are_refused(workspace: Workspace) -> None:
+def test_folders_and_special_files_are_rejected(workspace: Workspace) -> None:
     (workspace.root / "folder").mkdir()
     os.mkfifo(workspace.root / "fifo")
     workspace.write("fine", b"x")

@@ -230,7 +230,7 @@ async def test_a_held_index_is_waited_for_and_a_broken_repository_is_named(tmp_p
         await Repository(tmp_path).publish(change(tmp_path, "b.txt", "b"))
 
 
-async def test_a_path_that_leaves_is_refused(tmp_path: Path) -> None:
+async def test_a_path_that_leaves_is_rejected(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     await repository.unwritable([])
     with pytest.raises(WorkspaceError, match="leaves"):

@@ -58,7 +58,7 @@ def test_the_navigation_comes_from_the_goals_files() -> None:
         ("<header>" + "x" * 100_000, "contract"),
     ],
 )
-def test_what_is_not_a_contract_is_refused_by_name(text: str, named: str) -> None:
+def test_what_is_not_a_contract_is_rejected_by_name(text: str, named: str) -> None:
     with pytest.raises(WireError, match=named):
         parse_contract(text, pages=PAGES)
 

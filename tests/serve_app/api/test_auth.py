@@ -99,14 +99,14 @@ def test_keys_come_from_the_environment_a_file_or_a_digest(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "entry", ["env:NOBODY", "env:EMPTY", "file:/nowhere/keys", "sha256:beef", "my-secret", ""]
 )
-def test_an_entry_that_gives_no_key_is_refused_and_not_repeated(entry: str) -> None:
+def test_an_entry_that_gives_no_key_is_rejected_and_not_repeated(entry: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_keys([entry], {"EMPTY": " "})
     assert caught.value.where == "api.keys.0"
     assert "my-secret" not in str(caught.value)
 
 
-def test_an_empty_key_file_is_refused(tmp_path: Path) -> None:
+def test_an_empty_key_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# nobody yet\n")
     with pytest.raises(ConfigError, match="no key"):
         load_keys([f"file:{tmp_path / 'keys'}"], {})

@@ -89,7 +89,7 @@ async def test_a_resume_at_the_very_end_says_that_it_is_the_end(
 
 
 @pytest.mark.parametrize("position", [bakery.LAST_SEQ + 1, 10**12, -1])
-async def test_a_position_that_cannot_be_is_refused(
+async def test_a_position_that_cannot_be_is_rejected(
     http: httpx.AsyncClient, backend: LocalBackend, position: int
 ) -> None:
     async with finished(http, backend) as path:

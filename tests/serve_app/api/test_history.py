@@ -38,7 +38,7 @@ async def test_the_plan_shows_its_dag_and_every_decision(http: httpx.AsyncClient
     )
 
 
-async def test_calls_show_when_each_try_waited_ran_and_ended(
+async def test_calls_show_when_each_attempt_waited_ran_and_ended(
     http: httpx.AsyncClient, run: str
 ) -> None:
     calls = {c["call_id"]: c for c in (await http.get(f"{run}/calls")).json()["calls"]}
@@ -51,7 +51,7 @@ async def test_calls_show_when_each_try_waited_ran_and_ended(
     assert calls["review"]["skipped_because"] == ["page-index"]
 
 
-async def test_a_call_shows_every_text_of_every_try(http: httpx.AsyncClient, run: str) -> None:
+async def test_a_call_shows_every_text_of_every_attempt(http: httpx.AsyncClient, run: str) -> None:
     call = (await http.get(f"{run}/calls/page-index")).json()
     failed, made = call["attempts"]
     assert call["task"] == "the front page"

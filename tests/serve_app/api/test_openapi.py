@@ -101,7 +101,7 @@ async def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> 
     assert "HTTPValidationError" not in schema["components"]["schemas"]
 
 
-async def test_operations_that_take_input_say_how_it_is_refused(schema: dict[str, Any]) -> None:
+async def test_operations_that_take_input_say_how_it_is_rejected(schema: dict[str, Any]) -> None:
     for method, path, operation in operations(schema):
         if operation.get("parameters") or "requestBody" in operation:
             assert "422" in operation["responses"], f"{method} {path}"

@@ -93,13 +93,13 @@ async def test_a_body_that_cannot_be_read_is_a_400(
     assert found.remedy
 
 
-async def test_a_lone_surrogate_is_refused(http: httpx.AsyncClient) -> None:
+async def test_a_lone_surrogate_is_rejected(http: httpx.AsyncClient) -> None:
     body = rb'{"goal": "a \ud800 b"}'
     assert read(await http.post("/v1/runs", content=body, headers=JSON), 422).field == "goal"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_another_content_type_is_refused(http: httpx.AsyncClient, kind: str) -> None:
+async def test_another_content_type_is_rejected(http: httpx.AsyncClient, kind: str) -> None:
     headers = {"Content-Type": kind} if kind else {}
     response = await http.post("/v1/runs", content=b'{"goal": "Make `a.md`."}', headers=headers)
     assert "Content-Type: application/json" in (read(response, 415).remedy or "")
@@ -110,7 +110,7 @@ async def test_an_empty_body_is_a_missing_body(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "two words", "k" * 201, "tab\there"])
-async def test_an_idempotency_key_that_cannot_be_one_is_refused(
+async def test_an_idempotency_key_that_cannot_be_one_is_rejected(
     http: httpx.AsyncClient, key: str
 ) -> None:
     response = await http.post(
@@ -139,7 +139,7 @@ async def test_a_parameter_that_is_wrong_is_named(
     assert read(await http.get(path), 422).field == field
 
 
-async def test_what_the_router_refuses_is_a_problem_too(http: httpx.AsyncClient) -> None:
+async def test_what_the_router_rejects_is_a_problem_too(http: httpx.AsyncClient) -> None:
     read(await http.get("/v2/runs"), 404)
     refused = await http.delete("/v1/runs")
     assert "DELETE" in read(refused, 405).detail
@@ -149,7 +149,7 @@ async def test_what_the_router_refuses_is_a_problem_too(http: httpx.AsyncClient)
 class TestLargeBodies:
     """The limit holds before a body is read."""
 
-    async def test_ten_megabytes_are_refused_before_they_are_read(
+    async def test_ten_megabytes_are_rejected_before_they_are_read(
         self, http: httpx.AsyncClient
     ) -> None:
         goal = json.dumps({"goal": "x" * 10_000_000}).encode()

@@ -55,7 +55,7 @@ async def test_the_same_key_means_the_same_run(http: httpx.AsyncClient) -> None:
     assert len((await http.get("/v1/runs")).json()["runs"]) == 1
 
 
-async def test_the_same_key_with_another_goal_is_refused(http: httpx.AsyncClient) -> None:
+async def test_the_same_key_with_another_goal_is_rejected(http: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": "bakery-1"}
     first = await http.post("/v1/runs", json={"goal": bakery.GOAL}, headers=key)
     other = await http.post("/v1/runs", json={"goal": "Make `b.html`."}, headers=key)

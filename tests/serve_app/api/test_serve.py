@@ -43,7 +43,7 @@ KEY = {"Authorization": "Bearer serve-key-of-this-test"}
 
 @dataclass(frozen=True)
 class Served:
-    """`refusal` is what was said while another process listened on the port."""
+    """`refusal` was said while another process listened on the port."""
 
     config: Config
     url: str
@@ -205,7 +205,7 @@ def test_progress_is_told_and_a_running_run_can_be_cancelled(served: Served) -> 
         assert end["outcome"] == "cancelled"
 
 
-def test_a_body_that_is_too_large_is_refused_by_the_api(served: Served) -> None:
+def test_a_body_that_is_too_large_is_rejected_by_the_api(served: Served) -> None:
     with served.client() as http:
         response = http.post("/v1/runs", json={"goal": "x" * 10_000_000})
     assert response.status_code == 413
@@ -234,7 +234,7 @@ def test_a_taken_port_is_named_with_who_has_it_before_serve_starts(served: Serve
     assert f"process {os.getpid()}" in served.refusal
 
 
-def test_another_address_for_a_serve_that_runs_is_refused(served: Served) -> None:
+def test_another_address_for_a_serve_that_runs_is_rejected(served: Served) -> None:
     from serve_app.serving import start_http
 
     with socket.create_server(("127.0.0.1", 0)) as free:

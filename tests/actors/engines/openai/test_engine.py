@@ -327,6 +327,6 @@ async def test_giving_up_hangs_up_on_the_server(server: Server, how: str) -> Non
     await engine.stop()
 
 
-def test_unknown_engine_args_are_refused() -> None:
+def test_unknown_engine_args_are_rejected() -> None:
     with pytest.raises(ConfigError, match="grammer"):
         OpenAIEngine("http://127.0.0.1:1", "m", engine_args={"grammer": "none"})

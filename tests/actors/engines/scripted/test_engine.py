@@ -56,7 +56,7 @@ async def test_the_first_rule_that_matches_answers() -> None:
         {
             "rules": [
                 {"when": {"contains": "weather", "lacks": "tomorrow"}, "answer": "Rain."},
-                {"when": {"call": "page-*", "attempt": 2}, "answer": "Second try."},
+                {"when": {"call": "page-*", "attempt": 2}, "answer": "Second attempt."},
                 {"when": {"grammar": "json"}, "answer": "{}"},
                 {"when": {"grammar": True}, "answer": "other grammar"},
             ],
@@ -67,7 +67,7 @@ async def test_the_first_rule_that_matches_answers() -> None:
     for request, expected in [
         (ask("r/a/1", "the weather today"), "Rain."),
         (ask("r/a/1", "the weather tomorrow"), "Nothing matched."),
-        (ask("r/page-3/2"), "Second try."),
+        (ask("r/page-3/2"), "Second attempt."),
         (ask("r/page-3/1"), "Nothing matched."),
         (ask("r/a/1", grammar=json_grammar), "{}"),
         (ask("r/a/1", grammar=ebnf), "other grammar"),
@@ -81,7 +81,7 @@ async def test_answers_by_attempt_by_visit_by_template_and_from_a_file(tmp_path:
     (tmp_path / "script.yaml").write_text(
         """
         rules:
-          - when: {call: tries}
+          - when: {call: attempts}
             answers: [first, second]
           - when: {call: turns}
             by: visit
@@ -97,7 +97,7 @@ async def test_answers_by_attempt_by_visit_by_template_and_from_a_file(tmp_path:
     async def answer(request_id: str, prompt: str = "hello") -> str:
         return text_of(await collect(made, ask(request_id, prompt)))
 
-    assert [await answer(f"r/tries/{n}") for n in (1, 2, 3)] == ["first", "second", "second"]
+    assert [await answer(f"r/attempts/{n}") for n in (1, 2, 3)] == ["first", "second", "second"]
     assert [await answer("r/turns/1") for _ in range(3)] == ["plan", "end", "end"]
     assert await answer("r/echo/4", "a $ sign") == "r echo 4: a $ sign"
     assert await answer("r/file/1") == "<p>from a file</p>"
@@ -142,7 +142,7 @@ async def test_an_unfinished_answer_is_gone_on_with_and_nothing_is_repeated(cut:
     assert text_of(other) == text
 
 
-async def test_filler_is_gone_on_with_over_any_number_of_tries() -> None:
+async def test_filler_is_gone_on_with_over_any_number_of_attempts() -> None:
     made = await engine({"answer": {"tokens": 90}})
     whole = text_of(await collect(made, ask("r/a/1")))
     written, tokens = "", 0
@@ -161,7 +161,7 @@ async def test_an_empty_answer_still_ends() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["word " * 400, "x" * 10_000_000])
-async def test_a_prompt_that_does_not_fit_is_refused_with_numbers(prompt: str) -> None:
+async def test_a_prompt_that_does_not_fit_is_rejected_with_numbers(prompt: str) -> None:
     made = await engine({}, context_length=300)
     with pytest.raises(EngineError) as caught:
         await collect(made, ask(prompt=prompt))
@@ -288,7 +288,7 @@ def faulty(*faults: dict[str, object]) -> dict[str, object]:
         ({"kind": "status", "status": 503}, FailureClass.BACKEND_UNREACHABLE),
     ],
 )
-async def test_a_request_can_be_refused(fault: dict[str, object], expected: FailureClass) -> None:
+async def test_a_request_can_be_rejected(fault: dict[str, object], expected: FailureClass) -> None:
     with pytest.raises(EngineError) as caught:
         await collect(await engine(faulty(fault)), ask())
     assert caught.value.failure_class == expected

@@ -1,4 +1,4 @@
-"""A script that is wrong is refused with the place."""
+"""A script that is wrong is rejected with the place."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from familiar.errors import ConfigError
         ("/nowhere/script.yaml", "cannot be read"),
     ],
 )
-def test_a_wrong_script_is_refused_with_the_place(script: object, words: str) -> None:
+def test_a_wrong_script_is_rejected_with_the_place(script: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ScriptedEngine(script)
 
 
-async def test_a_template_with_an_unknown_field_is_refused() -> None:
+async def test_a_template_with_an_unknown_field_is_rejected() -> None:
     engine = ScriptedEngine({"answer": {"template": "$nobody"}})
     await engine.start()
     request = GenerateRequest("run/call/1", (Message("user", "Go."),))

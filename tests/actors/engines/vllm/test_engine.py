@@ -251,7 +251,7 @@ async def test_json_is_held_to_its_schema_without_padding(engine: VllmEngine) ->
     assert number[3] == "-"
 
 
-async def test_a_grammar_that_is_none_is_refused_and_harms_nobody(engine: VllmEngine) -> None:
+async def test_a_grammar_that_is_none_is_rejected_and_harms_nobody(engine: VllmEngine) -> None:
     for grammar in (OutputGrammar("ebnf", "root ::= ((("), OutputGrammar("json", "{{")):
         with pytest.raises(EngineError) as refused:
             await read(engine, ask("run/bad/1", "Hello.", grammar=grammar))
