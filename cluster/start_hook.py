@@ -18,20 +18,16 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray._private.parameter import RayParams
 
 PATH = "cluster.start_hook.lean"
 """Goes into RAY_START_HOOK."""
 
 
-class StartParameters(Protocol):
-    """The part of Ray's parameters that is read or changed here."""
-
-    ray_client_server_port: int | None
-    include_dashboard: bool | None
-
-
-def lean(parameters: StartParameters, head: bool) -> None:
+def lean(parameters: RayParams, head: bool) -> None:
     """Ray calls this with the parameters of the node that it is about to start."""
     parameters.ray_client_server_port = None
     if not parameters.include_dashboard:

@@ -15,8 +15,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import ray
@@ -52,6 +52,7 @@ from familiar.run.rates import CallRates
 from familiar.run.upcast import limits_to_note, upcast
 from familiar.service import CallProgress, PoolView, Readiness, RunReceipt, SubmitRun, namespace_of
 
+T = TypeVar("T")
 TICK_S = 0.5
 TAKE_UP_S = 3.0
 """How often every open run is looked for among the performers."""
@@ -234,10 +235,7 @@ class Orchestrator:
         """Commit drafts of one run, in this order. Raises `StoreError` when they can never be
         written; does not return when a newer orchestrator has taken over."""
         assert self._recorder is not None
-        try:
-            return await self._recorder.record(drafts)
-        except StaleEpoch:
-            await self._give_way()
+        return await self._or_give_way(self._recorder.record(drafts))
 
     def recorded(self, event: Event) -> None:
         performer = self._performers.get(event.run_id)
@@ -259,25 +257,16 @@ class Orchestrator:
         return await self._pools.holder(key, replica)
 
     async def attempt(self, replica: str, order: CallOrder) -> CallOutcome:
-        try:
-            return await self._pools.attempt(replica, order)
-        except StaleEpoch:
-            await self._give_way()
+        return await self._or_give_way(self._pools.attempt(replica, order))
 
     def committed_outcome(self, replica: str, key: CallKey) -> None:
         self._pools.forget(replica, key)
 
     async def unwritable(self, root: str, paths: Sequence[str]) -> dict[str, str]:
-        try:
-            return await self._workspace.unwritable(root, paths)
-        except StaleEpoch:
-            await self._give_way()
+        return await self._or_give_way(self._workspace.unwritable(root, paths))
 
     async def publish(self, publication: Publication) -> Published:
-        try:
-            return await self._workspace.publish(publication)
-        except StaleEpoch:
-            await self._give_way()
+        return await self._or_give_way(self._workspace.publish(publication))
 
     async def stop(self, replica: str, key: CallKey) -> None:
         await self._pools.cancel(replica, key)
@@ -303,7 +292,7 @@ class Orchestrator:
         await self._workspace.open()
         await self._pools.open()
         await self._recover()
-        self._tasks.spawn(self._keep_lease())
+        self._tasks.spawn(self._or_give_way(self._ownership.keep()))
         self._tasks.spawn(self._tick())
         self._tasks.spawn(self._take_up())
 
@@ -313,12 +302,6 @@ class Orchestrator:
         if self._ownership.fenced and self._ownership.other is not None:
             raise self._ownership.other
         await asyncio.shield(self._started)
-
-    async def _keep_lease(self) -> None:
-        try:
-            await self._ownership.keep()
-        except StaleEpoch:
-            await self._give_way()
 
     async def _end_when_unused(self) -> None:
         """Users that were killed have not asked for it."""
@@ -380,11 +363,14 @@ class Orchestrator:
             except FamiliarError as error:
                 self.log.warning("open runs could not be looked for: %s", error)
 
-    async def _give_way(self) -> NoReturn:
-        """Another orchestrator took the database: stop at once. Ray starts this actor again, and it
-        waits until the other one has gone."""
-        self.log.error("another orchestrator took the database; this one stops")
-        os._exit(3)
+    async def _or_give_way(self, work: Coroutine[Any, Any, T]) -> T:
+        """Its result; where another orchestrator took the database, stop at once. Ray starts this
+        actor again, and it waits until the other one has gone."""
+        try:
+            return await work
+        except StaleEpoch:
+            self.log.error("another orchestrator took the database; this one stops")
+            os._exit(3)
 
     async def _tick(self) -> None:
         while True:

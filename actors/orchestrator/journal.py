@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from actors.tasks import Tasks
 from familiar import event as ev
@@ -24,6 +24,9 @@ from familiar.errors import FailureClass, FamiliarError
 from familiar.run.command import Command
 from familiar.run.machine import RunMachine
 from familiar.run.transition import Fact
+
+if TYPE_CHECKING:
+    from actors.orchestrator.performer import Performer
 
 _CLOSING = (ev.RunCancelRequested, ev.BudgetReached, ev.RunEnded)
 """After these the state decides anew, so nothing is written in one commit behind them."""
@@ -43,17 +46,9 @@ class Input:
     written: asyncio.Future[None] | None = None
 
 
-class Owner(Protocol):
-    def folded(self, event: ev.Event, commands: Sequence[Command]) -> None:
-        """A committed event is folded; `commands` are due now."""
-
-    def dropped(self, body: ev.Body) -> None:
-        """A prepared event will not be written."""
-
-
 class Journal:
     def __init__(
-        self, machine: RunMachine, owner: Owner, record: Record, log: logging.Logger
+        self, machine: RunMachine, owner: Performer, record: Record, log: logging.Logger
     ) -> None:
         self._machine = machine
         self._owner = owner

@@ -108,6 +108,7 @@ class Performer:
     # What the journal tells.
 
     def folded(self, event: ev.Event, commands: Sequence[cmd.Command]) -> None:
+        """A committed event is folded; `commands` are due now."""
         body = event.body
         self._release(body)
         if isinstance(body, ev.RunSubmitted):
@@ -118,6 +119,7 @@ class Performer:
         self._perform_all(commands)
 
     def dropped(self, body: ev.Body) -> None:
+        """A prepared event will not be written."""
         if isinstance(body, ev.CallDispatched):
             self._services.dispatcher.release(CallKey(self.run_id, body.call, body.attempt))
         self._release(body)

@@ -48,6 +48,8 @@ class OpenAIEngine:
     """The client of one server. `model` is the server's name for it; `alone` says that no other
     replica could take its calls."""
 
+    owned = False
+
     def __init__(
         self,
         url: str,
@@ -89,10 +91,6 @@ class OpenAIEngine:
         return f"OpenAIEngine({self.server.root!r}, {self._model!r})"
 
     # -- the engine protocol ---------------------------------------------------------------------
-
-    @property
-    def owned(self) -> bool:
-        return False
 
     async def start(self) -> None:
         """Look for the model in the server's list. Raises EngineError only for what time does not

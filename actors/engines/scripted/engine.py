@@ -61,6 +61,8 @@ class _Running:
 
 
 class ScriptedEngine:
+    owned = True
+
     def __init__(
         self,
         script: object,
@@ -89,10 +91,6 @@ class ScriptedEngine:
         self._prompt_tokens = self._output_tokens = self._cached_tokens = 0
 
     # -- the engine protocol ---------------------------------------------------------------------
-
-    @property
-    def owned(self) -> bool:
-        return True
 
     async def start(self) -> None:
         if self._ready:

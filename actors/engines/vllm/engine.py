@@ -68,6 +68,8 @@ class VllmEngine:
     """One vLLM engine. `cores` pins it on a CPU host; on GPUs the replica's process already sees
     only its own devices. `engine_args` are fields of vLLM's `AsyncEngineArgs`, as they are."""
 
+    owned = True
+
     def __init__(
         self,
         model: str,
@@ -95,10 +97,6 @@ class VllmEngine:
 
     def __repr__(self) -> str:
         return f"VllmEngine({self._model!r}, replica_id={self._replica_id!r}, cores={self._cores})"
-
-    @property
-    def owned(self) -> bool:
-        return True
 
     async def start(self) -> None:
         """Load the model, in a thread: seconds on a GPU, about 25 s on one CPU core."""
