@@ -47,6 +47,10 @@ CONTROL = re.compile(
 )
 _BARE = re.compile(r"&(?!#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)")
 _OPTIONS = _names("select optgroup option")
+_RUBY = _names("rt rp rb rtc")
+_ITEMS = _names("li dt dd")
+_LISTS = _names("ul ol menu dl")
+_LATER = _names("figcaption hgroup search summary")
 _TABLES = _names("table tbody thead tfoot tr")
 
 
@@ -110,11 +114,9 @@ def _settle(element: Element) -> list[str]:
         element.unwrap()
     elif name in ("p", "br") and where is None and not element.children:
         element.decompose()
-    elif name == "form" and _tag_of(element.parent) in _TABLES:
+    elif _is_misplaced(element):
         element.unwrap()
-    elif (
-        name not in _OPTIONS and element.parent is not None and _tag_of(element.parent) in _OPTIONS
-    ):
+    elif name not in _OPTIONS and _tag_of(element.parent) in _OPTIONS:
         # Older parsers drop such a tag, newer ones keep it.
         element.unwrap()
         return [f"dropped <{name}> from a list of options"]
@@ -131,6 +133,22 @@ def _settle(element: Element) -> list[str]:
             element.unwrap()
         return [f"dropped <{name}>, which the contract holds"]
     return []
+
+
+def _is_misplaced(element: Element) -> bool:
+    """Elements that browsers keep today where parsers of a few years ago move or reject them: ruby
+    text without its ruby, items in an element that came to HTML later."""
+    name, parent = element.tag, _tag_of(element.parent)
+    if name in _RUBY:
+        return parent not in ("ruby", "rtc")
+    if name not in _ITEMS:
+        return name == "isindex" or (name == "form" and parent in _TABLES)
+    later = False
+    for tag in map(_tag_of, element.ancestors):
+        if tag in _ITEMS or tag in _LISTS:
+            return later and tag in _ITEMS
+        later = later or tag in _LATER
+    return False
 
 
 def _tag_of(node: Node | None) -> str:
@@ -192,7 +210,9 @@ def _tokens(slot: str) -> list[tuple[object, ...]]:
         if words:
             found.append(("".join(words),))
             words.clear()
-        found.append((token.type, token.tag, token.data, tuple(token.attrs or ())))
+        # An element that closes itself may have an end tag too many behind it.
+        closed = token.self_closing and token.tag not in _VOID
+        found.append((token.type, token.tag, token.data, tuple(token.attrs or ()), closed))
     if words:
         found.append(("".join(words),))
     return found

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 BLOCKS = ("h1", "h2", "p", "section", "div", "ul", "li", "dialog", "form", "details", "pre", "hr")
 INLINE = ("b", "a", "button", "span", "br", "input", "textarea", "select", "option", "summary")
 TABLES = ("table", "caption", "thead", "tbody", "tr", "td", "dl", "dt", "dd")
-NAMES = BLOCKS + INLINE + TABLES
+ODD = ("optgroup", "figcaption", "hgroup", "search", "svg", "math", "path", "ruby", "rt", "isindex")
+NAMES = BLOCKS + INLINE + TABLES + ODD
 FRAMES = ("html", "body", "main", "header", "footer", "nav", "head", "style", "script")
 WORDS = st.sampled_from(
     [
@@ -42,6 +43,16 @@ def soup(names: tuple[str, ...] = NAMES + FRAMES) -> st.SearchStrategy[str]:
         ),
     )
     odd = st.sampled_from(
-        ["<br>", "<!-- note -->", "<!DOCTYPE html>", '<p class="', "<img", "</", "<hr>"]
+        [
+            "<br>",
+            "<svg/>",
+            "<path/>",
+            "<!-- note -->",
+            "<!DOCTYPE html>",
+            '<p class="',
+            "<img",
+            "</",
+            "<hr>",
+        ]
     )
     return st.lists(opening | closing | WORDS | attributes | odd, max_size=30).map("".join)
