@@ -149,7 +149,7 @@ class Address:
 
         def start(connection: Connection) -> None:
             # The driver begins nothing by itself here, and a reader's queries need one snapshot.
-            connection.exec_driver_sql(begin)
+            connection.connection.cursor().execute(begin)
 
         event.listen(engine, "begin", start)
         return engine

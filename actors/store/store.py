@@ -4,10 +4,11 @@ One `Store` is the only writer of a database. `take_epoch` moves the database to
 every append looks the epoch up in its own transaction: an owner that was replaced only gets a
 `StaleEpoch`.
 
-`append` is one transaction for the events of many runs, their projections and their texts. It locks
-the row of `store` and compares what it holds with what is known: the id and the epoch, and the
-number of commits, which shows a database that was put back from a copy, and whether a commit
-without an answer was carried out. `Store` is safe to share between threads; appends take turns.
+`append` is one transaction for the events of many runs, their projections and their texts. It
+counts itself in the row of `store`, on condition that the row holds what is known: the id, the
+epoch, and the number of commits, which shows a database that was put back from a copy. Only where
+that changes no row, the row is read, to find out why. Then it also shows whether a commit without
+an answer was carried out. `Store` is safe to share between threads; appends take turns.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from actors.store.schema import (
     upgrade,
 )
 from actors.store.tables import RUNS, STORE, TEXTS, WORKER_CALLS
-from actors.store.writes import change, write, write_history
+from actors.store.writes import Value, change, write, write_history, write_one
 from familiar.errors import Conflict, StaleEpoch, StoreError
 from familiar.event import Event
 
@@ -50,7 +51,7 @@ _STATE: Select[Any] = select(STORE.c.store_id, STORE.c.epoch, STORE.c.commits).w
 class Store:
     """A database opened for writing. Make one with `Store.open`."""
 
-    def __init__(self, address: Address, engine: Engine, writer: Engine, store_id: str) -> None:
+    def __init__(self, address: Address, engine: Engine, writer: Connection, store_id: str) -> None:
         self.address = address
         self.store_id = store_id
         self.owner_id = str(uuid.uuid4())
@@ -61,7 +62,8 @@ class Store:
         self._watch = FileWatch(address.path, store_id) if address.path else None
         self._lock = threading.Lock()
         self._epoch = 0
-        self._commits: int | None = None
+        self._commits = -1
+        """How many commits the database has; -1 while that is not known."""
         self._last: dict[str, int] = {}
         self._unsure: dict[tuple[str, int], Event] = {}
         """Events whose commit gave no answer."""
@@ -96,7 +98,8 @@ class Store:
                 prepare_sqlite(maker)
             upgrade(maker, address, revision)
             maker.dispose()
-            return cls(address, engine, address.writer(), store_id)
+            opened.append(writer := address.writer())
+            return cls(address, engine, writer.connect(), store_id)
         except Exception as error:
             for one in opened:
                 one.dispose()
@@ -104,7 +107,8 @@ class Store:
 
     def close(self) -> None:
         with self._lock:
-            self._writer.dispose()
+            self._writer.close()
+            self._writer.engine.dispose()
             self._engine.dispose()
 
     # --- the owner
@@ -170,27 +174,18 @@ class Store:
         with self._lock:
             try:
                 with self._transaction() as connection:
-                    if self._unsure:
-                        limit_waiting(connection)
-                    state = self._state(connection)
-                    for event in events:
-                        self._check_epoch(event.epoch, state.epoch)
-                    found = self._check_commits(state)
-                    left = [e for e in events if found.get((e.run_id, e.seq)) != e]
+                    left, found, commits = self._claim(connection, events)
                     ahead = self._check_seq(connection, left, found)
                     if left:
                         write_history(connection, left, texts)
-                        counted = change(
-                            STORE, {"store_id": self.store_id}, commits=state.commits + 1
-                        )
-                        write(connection, (*project(left), counted))
+                        write(connection, project(left))
             except TransientStoreError:
                 self._unsure = self._unsure or {(e.run_id, e.seq): e for e in events}
                 raise
             except StoreError as error:
                 raise self._taken(error) from error
             self._unsure = {}
-            self._commits = state.commits + 1 if left else state.commits
+            self._commits = commits
             self._last.update(ahead)
 
     @contextmanager
@@ -199,17 +194,44 @@ class Store:
         try:
             if self._watch is not None:
                 self._watch.check()
-            with self._writer.begin() as connection:
-                yield connection
+            if self._writer.closed:
+                self._writer = self._writer.engine.connect()
+            with self._writer.begin():
+                yield self._writer
                 if self._watch is not None:
                     self._watch.opened()
         except ValueError:
             # A body that JSON or UTF-8 cannot hold: no fault of the database.
             raise
         except Exception as error:
+            # A commit that failed leaves its transaction open, which the pool ends.
+            self._writer.close()
             raise store_error(error, self.address) from error
         finally:
             self.writing_since = None
+
+    def _claim(
+        self, connection: Connection, events: Sequence[Event]
+    ) -> tuple[list[Event], Mapping[tuple[str, int], Event], int]:
+        """Count this commit, which locks the row of `store` until its end: the events that are left
+        to write, those of a commit that gave no answer and was carried out, and the new count."""
+        if self._unsure:
+            limit_waiting(connection)
+        elif self._count(connection, events, self._commits):
+            return list(events), {}, self._commits + 1
+        state = self._state(connection)
+        for event in events:
+            self._check_epoch(event.epoch, state.epoch)
+        found = self._check_commits(state)
+        left = [e for e in events if found.get((e.run_id, e.seq)) != e]
+        counted = bool(left) and self._count(connection, left, state.commits)
+        return left, found, state.commits + counted
+
+    def _count(self, connection: Connection, events: Sequence[Event], commits: int) -> bool:
+        """One more than `commits`, if the database has that number, and the epoch of `events`."""
+        epoch, *others = {event.epoch for event in events}
+        known: dict[str, Value] = {"store_id": self.store_id, "epoch": epoch, "commits": commits}
+        return not others and write_one(connection, change(STORE, known, commits=commits + 1)) == 1
 
     def _state(self, connection: Connection) -> Row[Any]:
         """The row of `store`, locked until the transaction ends."""
@@ -237,7 +259,7 @@ class Store:
     def _check_commits(self, state: Row[Any]) -> dict[tuple[str, int], Event]:
         """Whether all commits are there, and no other. The events whose commit gave no answer, if
         it was carried out."""
-        if self._commits is None or state.commits == self._commits:
+        if self._commits < 0 or state.commits == self._commits:
             return {}
         if self._unsure and state.commits == self._commits + 1:
             return self._unsure

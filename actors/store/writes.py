@@ -102,20 +102,25 @@ def write(connection: Connection, changes: Iterable[Change]) -> None:
             _execute(connection, shape, held)
 
 
-def _execute(connection: Connection, shape: Shape, rows: list[Row]) -> None:
-    """Run the statement of a shape for each row.
+def write_one(connection: Connection, one: Change) -> int:
+    """Carry out one change at once; how many rows it changed."""
+    shape, row = one
+    return _execute(connection, shape, [row])
+
+
+def _execute(connection: Connection, shape: Shape, rows: list[Row]) -> int:
+    """Run the statement of a shape for each row; how many rows it changed.
 
     For SQLite the compiled text goes to the driver: SQLAlchemy's way there costs ten times the
     processor time of the statement itself, which every call of a run would pay a dozen times."""
     if connection.dialect.name != "sqlite":
-        connection.execute(_statement(shape, connection.dialect.name), rows)
-        return
+        return connection.execute(_statement(shape, connection.dialect.name), rows).rowcount
     sql, places = _compiled(shape, connection.dialect)
     values = [tuple([row[name] for name in places]) for row in rows]
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     try:
-        driver.executemany(sql, values)
+        return driver.executemany(sql, values).rowcount
     except sqlite3.Error as error:
         raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
 

@@ -336,7 +336,7 @@ def seqs(events: Sequence[e.Event]) -> list[int]:
 
 def pragma(store: Store, name: str) -> Any:
     """The answer of SQLite to a PRAGMA on the connection that writes."""
-    with store._writer.connect() as connection:
+    with store._transaction() as connection:
         return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
 

@@ -67,7 +67,8 @@ def test_options_of_the_url_hold_for_writer_and_reader(url: str) -> None:
     store.append(number(story(), store.take_epoch()), STORY_TEXTS)
     reader = Reader.open(apart)
     assert len(reader.events("run-1")) == len(story())
-    for engine in (store._writer, store._engine, reader._engine):
+    store._writer.close()
+    for engine in (store._writer.engine, store._engine, reader._engine):
         with engine.connect() as connection:
             assert connection.execute(text("SHOW search_path")).scalar() == "apart"
             assert connection.execute(text("SHOW application_name")).scalar() == "tested"

@@ -25,7 +25,7 @@ SETTINGS = settings(
 
 def _clear(store: Store) -> int:
     """Empty the history, which is cheaper than a new database for each example."""
-    with store._writer.begin() as transaction:
+    with store._transaction() as transaction:
         for table in (EVENTS, *reversed(PROJECTIONS)):
             transaction.execute(delete(table))
     return store.take_epoch()
@@ -74,7 +74,7 @@ def test_a_rebuild_repairs_rows_that_were_damaged(new_store: NewStore) -> None:
         told = [first.model_copy(update=key), *rest]
         store.append(number(told, epoch, run_id), STORY_TEXTS)
     right = dump(store)
-    with store._writer.begin() as transaction:
+    with store._transaction() as transaction:
         transaction.execute(delete(MODEL_CALLS))
         transaction.execute(update(RUNS).values(status="running"))
         transaction.execute(delete(DECISIONS).where(DECISIONS.c.run_id == "run-2"))
