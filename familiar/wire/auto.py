@@ -86,7 +86,7 @@ def scan_invented(window: Window) -> list[Block]:
     if match is None:
         return []
     name, begin = match.group(2), match.start()
-    if name not in (window.offered or ()):
+    if name not in window.offered:
         message = f"The call to {name!r} uses no known markup, and {name!r} was not offered."
         return [rejected("tool_not_offered", begin, window.end, message)]
     found = read_json(window.text, match.end())

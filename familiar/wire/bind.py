@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from familiar.wire.coerce import coerce, property_schema
+from familiar.wire.coerce import coerce
 from familiar.wire.found import Answer, Block, FoundCall
 from familiar.wire.jsontext import loads
 from familiar.wire.offered import OfferedTools
 from familiar.wire.result import Json, Problem, Repair, WireCall
-from familiar.wire.schema import violations
+from familiar.wire.schema import properties_of, violations
 
 _WRAPPING_KEYS = ("arguments", "parameters", "input")
 
@@ -136,8 +136,9 @@ def _arguments(found: FoundCall, schema: Mapping[str, object]) -> dict[str, Json
     if len(found.arguments) == 1 and not found.arguments[0].key and found.arguments[0].raw:
         whole = loads(found.arguments[0].raw)
         return dict(whole[0]) if whole is not None and isinstance(whole[0], dict) else None
+    declared = properties_of(schema, schema)
     return {
-        argument.key: coerce(argument, property_schema(schema, argument.key), schema)
+        argument.key: coerce(argument, declared.get(argument.key, {}), schema)
         for argument in found.arguments
     }
 
@@ -149,8 +150,8 @@ def _unwrapped(
     if len(arguments) != 1:
         return arguments
     key, inner = next(iter(arguments.items()))
-    declared = schema.get("properties")
-    if key not in _WRAPPING_KEYS or not isinstance(declared, Mapping) or key in declared:
+    declared = properties_of(schema, schema)
+    if key not in _WRAPPING_KEYS or key in declared:
         return arguments
     if isinstance(inner, str):
         decoded = loads(inner)

@@ -22,16 +22,13 @@ from familiar.wire.found import (
     scan_each,
     typed_arguments,
 )
-from familiar.wire.jsontext import read_number, skip_space
+from familiar.wire.jsontext import skip_space
 from familiar.wire.pythoncalls import LiteralReader, Unreadable
 from familiar.wire.result import Json, Repair
 
 _HEAD = re.compile(r"\s{0,8}(?:call)?\s{0,4}:?\s{0,4}([^\s{}<>:,\"']{1,256})\s{0,8}(?=\{)")
 _KEY = re.compile(r"\s{0,256}\"?([A-Za-z_$][\w$.-]{0,127})\"?\s{0,16}:")
-_BARE = re.compile(r"[^,{}\[\]<>\n\"']{1,512}")
-_NUMBER = re.compile(r"-?\d{1,64}(?:\.\d{1,64})?(?:[eE][+-]?\d{1,4})?")
 _NEXT = re.compile(r",\s{0,64}[A-Za-z_$][\w$.-]{0,127}\s{0,16}:")
-_WORDS: dict[str, Json] = {"true": True, "false": False, "null": None, "None": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +149,15 @@ class _BraceReader(LiteralReader):
         self.quote = quote
 
     def scalar(self, position: int, depth: int) -> tuple[Json, int]:
-        """A delimited string, a number that a structural character follows, or a word."""
+        """A delimited string, or a number or a word that a structural character follows."""
         if self.text.startswith(self.quote, position):
             return self._delimited(position)
-        number = _NUMBER.match(self.text, position, self.end)
-        if number and self.peek(self.space(number.end())) in (",", "}", "]", ""):
-            try:
-                return read_number(number.group()), number.end()
-            except ValueError as error:
-                raise Unreadable(position) from error
-        bare = _BARE.match(self.text, position, self.end)
-        word = bare.group().strip() if bare else ""
-        if bare and word in _WORDS:
-            return _WORDS[word], bare.end()
-        raise Unreadable(position)
+        if self.peek(position) in ("'", '"', "("):
+            raise Unreadable(position)
+        value, end = super().scalar(position, depth)
+        if self.peek(self.space(end)) not in (",", "}", "]", ""):
+            raise Unreadable(position)
+        return value, end
 
     def key(self, position: int, depth: int) -> tuple[str, int]:
         if self.text.startswith(self.quote, position):

@@ -141,11 +141,10 @@ def _message(
         else:
             found.content.append((start, end))
         return
-    offered = window.offered or frozenset()
     name = recipient.removeprefix(syntax.recipient_prefix)
     block = Block(start, ending.end() if ending else window.end)
     found.blocks.append(block)
-    if not recipient.startswith(syntax.recipient_prefix) and name not in offered:
+    if not recipient.startswith(syntax.recipient_prefix) and name not in window.offered:
         message = f"The message goes to {recipient!r}, which is not an offered tool."
         block.problems.append(Problem("tool_not_offered", start, message))
         return

@@ -14,7 +14,7 @@ from familiar.wire.found import Argument, Element, Written
 from familiar.wire.jsontext import loads
 from familiar.wire.pythoncalls import LiteralReader, Unreadable
 from familiar.wire.result import Json
-from familiar.wire.schema import Schema, resolve, type_name, types_of, variants
+from familiar.wire.schema import Schema, properties_of, type_name, types_of, variants
 
 _WORDS: Mapping[str, Json] = {"true": True, "false": False, "null": None, "none": None}
 _MAX_DEPTH = 64
@@ -103,9 +103,7 @@ def _object(element: Element, schema: object, root: Schema, depth: int) -> dict[
     properties: dict[str, object] = {}
     extra: object = {}
     for option in variants(schema, root):
-        declared = option.get("properties")
-        if isinstance(declared, Mapping):
-            properties.update(declared)
+        properties.update(properties_of(option, root))
         extra = option.get("additionalProperties", extra)
     found: dict[str, Json] = {}
     for child in element.children:
@@ -118,11 +116,3 @@ def _object(element: Element, schema: object, root: Schema, depth: int) -> dict[
         else:
             found[child.name] = value
     return found
-
-
-def property_schema(parameters: object, key: str) -> object:
-    """The schema of argument `key` in a tool's parameters, or an empty one."""
-    if not isinstance(parameters, Mapping):
-        return {}
-    declared = resolve(parameters, parameters).get("properties")
-    return declared.get(key, {}) if isinstance(declared, Mapping) else {}

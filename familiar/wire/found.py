@@ -9,7 +9,7 @@ business; `bind` decides that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -101,12 +101,16 @@ class Window:
     start: int
     end: int
     limits: Limits
-    offered: frozenset[str] | None = None
-    properties: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tools: OfferedTools
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Names of the offered tools; none where the offer is not known."""
+        return self.tools.names or frozenset()
 
     def is_property(self, tool: str, key: str) -> bool:
         """Whether `key` is a declared argument of `tool`; true where no tools were offered."""
-        return self.offered is None or key in self.properties.get(tool, frozenset())
+        return not self.tools.known or key in self.tools.properties.get(tool, frozenset())
 
     def matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
         """All matches of `pattern`. Raises `TooManyTags` behind as many as the limits allow."""
@@ -132,7 +136,7 @@ class Answer:
     def window(self, start: int = 0, end: int | None = None) -> Window:
         """The part of the text between two offsets, for a scanner."""
         stop = len(self.text) if end is None else end
-        return Window(self.text, start, stop, self.limits, self.tools.names, self.tools.properties)
+        return Window(self.text, start, stop, self.limits, self.tools)
 
 
 class Syntax(Protocol):

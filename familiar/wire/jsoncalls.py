@@ -211,7 +211,7 @@ class HeadSyntax:
         call.needs_offer = bool(read.repairs)
         if self.numbered and not written.startswith(f"functions.{name}:"):
             call.repairs.append(Repair("mangled_id", head.start(1), written))
-            call.needs_offer = window.offered is not None
+            call.needs_offer = window.tools.known
         block.calls.append(call)
         return block
 

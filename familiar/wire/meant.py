@@ -184,7 +184,7 @@ def whole_answer(window: Window) -> list[Block]:
             return []
         for item in _items(found[0]):
             call = as_call(item, position, found[1])
-            if call is None or call.name not in (window.offered or ()):
+            if call is None or call.name not in window.offered:
                 return []
             call.needs_offer = True
             calls.append(call)
@@ -220,7 +220,7 @@ def unread_call(window: Window) -> Block | None:
     """
     text = window.text[window.start : window.end]
     found = _first(text, window, _MARKED) if WORDS.search(text.lower()) else []
-    if any(name in text for name in window.offered or ()):
+    if any(name in text for name in window.offered):
         found += _first(text, window, _NAMED)
     if not found:
         return None
@@ -252,4 +252,4 @@ def _names_a_tool(window: Window, match: re.Match[str]) -> bool:
         return True
     tag, key, *others = match.groups()
     name = tag or next((other for other in others if other), "")
-    return name in (window.offered or ()) and (key is None or window.is_property(name, key))
+    return name in window.offered and (key is None or window.is_property(name, key))

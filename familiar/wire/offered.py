@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from familiar.wire.schema import Schema, resolve
+from familiar.wire.schema import Schema, properties_of, resolve
 
 Tools = Sequence[Mapping[str, object]]
 
@@ -35,11 +35,7 @@ class OfferedTools:
 
     @cached_property
     def properties(self) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
-        for name, parameters in self._parameters.items():
-            declared = resolve(parameters, parameters).get("properties")
-            found[name] = frozenset(declared) if isinstance(declared, Mapping) else frozenset()
-        return found
+        return {name: frozenset(properties_of(p, p)) for name, p in self._parameters.items()}
 
     def offers(self, name: str) -> bool:
         """Whether `name` may be called: offered itself, or inside an offered namespace.
@@ -62,10 +58,8 @@ class OfferedTools:
         """Tools that declare all of `keys` and require none beside them."""
         fitting = []
         for name, parameters in self._parameters.items():
-            rules = resolve(parameters, parameters)
-            declared, required = rules.get("properties"), rules.get("required")
-            known = frozenset(declared) if isinstance(declared, Mapping) else frozenset()
+            required = resolve(parameters, parameters).get("required")
             needed = frozenset(required) if isinstance(required, Sequence) else frozenset()
-            if keys and keys <= known and needed <= keys:
+            if keys and keys <= self.properties[name] and needed <= keys:
                 fitting.append(name)
         return fitting

@@ -90,13 +90,10 @@ def _encodable(parsed: ParsedOutput) -> ParsedOutput:
 
 def within_cap(text: str, max_bytes: int) -> int:
     """How many characters of `text` fit in `max_bytes` of UTF-8."""
-    if len(text) * 4 <= max_bytes or len(text.encode("utf-8", "surrogatepass")) <= max_bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) <= max_bytes:
         return len(text)
-    low, high = 0, min(len(text), max_bytes)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if len(text[:middle].encode("utf-8", "surrogatepass")) <= max_bytes:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    kept = data[:max_bytes]
+    while kept and data[len(kept)] & 0xC0 == 0x80:
+        kept = kept[:-1]  # the character would be torn
+    return len(kept.decode("utf-8", "surrogatepass"))

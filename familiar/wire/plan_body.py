@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from familiar.wire.found import Window
 from familiar.wire.jsontext import whole_json
+from familiar.wire.offered import OfferedTools
 from familiar.wire.plan_wire import PlanTags
 from familiar.wire.result import Json, Limits, Problem, Repair
 from familiar.wire.tokens import Kind, TagTable, read_attributes
@@ -133,7 +134,7 @@ def read_tagged(
     names = "|".join(re.escape(name) for name in (tags.call, tags.thought, tags.more) if name)
     tail = re.escape(ending)
     table = TagTable(
-        Window(text, opened.end(), stop, limits),
+        Window(text, opened.end(), stop, limits, OfferedTools(None)),
         (
             (Kind.PARAM_OPEN, rf"<(?:{names}){tail}(?:\s[^<>]{{0,2048}})?>"),
             (Kind.PARAM_CLOSE, rf"</((?:{names})){tail}>"),
@@ -180,7 +181,7 @@ def _value_end(table: TagTable, index: int, name: str, reading: PlanReading) -> 
         steps += 1
     if close is not None and table.tags[close].carried != name:
         close = None
-    if close is not None and not table.unbalanced(index + 1, close):
+    if close is not None and table.surplus_open(index + 1, close) <= 0:
         return table.tags[close].start, close + 1
     limit = len(table) if close is None else close
     for position in range(index + 1, min(limit, index + _MAX_AHEAD)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from familiar.errors import WireError
-from familiar.wire.dialects import PLAN_WIRES, RESERVED_TAG_NAMES
+from familiar.wire.dialects import PLAN_WIRES
 
 SUFFIX_DIGITS = 6
 
@@ -95,12 +95,8 @@ def wire_tags(wire: str, suffix: str) -> tuple[str, ...]:
             f"There is no plan wire {wire!r}.", remedy=f"Use one of: {', '.join(PLAN_WIRES)}."
         )
     tags = PLAN_TAGS[wire]
-    names = tuple(
-        f"{name}-{suffix}" for name in (tags.root, tags.call, tags.thought, tags.more) if name
-    )
-    if RESERVED_TAG_NAMES.intersection(names):
-        raise WireError(f"The plan wire {wire!r} would use a reserved tag name.")
-    return names
+    names = (tags.root, tags.call, tags.thought, tags.more)
+    return tuple(f"{name}-{suffix}" for name in names if name)
 
 
 def wire_instruction(wire: str, suffix: str) -> str:

@@ -65,6 +65,12 @@ def resolve(schema: object, root: Schema, depth: int = 0) -> Schema:
     return resolve(target, root, depth + 1)
 
 
+def properties_of(schema: object, root: Schema) -> Schema:
+    """The declared properties of an object's schema, by name."""
+    declared = resolve(schema, root).get("properties")
+    return declared if isinstance(declared, Mapping) else {}
+
+
 def types_of(schema: object, root: Schema, depth: int = 0) -> frozenset[str]:
     """The JSON types that `schema` allows; empty where it does not say."""
     found = resolve(schema, root)
@@ -171,8 +177,7 @@ class _Check:
             for name in required:
                 if name not in value:
                     self.found.append(f"{path} lacks {name!r}")
-        properties = rules.get("properties")
-        known = properties if isinstance(properties, Mapping) else {}
+        known = properties_of(rules, self.root)
         extra = rules.get("additionalProperties")
         for key, item in value.items():
             where = f"{path}.{key}"

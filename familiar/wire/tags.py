@@ -220,7 +220,7 @@ class _TagReader(ValueReader):
     def _call_name(self, index: int) -> str:
         opened = self.table.tags[index]
         if not self.markup.attributes or "<name>" in opened.text:
-            name = plain_name(opened.carried, (self.window.offered or frozenset()).__contains__)
+            name = plain_name(opened.carried, self.window.offered.__contains__)
         else:
             name = read_attributes(opened.carried).get("name", "")
         if not name:

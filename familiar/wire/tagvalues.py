@@ -141,7 +141,7 @@ class ValueReader:
             return False
         close = self.table.next_close[index + 1]
         same = self.table.tags[index].text.endswith(self.table.tags[index + 1].text)
-        return same and close is not None and self.table.unbalanced(index + 1, close)
+        return same and close is not None and self.table.surplus_open(index + 1, close) > 0
 
     def _key(self, call: FoundCall, tag: Tag) -> tuple[str, Written]:
         if self.markup.key_close:
@@ -164,7 +164,7 @@ class ValueReader:
         _, closed, rest = tag.text.partition(self.markup.key_close)
         key = tag.carried.strip()
         if not key and not call.arguments:
-            for tool in sorted(self.window.offered or (), key=len, reverse=True):
+            for tool in sorted(self.window.offered, key=len, reverse=True):
                 glued = call.name.removeprefix(tool)
                 if tool and glued not in ("", call.name) and self.window.is_property(tool, glued):
                     self._repaired(call, "missing_key_open", tag.start, f"{tool} + {glued}")
@@ -197,7 +197,7 @@ class ValueReader:
             close = self.table.partner.get(index)
             return close if close is not None and self.table.boundary[close] else None
         close = self.table.next_close[index + 1]
-        if close is None or not self.table.unbalanced(index + 1, close):
+        if close is None or self.table.surplus_open(index + 1, close) <= 0:
             return close
         # An opener inside the value took this closer. Was the value's own closer forgotten?
         return close if self._sibling(call, index, close) is None else None
@@ -282,7 +282,7 @@ class ValueReader:
         while self.table.kind(cursor) is Kind.PARAM_OPEN and self.gap(position, cursor):
             tag = self.table.tags[cursor]
             name, _ = self._key(inner, tag)
-            if self.window.offered is not None and self.window.is_property(call.name, name):
+            if self.window.tools.known and self.window.is_property(call.name, name):
                 return None
             close = self.table.next_close[cursor + 1]
             if close is None:

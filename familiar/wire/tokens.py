@@ -113,15 +113,10 @@ class TagTable:
         """The kind of tag `index`, or none behind the last tag."""
         return self.tags[index].kind if index < len(self.tags) else None
 
-    def unbalanced(self, first: int, last: int) -> bool:
-        """Whether tags `first` to `last` (excluded) open more values than they close."""
+    def surplus_open(self, first: int, last: int) -> int:
+        """How many more values tags `first` to `last` (excluded) open than they close."""
         opened = self._opens[last] - self._opens[first]
-        return opened > self._closes[last] - self._closes[first]
-
-    def surplus_close(self, first: int, last: int) -> bool:
-        """Whether tags `first` to `last` (excluded) close more values than they open."""
-        opened = self._opens[last] - self._opens[first]
-        return opened < self._closes[last] - self._closes[first]
+        return opened - self.closes_between(first, last)
 
     def last_of_value(self, index: int, close: int) -> int | None:
         """The closer that ends the value between tags `index` and `close`, or none if unclear.
@@ -135,7 +130,7 @@ class TagTable:
             return close
         start, first = self.tags[index].end, close - 1
         doubled = self.tags[first].kind is Kind.PARAM_CLOSE and self.gap_after(first)
-        if doubled and self.surplus_close(index + 1, close):
+        if doubled and self.surplus_open(index + 1, close) < 0:
             one_line = "\n" not in self.text[start : self.tags[first].start].strip()
             return first if one_line else None
         depth = 0
