@@ -164,24 +164,19 @@ class RunDiff:
 
 
 def diff(a: Iterable[Event], b: Iterable[Event]) -> RunDiff:
-    return diff_digests(digest(a), digest(b))
-
-
-def diff_digests(a: RunDigest, b: RunDigest) -> RunDiff:
+    """Compare two histories."""
+    first, second = digest(a), digest(b)
     found: list[Difference] = []
-    same: list[str] = []
     for section in SECTIONS:
-        ours, theirs = a.sections.get(section, {}), b.sections.get(section, {})
-        names = dict.fromkeys((*ours, *theirs))
-        rows = [
+        ours, theirs = first.sections[section], second.sections[section]
+        found += [
             _difference(section, name, ours.get(name), theirs.get(name))
-            for name in names
+            for name in dict.fromkeys((*ours, *theirs))
             if ours.get(name) != theirs.get(name)
         ]
-        found += rows
-        if not rows:
-            same.append(section)
-    return RunDiff(a, b, tuple(found), tuple(same))
+    differing = {difference.section for difference in found}
+    same = tuple(section for section in SECTIONS if section not in differing)
+    return RunDiff(first, second, tuple(found), same)
 
 
 def _difference(section: str, name: str, a: Figure | None, b: Figure | None) -> Difference:

@@ -8,7 +8,7 @@ A cause that was only a lesser reading of an attempt (another rule had better ev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from familiar.explain.cause import ORDER, TEXTS, Cause
@@ -45,14 +45,14 @@ class _Group:
 
 
 def rank(
-    story: Story, chief: Iterable[Finding], lesser: Iterable[Finding]
+    story: Story, chief: Sequence[Finding], lesser: Sequence[Finding]
 ) -> tuple[RankedCause, ...]:
     """The causes, first the most likely. Never empty."""
-    groups: dict[Cause, _Group] = {}
+    groups = {cause: _Group(cause) for cause in (f.cause for f in (*chief, *lesser))}
     for finding in chief:
-        groups.setdefault(finding.cause, _Group(finding.cause)).chief.append(finding)
+        groups[finding.cause].chief.append(finding)
     for finding in lesser:
-        groups.setdefault(finding.cause, _Group(finding.cause)).lesser.append(finding)
+        groups[finding.cause].lesser.append(finding)
     failed = story.end is not None and story.end.outcome != "succeeded"
 
     def place(group: _Group) -> tuple[bool, bool, float, int]:
@@ -65,7 +65,7 @@ def rank(
 
 
 def _ranked(group: _Group, story: Story) -> RankedCause:
-    findings = sorted(group.findings, key=lambda finding: (not finding.decisive,))
+    findings = sorted(group.findings, key=lambda finding: not finding.decisive)
     best = findings[0]
     text = TEXTS[group.cause]
     general = (_filled(text.change, best, story),) if text.change else ()

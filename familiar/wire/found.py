@@ -17,6 +17,8 @@ from typing import Protocol
 from familiar.wire.offered import OfferedTools
 from familiar.wire.result import Json, Limits, Problem, Repair
 
+_QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’", "«": "»"}
+
 
 class TooManyTags(Exception):
     """More structural tags than the limits allow; `parse` names it as a problem."""
@@ -193,6 +195,24 @@ def is_gap(text: str, start: int, end: int) -> bool:
         return text[start:end].isspace()
     between = text[start:end].strip()
     return not between or not between.replace("\\n", "").strip()
+
+
+def at_line_start(text: str, position: int) -> bool:
+    """Whether only white space stands before `position` in its line, as far as 256 characters."""
+    line = text.rfind("\n", max(0, position - 256), position)
+    if line < 0 and position > 256:
+        return False
+    return not text[line + 1 : position].strip()
+
+
+def in_quotes(text: str, start: int, end: int, low: int = 0, high: int | None = None) -> bool:
+    """Whether quotation marks or the backticks of a line stand around `text[start:end]`, between
+    `low` and `high`."""
+    before, after = text[max(low, start - 256) : start], text[end:high][:256]
+    closing = _QUOTES.get(before[-1:])
+    if closing is not None and after.startswith((closing, "\\" + closing)):
+        return True
+    return before.rpartition("\n")[2].count("`") % 2 == 1 and "`" in after.partition("\n")[0]
 
 
 def scan_each(

@@ -17,13 +17,12 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from familiar.wire.found import Block, FoundCall, Window, rejected
+from familiar.wire.found import Block, FoundCall, Window, in_quotes, rejected
 from familiar.wire.jsoncalls import as_call
 from familiar.wire.jsontext import read_json, skip_space
 from familiar.wire.result import Json, Problem, Repair
 
 _FENCE_LINE = re.compile(r"^[ \t]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
-_QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’", "«": "»"}
 _GOES_ON = re.compile(r"[ \t]{0,8}[`'\"”’]?[ \t]{0,8}[\w.!?)—–-]")
 _WRAPPER = re.compile(
     r"<\|?(/?)(tools?|function_?calls?|tool_?calls?|call|action|json|response)\|?>", re.IGNORECASE
@@ -89,7 +88,8 @@ def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
     edges = [start, *(block.end for block in calling)], [b.start for b in calling[1:]]
     for block, low, high in zip(calling, edges[0], [*edges[1], len(text)], strict=False):
         fenced = next((end for begin, end in fences if begin < block.start < end), None)
-        if fenced is None and not _in_quotes(text, block, low, high) and not _narrated(text, block):
+        quoted = fenced is not None or in_quotes(text, block.start, block.end, low, high)
+        if not quoted and not _narrated(text, block):
             continue
         block.calls.clear()
         block.repairs.clear()
@@ -144,14 +144,6 @@ def _whole_fence(
             return None
         position = block.end
     return (low, high) if not text[position:high].strip("`~ \t\r\n") else None
-
-
-def _in_quotes(text: str, block: Block, low: int, high: int) -> bool:
-    """Whether `text[low:high]`, which holds no other call, has quotation marks around the block."""
-    before, after = text[max(low, block.start - 256) : block.start], text[block.end : high][:256]
-    if _QUOTES.get(before[-1:], "\0") == after[:1]:
-        return True
-    return before.rpartition("\n")[2].count("`") % 2 == 1 and "`" in after.partition("\n")[0]
 
 
 def _narrated(text: str, block: Block) -> bool:

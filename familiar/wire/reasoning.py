@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from familiar.wire.dialects import Dialect
-from familiar.wire.found import TooManyTags
+from familiar.wire.found import TooManyTags, at_line_start, in_quotes
 from familiar.wire.result import Repair
 
 Quoted = Callable[[int], Sequence[tuple[int, int]]]
@@ -37,9 +37,7 @@ _MARKS: tuple[tuple[str, str], ...] = (
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
 )
 _WRITTEN = re.compile(r"<(think(?:ing)?|thought|reasoning)(\s{0,4})>", re.IGNORECASE)
-_QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’"}
 _FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
-_LINE = 256
 _MAX_MARKS = 8_192
 _MAX_FRAMES = 1_024
 
@@ -125,7 +123,6 @@ class _Marks:
         self.label = dialect.think_label
         self.either = re.compile(f"{re.escape(self.opener)}|{re.escape(self.closer)}")
         self.seen = 0
-        self.spans = "`" in text
         fenced = "```" in text or "~~~" in text
         self.fences = [match.start() for match in _FENCE.finditer(text)] if fenced else []
 
@@ -134,7 +131,7 @@ class _Marks:
         while (match := self.either.search(self.text, position)) is not None:
             self._count()
             position = match.end()
-            if self._in_quotes(match.start(), match.end()):
+            if in_quotes(self.text, match.start(), match.end()):
                 continue
             if self.quotations is None:
                 self.quotations = self.quoted(match.start())
@@ -149,7 +146,7 @@ class _Marks:
         depth, last, fenced = 1, -1, -1
         for match in self.either.finditer(self.text, start):
             self._count()
-            if self._in_quotes(match.start(), match.end()):
+            if in_quotes(self.text, match.start(), match.end()):
                 continue
             if self._in_fence(start, match.start()):
                 fenced = match.start() if match.group() == self.closer and fenced < 0 else fenced
@@ -171,7 +168,7 @@ class _Marks:
             if match.group() != self.opener:
                 continue
             close = self.end_of_frame(match.end())
-            if close < 0 and not self._at_line_start(match.start()):
+            if close < 0 and not at_line_start(self.text, match.start()):
                 return
             end = len(self.text) if close < 0 else close + len(self.closer)
             if len(split.removed) > _MAX_FRAMES:
@@ -191,22 +188,6 @@ class _Marks:
         self.seen += 1
         if self.seen > _MAX_MARKS:
             raise TooManyTags
-
-    def _at_line_start(self, position: int) -> bool:
-        line = self.text[max(0, position - _LINE) : position]
-        return not line.strip() or not line.rpartition("\n")[2].strip()
-
-    def _in_quotes(self, start: int, end: int) -> bool:
-        before, after = self.text[start - 1 : start], self.text[end : end + 2]
-        closing = _QUOTES.get(before)
-        if closing is not None and (after[:1] == closing or after == "\\" + closing):
-            return True
-        if not self.spans:
-            return False
-        low = max(0, start - _LINE)
-        line = self.text[low:start].rpartition("\n")[2]
-        rest = self.text[end : end + _LINE].partition("\n")[0]
-        return line.count("`") % 2 == 1 and "`" in rest
 
     def _in_fence(self, start: int, position: int) -> bool:
         """Whether a code fence that opened behind `start` closes behind `position`."""

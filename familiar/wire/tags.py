@@ -11,14 +11,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from familiar.wire.found import Argument, Block, FoundCall, Window, Written, rejected
+from familiar.wire.found import (
+    Argument,
+    Block,
+    FoundCall,
+    Window,
+    Written,
+    at_line_start,
+    rejected,
+)
 from familiar.wire.result import Repair
 from familiar.wire.tagvalues import (
     NOT_A_CALL,
     Broken,
     TagMarkup,
     ValueReader,
-    at_line_start,
     plain_name,
 )
 from familiar.wire.tokens import Kind, TagTable, read_attributes

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from familiar.wire.found import Argument, FoundCall, Written, is_gap
+from familiar.wire.found import Argument, FoundCall, Written, at_line_start, is_gap
 from familiar.wire.result import Problem, Repair
 from familiar.wire.tokens import Kind, Tag, TagTable, read_attributes
 
@@ -315,10 +315,3 @@ def plain_name(written: str, known: Callable[[str], bool]) -> str:
     name = written.strip()
     bare = name.strip("\"'“”")
     return bare if not known(name) and known(bare) else name
-
-
-def at_line_start(text: str, position: int) -> bool:
-    line = text.rfind("\n", max(0, position - 256), position)
-    if line < 0 and position > 256:
-        return False
-    return not text[line + 1 : position].strip()

@@ -41,9 +41,9 @@ def budget(story: Story) -> Iterator[Finding]:
     elif (named := _SETTING.search(end.reason)) is not None:
         cause = Cause(f"budget_{named[1]}") if named[1] in get_args(Budget) else cause
     yield Finding(
-        cause=cause,
-        likelihood=SURE,
-        evidence=(*evidence, _used(story), *_spenders(story)),
+        cause,
+        SURE,
+        (*evidence, _used(story), *_spenders(story)),
         lost_s=story.seconds,
         decisive=cause is not Cause.BUDGET_TURNS or not _lost_in_last_turn(story),
     )
@@ -62,12 +62,7 @@ def cancelled(story: Story) -> Iterator[Finding]:
     end = story.end
     if end is not None and end.outcome == "cancelled":
         events = tuple(seq for seq in (story.cancel_seq, story.end_seq) if seq)
-        yield Finding(
-            cause=Cause.CANCELLED,
-            likelihood=SURE,
-            evidence=(Evidence(end.reason, events),),
-            decisive=True,
-        )
+        yield Finding(Cause.CANCELLED, SURE, (Evidence(end.reason, events),), decisive=True)
 
 
 def unmet(story: Story) -> Iterator[Finding]:
@@ -75,30 +70,15 @@ def unmet(story: Story) -> Iterator[Finding]:
     end = story.end
     if end is None or end.outcome != "failed":
         return
+    ended = (story.end_seq,)
     if story.missing and end.failure_class is FailureClass.FILES_MISSING:
-        yield Finding(
-            cause=Cause.FILES_MISSING,
-            likelihood=LIKELY,
-            evidence=(Evidence(f"Never published: {', '.join(story.missing)}.", (story.end_seq,)),),
-            decisive=True,
-        )
+        never = Evidence(f"Never published: {', '.join(story.missing)}.", ended)
+        yield Finding(Cause.FILES_MISSING, LIKELY, (never,), decisive=True)
     if end.failure_class is FailureClass.INTERNAL:
-        yield Finding(
-            cause=Cause.INTERNAL,
-            likelihood=LIKELY,
-            evidence=(Evidence(end.reason, (story.end_seq,)),),
-            decisive=True,
-        )
+        yield Finding(Cause.INTERNAL, LIKELY, (Evidence(end.reason, ended),), decisive=True)
     for call, (seq, skipped) in story.skipped.items():
-        yield Finding(
-            cause=Cause.DEPENDENCY_FAILED,
-            likelihood=LIKELY,
-            evidence=(
-                Evidence(f"{call} was skipped because of {', '.join(skipped.because)}.", (seq,)),
-            ),
-            call=call,
-            decisive=True,
-        )
+        why = Evidence(f"{call} was skipped because of {', '.join(skipped.because)}.", (seq,))
+        yield Finding(Cause.DEPENDENCY_FAILED, LIKELY, (why,), call=call, decisive=True)
 
 
 def _used(story: Story) -> Evidence:

@@ -35,18 +35,13 @@ def rejected(story: Story) -> Iterator[Finding]:
         body = note.body
         if not isinstance(body, PlanRejected):
             continue
-        cause = _cause(body.problems)
+        told = " ".join(f"{p.code}: {p.message}" for p in body.problems[:4])
+        says = f"Plan {body.attempt} of turn {body.turn} was rejected: {told}"
         yield Finding(
-            cause=cause,
-            likelihood=SURE,
-            evidence=(
-                Evidence(
-                    f"Plan {body.attempt} of turn {body.turn} was rejected: "
-                    + " ".join(f"{p.code}: {p.message}" for p in body.problems[:4]),
-                    (note.seq,),
-                ),
-            ),
-            ruled_out=_answered(story, note),
+            _cause(body.problems),
+            SURE,
+            (Evidence(says, (note.seq,)),),
+            _answered(story, note),
             call=f"plan-{body.turn}",
             attempt=body.attempt,
             decisive=body.turn not in accepted,
@@ -70,18 +65,15 @@ def repeated(story: Story) -> Iterator[Finding]:
             if attempt.failure is not None
         ]
         if failed:
-            yield Finding(
-                cause=Cause.PLAN_REPEATED,
-                likelihood=LIKELY,
-                evidence=(
-                    Evidence(
-                        f"Turn {note.body.turn} has the calls of turn {first.body.turn} again, "
-                        f"where {', '.join(attempt.name for attempt in failed[:5])} failed.",
-                        (first.seq, *(attempt.ended_seq for attempt in failed[:5]), note.seq),
-                    ),
-                ),
-                decisive=not any(story.recovered(attempt) for attempt in failed),
+            names = ", ".join(attempt.name for attempt in failed[:5])
+            says = (
+                f"Turn {note.body.turn} has the calls of turn {first.body.turn} again, where "
+                f"{names} failed."
             )
+            events = (first.seq, *(attempt.ended_seq for attempt in failed[:5]), note.seq)
+            decisive = not any(story.recovered(attempt) for attempt in failed)
+            evidence = (Evidence(says, events),)
+            yield Finding(Cause.PLAN_REPEATED, LIKELY, evidence, decisive=decisive)
 
 
 def nested(story: Story) -> Iterator[Finding]:
@@ -94,24 +86,17 @@ def nested(story: Story) -> Iterator[Finding]:
                 yield _nested(story, note, f"{repair.code}: {repair.message}", repair.call)
         for call in note.body.calls:
             if _is_plan(call.prompt):
-                yield _nested(
-                    story,
-                    note,
+                says = (
                     f"The prompt of {call.id} is itself a plan of {len(call.prompt)} characters, "
-                    "where a task should stand.",
-                    call.id,
+                    "where a task should stand."
                 )
+                yield _nested(story, note, says, call.id)
 
 
 def _nested(story: Story, note: PlanNote, says: str, call: str | None) -> Finding:
-    end = story.end
-    return Finding(
-        cause=Cause.WIRE_NESTED,
-        likelihood=SURE,
-        evidence=(Evidence(says, (note.seq,)),),
-        call=call,
-        decisive=end is not None and end.outcome == "failed",
-    )
+    failed = story.end is not None and story.end.outcome == "failed"
+    evidence = (Evidence(says, (note.seq,)),)
+    return Finding(Cause.WIRE_NESTED, SURE, evidence, call=call, decisive=failed)
 
 
 def _cause(problems: tuple[Problem, ...]) -> Cause:
@@ -137,13 +122,8 @@ def _answered(story: Story, note: PlanNote) -> tuple[RuledOut, ...]:
     if attempt is None or not attempt.succeeded:
         return ()
     rate = "" if attempt.rate is None else f" at {attempt.rate:.1f} tokens/s"
-    return (
-        RuledOut(
-            Cause.BACKEND_UNREACHABLE,
-            f"{attempt.replica} answered {attempt.name} with {attempt.tokens} tokens{rate}.",
-            (attempt.ended_seq,),
-        ),
-    )
+    how = f"{attempt.replica} answered {attempt.name} with {attempt.tokens} tokens{rate}."
+    return (RuledOut(Cause.BACKEND_UNREACHABLE, how, (attempt.ended_seq,)),)
 
 
 def _spent(story: Story, body: PlanRejected) -> float:

@@ -48,17 +48,15 @@ def queue_wait(story: Story) -> Iterator[Finding]:
         # A wait that is longer than the run was measured by clocks that disagree.
         if not max(0.5, NOTABLE_SHARE * story.seconds) <= longest <= story.seconds:
             continue
+        says = (
+            f"{worst.name} waited {longest:.1f} s of the run's {story.seconds:.1f} s for a slot of "
+            f"pool {pool}; {len(attempts)} attempts waited there."
+        )
+        figures = {"longest_wait_s": round(longest, 2), "attempts": len(attempts)}
         yield Finding(
-            cause=Cause.QUEUE_WAIT,
-            likelihood=LIKELY,
-            evidence=(
-                Evidence(
-                    f"{worst.name} waited {longest:.1f} s of the run's {story.seconds:.1f} s for a "
-                    f"slot of pool {pool}; {len(attempts)} attempts waited there.",
-                    (worst.dispatched_seq,),
-                    {"longest_wait_s": round(longest, 2), "attempts": len(attempts)},
-                ),
-            ),
+            Cause.QUEUE_WAIT,
+            LIKELY,
+            (Evidence(says, (worst.dispatched_seq,), figures),),
             call=worst.call,
             attempt=worst.attempt,
             pool=pool,
