@@ -97,7 +97,7 @@ class Repository:
         Raises WorkspaceError, also for a repository of another user and while the user merges."""
         layout = await self._open()
         raise_if_busy(self.root, layout.folder)
-        await self._index_is_free(layout)
+        await self._git_is_free(layout)
         problems = {path: path_problem(path) for path in paths}
         sound = [path for path, problem in problems.items() if problem is None]
         _, standings = await inspect(self._git, layout, dict.fromkeys(sound, ""))
@@ -140,8 +140,9 @@ class Repository:
                 )
             await self._init()
         asked = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
-        out = await self._git.run("rev-parse", *asked)
-        top, folder, common = (self.root / line for line in os.fsdecode(out).splitlines())
+        said = [await self._git.run("rev-parse", one) for one in asked]
+        # One at a time: a name may hold what looks like the end of a line.
+        top, folder, common = (self.root / os.fsdecode(out.removesuffix(b"\n")) for out in said)
         if top.resolve() != self.root.resolve():
             raise WorkspaceError(
                 f"The repository at {self.root} keeps its files in {top}.",
@@ -168,15 +169,16 @@ class Repository:
         await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
     def _keep_out(self, exclude: Path) -> None:
-        line = f"/{PRIVATE}/"
+        line = f"/{PRIVATE}/".encode()
         try:
-            known = exclude.read_text(encoding="utf-8") if exclude.exists() else ""
+            known = exclude.read_bytes() if exclude.exists() else b""
             if line not in known.splitlines():
                 mode = self.root.stat().st_mode & 0o777
                 exclude.parent.mkdir(mode=mode, exist_ok=True)
                 fd = os.open(exclude, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode & 0o666)
-                with os.fdopen(fd, "a", encoding="utf-8") as file:
-                    file.write(f"{'' if not known or known.endswith(chr(10)) else chr(10)}{line}\n")
+                with os.fdopen(fd, "ab") as file:
+                    start = b"" if not known or known.endswith(b"\n") else b"\n"
+                    file.write(start + line + b"\n")
         except OSError as error:
             raise WorkspaceError(
                 f"{exclude} cannot be written: {error.strerror}.", path=str(exclude)
@@ -220,7 +222,7 @@ class Repository:
         wanted = FileCommit(key, "-", b"").trailers()
         patterns = [f"--grep=^{name}: {re.escape(value)}$" for name, value in wanted.items()]
         code, out, _ = await self._git.attempt(
-            "rev-list", "-n1", "-E", "--all-match", *patterns, "HEAD"
+            "rev-list", "-n1", "-E", "--all-match", *patterns, "HEAD", "--"
         )
         return out.decode().strip() or None if code == 0 else None
 
@@ -358,17 +360,17 @@ class Repository:
                         f"Another process has held {path} for {LOCK_PATIENCE_S:.0f} s."
                     )
                 await asyncio.sleep(0.01)
-            await self._index_is_free(layout)
+            await self._git_is_free(layout)
             async with self._turns:
                 yield
         finally:
             os.close(fd)
 
-    async def _index_is_free(self, layout: Layout) -> None:
-        """Wait while another git process writes the index. Raises WorkspaceError."""
-        lock = layout.folder / "index.lock"
+    async def _git_is_free(self, layout: Layout) -> None:
+        """Wait while another git process writes the index or the branch. Raises WorkspaceError."""
+        locks = layout.locks()
         deadline = time.monotonic() + INDEX_PATIENCE_S
-        while lock.exists():
+        while (lock := next((lock for lock in locks if lock.exists()), None)) is not None:
             if time.monotonic() > deadline:
                 raise WorkspaceError(
                     f"Another git process has held {lock} for {INDEX_PATIENCE_S:.0f} s.",

@@ -44,6 +44,15 @@ class Layout:
     common: Path
     hash_name: str
 
+    def locks(self) -> list[Path]:
+        """The files by which another git process holds what a commit changes."""
+        try:
+            branch = (self.folder / "HEAD").read_bytes().removeprefix(b"ref:").strip()
+        except OSError:
+            branch = b""
+        held = [self.folder / "index.lock", self.folder / "HEAD.lock"]
+        return [*held, *([self.common / f"{os.fsdecode(branch)}.lock"] if branch else [])]
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

@@ -7,7 +7,9 @@ pager, a diff driver, a merge driver, a signature or a credential. Every protoco
 objects are not fetched, so no remote is ever spoken to. The settings below turn off the rest, and
 a setting on the command line wins over each file that the repository includes. `git update-index`
 compares files that are as new as the index, and hash-object converts one, both through the filters
-of the configuration: those get empty commands, under the names that the configuration has.
+of the configuration: those get empty commands, under the names that the configuration has. Two of
+the settings are not about programs: with them git would hide our files from `git status`, or reject
+line ends that it converts.
 
 git's own check of the owner stays: a repository of another user is rejected, with a remedy.
 """
@@ -42,6 +44,8 @@ _SETTINGS = {
     "core.fsmonitor": "false",
     "core.quotePath": "false",
     "core.alternateRefsCommand": "false",
+    "core.ignoreStat": "false",
+    "core.safecrlf": "false",
     "protocol.allow": "never",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -165,6 +169,8 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def first_line(err: bytes) -> str:
-    """The first line of git's error text, without its full stop."""
-    lines = err.decode("utf-8", "replace").strip().splitlines()
-    return lines[0].rstrip(".") if lines else "no message"
+    """The first line of git's error text, without its full stop; where it is the head of a list,
+    with the first item."""
+    lines = [line.strip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return said.rstrip(".") or "no message"

@@ -201,6 +201,16 @@ async def test_names_survive_git(tmp_path: Path, name: str) -> None:
     assert git(tmp_path, "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("name", ["a b'\"", "line\u2028end", "next\u0085line", "new\nline", "a:b"])
+async def test_a_workspace_may_have_any_name(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    repository = Repository(root)
+    await repository.unwritable([])
+    await repository.publish(change(root, "a.txt", "a"))
+    assert git(root, "show", "HEAD:a.txt") == "a"
+    assert git(root, "status", "--porcelain") == ""
+
+
 async def test_two_processes_commit_to_one_workspace_without_losing_any(tmp_path: Path) -> None:
     await Repository(tmp_path).unwritable([])
     ours, theirs = Repository(tmp_path), Repository(tmp_path)  # each takes the lock on its own

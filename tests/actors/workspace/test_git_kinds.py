@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,51 @@ def many_folders(root: Path) -> None:
     git(root, "commit", "-q", "-m", "many")
 
 
+def names_of_latin1(root: Path) -> None:
+    folder = os.fsencode(root) + b"/docs/caf\xe9"
+    os.makedirs(folder)
+    Path(os.fsdecode(folder + b"/n\xff.md")).write_text("x")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "latin1")
+
+
+def named_like_git(root: Path) -> None:
+    """A file, a branch and a tag of the name HEAD."""
+    (root / "HEAD").write_text("x")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "HEAD")
+    git(root, "update-ref", "refs/heads/HEAD", "main")
+    git(root, "update-ref", "refs/tags/HEAD", "main")
+
+
+def excluded_in_latin1(root: Path) -> None:
+    (root / ".git/info/exclude").write_bytes(b"# caf\xe9\n*.o")
+
+
+def strict_line_ends(root: Path) -> None:
+    (root / ".gitattributes").write_text("*.md text eol=lf\n")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "ends")
+    git(root, "config", "core.safecrlf", "true")
+
+
+def squashed(root: Path) -> None:
+    git(root, "checkout", "-q", "-b", "other")
+    (root / "more.txt").write_text("more\n")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "more")
+    git(root, "checkout", "-q", "main")
+    git(root, "merge", "-q", "--squash", "other")
+
+
+def conflict_elsewhere(root: Path) -> None:
+    (root / "run.sh").write_text("a\n")
+    git(root, "stash", "-q")
+    (root / "run.sh").write_text("b\n")
+    git(root, "commit", "-q", "-a", "-m", "b")
+    git(root, "stash", "pop", "-q", code=1)
+
+
 @pytest.mark.parametrize(
     "prepare",
     [
@@ -80,6 +126,19 @@ def many_folders(root: Path) -> None:
         lambda root: git(root, "config", "core.preloadIndex", "true"),
         lambda root: git(root, "config", "index.threads", "4"),
         lambda root: git(root, "config", "core.sharedRepository", "group"),
+        lambda root: git(root, "config", "core.ignoreStat", "true"),
+        lambda root: git(root, "config", "core.checkStat", "minimal"),
+        lambda root: git(root, "config", "core.symlinks", "false"),
+        lambda root: git(root, "config", "feature.manyFiles", "true"),
+        lambda root: git(root, "config", "color.ui", "always"),
+        lambda root: git(root, "config", "i18n.commitEncoding", "latin1"),
+        lambda root: git(root, "checkout", "-q", "-b", "日本/ü"),
+        names_of_latin1,
+        named_like_git,
+        excluded_in_latin1,
+        strict_line_ends,
+        squashed,
+        conflict_elsewhere,
     ],
 )
 async def test_the_user_s_work_stays_and_status_is_as_before(
@@ -88,9 +147,11 @@ async def test_the_user_s_work_stays_and_status_is_as_before(
     prepare(root)
     before = git(root, "status", "--porcelain")
     await publish(root, "docs/in.md", "one\n")
-    await publish(root, "docs/new.md", "two\n", call="d")
+    await publish(root, "docs/new.md", "two\r\n", call="d")
+    await publish(root, "docs/new.md", "two\n", call="e")
+    await publish(root, "docs/new.md", "two\n", call="e")
     assert git(root, "status", "--porcelain") == before
     assert git(root, "show", "HEAD:docs/in.md") == "one"
-    assert git(root, "show", "HEAD~1:docs/in.md") == "one"
+    assert git(root, "show", "HEAD~2:docs/in.md") == "one"
     assert git(root, "show", "HEAD:docs/new.md") == "two"
     git(root, "fsck", "--strict")

@@ -309,16 +309,24 @@ async def test_a_repository_with_its_files_elsewhere_is_rejected(
         await WorkspaceActor().unwritable(str(root), [])
 
 
-async def test_an_index_that_another_git_holds_is_told_before_a_model_is_asked(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
+async def test_a_lock_that_another_git_holds_is_told_before_a_model_is_asked(
+    root: Path, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
     monkeypatch.setattr("actors.workspace.git.INDEX_PATIENCE_S", 0.1)
-    (root / ".git/index.lock").touch()
+    (root / ".git" / lock).touch()
     before = state(root)
-    with pytest.raises(WorkspaceError, match=r"index\.lock") as caught:
+    with pytest.raises(WorkspaceError, match=lock) as caught:
         await WorkspaceActor().unwritable(str(root), ["new.md"])
     assert "remove the file" in caught.value.remedy
     assert state(root) == before
+
+
+async def test_a_repository_with_an_unknown_extension_is_rejected_by_its_name(root: Path) -> None:
+    git(root, "config", "core.repositoryFormatVersion", "1")
+    git(root, "config", "extensions.refStorage", "future")
+    with pytest.raises(WorkspaceError, match="extension found: refstorage"):
+        await WorkspaceActor().unwritable(str(root), ["new.md"])
 
 
 async def test_a_bare_repository_is_rejected(root: Path, tmp_path: Path) -> None:
