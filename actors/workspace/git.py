@@ -243,21 +243,21 @@ class Repository:
         objects = Objects(layout.hash_name)
         for change in newest.values():
             objects.add("blob", change.data)
-
-        async def write(change: FileCommit) -> WorkspaceError | None:
-            executable = standings[change.path].mode == EXECUTABLE
-            try:
-                await asyncio.to_thread(
-                    self._files.write, change.path, change.data, executable=executable
-                )
-            except WorkspaceError as error:
-                return error
-            return None
-
         await self._store(layout, objects, group[0].path)
-        errors = await asyncio.gather(*(write(change) for change in newest.values()))
-        failed = {path: error for path, error in zip(newest, errors, strict=True) if error}
-        await asyncio.to_thread(self._files.keep, newest.keys() - failed.keys())
+        return await asyncio.to_thread(self._write_files, newest, standings)
+
+    def _write_files(
+        self, newest: Mapping[str, FileCommit], standings: Mapping[str, Standing]
+    ) -> dict[str, WorkspaceError]:
+        """One thread for all of them: many that write small files mostly wait for each other."""
+        failed = {}
+        for path, change in newest.items():
+            executable = standings[path].mode == EXECUTABLE
+            try:
+                self._files.write(path, change.data, executable=executable)
+            except WorkspaceError as error:
+                failed[path] = error
+        self._files.keep(newest.keys() - failed.keys())
         return failed
 
     async def _store(self, layout: Layout, objects: Objects, path: str) -> None:

@@ -257,14 +257,17 @@ async def _unsaved(
     """The user's work at this path that the new file would overwrite. A file is safe when it is as
     committed, as it is to become, or one of git's objects; each text of ours is one before it is
     written, also when its publication was interrupted."""
+    place = git.root / path
     try:
-        data = await asyncio.to_thread((git.root / path).read_bytes)
+        data = await asyncio.to_thread(place.read_bytes) if _is_there(place) else None
     except FileNotFoundError:
+        data = None
+    except OSError as error:
+        return f"it is not readable ({error.strerror})", "Make it readable, or choose another path."
+    if data is None:
         if path in index and committed is None and index[path].blob != new:
             return "it is staged and not committed", "Commit it (or git rm --cached it)."
         return "", ""
-    except OSError as error:
-        return f"it is not readable ({error.strerror})", "Make it readable, or choose another path."
     there = object_name("blob", data, layout.hash_name)
     saved = {new, committed.name if committed else ""}
     if there not in saved and (b"\r\n" in data or b"$Id:" in data):
@@ -279,6 +282,11 @@ async def _unsaved(
     if path not in index and committed is None:
         return "it is there, and git does not have it", "Commit it, or move it away."
     return "it has changes that are not committed", "Commit them, or `git stash` them."
+
+
+def _is_there(place: Path) -> bool:
+    """Most files are new, and a thread for each of them would cost more than this look."""
+    return os.path.lexists(place)
 
 
 async def converted(git: GitProcess, path: str, data: bytes, *, store: bool = False) -> str:

@@ -20,6 +20,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 from familiar.errors import WorkspaceError
@@ -79,9 +80,9 @@ class GitProcess:
         long, or rejects the repository's owner."""
         if args[0] not in COMMANDS:
             raise ValueError(f"git {args[0]} is not known to run nothing else")
-        environment = _environment(self.root)
+        environment = self._environment
         if args[0] in _CONVERTING:
-            environment |= _filters_off(await self.configuration())
+            environment = environment | _filters_off(await self.configuration())
         # A thread and a plain process: under uvloop inside a Ray worker, a child that ends early
         # closes the transport that asyncio's own subprocesses still want to write to.
         try:
@@ -110,6 +111,22 @@ class GitProcess:
                 "that runs familiar (chown -R).",
             )
         return done.returncode, done.stdout, done.stderr
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        """git sees neither the user's configuration nor a repository above the workspace, and can
+        neither reach a remote nor ask a person."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        return kept | {
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CEILING_DIRECTORIES": str(self.root.resolve().parent),
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_ALLOW_PROTOCOL": "",
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C",
+        }
 
     async def configuration(self) -> Mapping[str, str]:
         """The repository's settings as git has them: section and last part of a name in lower case,
@@ -150,22 +167,6 @@ def _filters_off(settings: Mapping[str, str]) -> dict[str, str]:
         variables[f"GIT_CONFIG_KEY_{number}"] = key
         variables[f"GIT_CONFIG_VALUE_{number}"] = value
     return variables
-
-
-def _environment(root: Path) -> dict[str, str]:
-    """git sees neither the user's configuration nor a repository above the workspace, and can
-    neither reach a remote nor ask a person."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CEILING_DIRECTORIES": str(root.resolve().parent),
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_ALLOW_PROTOCOL": "",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
 
 
 def first_line(err: bytes) -> str:
