@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping
+from datetime import date, datetime
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -63,13 +65,24 @@ def parse_config(
         ) from None
 
 
+_OTHER_BASE = re.compile(r"[-+]?(?:0[0-9_]|[0-9_]+:)")
+_READ_AS = {
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    date: "a date",
+    datetime: "a date",
+}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key is dropped in silence: one that is defined twice is an error."""
+    """YAML in which nothing is dropped or changed in silence: a key that is defined twice is an
+    error, and so is a number that YAML 1.1 reads by another base (017 is 15, and 8:30 is 510)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, yaml.Node] = {}
         for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge" or not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode):
                 continue
             if (first := seen.setdefault(key.value, key)) is not key:
                 raise yaml.constructor.ConstructorError(
@@ -80,6 +93,22 @@ class _Loader(yaml.SafeLoader):
                     key.start_mark,
                 )
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> float:
+        if _OTHER_BASE.match(node.value):
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"{node.value} is a number of another base in YAML; write it in base ten, or in "
+                "quotes if it is text",
+                node.start_mark,
+            )
+        whole = node.tag == "tag:yaml.org,2002:int"
+        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def read_yaml(text: str, source: str) -> object:
@@ -111,7 +140,11 @@ def _override(data: dict[str, Any], path: list[str], value: object, dotted: str)
 def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "top level"
     if item["type"] != "extra_forbidden":
-        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+        problem = f"{where}: {item['msg'].removeprefix('Value error, ')}"
+        given = item["input"]
+        if item["type"] != "string_type" or not isinstance(given, bool | int | float | date):
+            return problem
+        return f"{problem}; YAML reads this as {_READ_AS[type(given)]}: put it in quotes"
     key = str(item["loc"][-1])
     known = sorted(_fields_at(Config, item["loc"][:-1]))
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)

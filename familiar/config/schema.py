@@ -7,13 +7,16 @@ expanded once, at the entry point.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -24,8 +27,27 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
+def _without_placeholder(text: str) -> str:
+    if _PLACEHOLDER.search(text):
+        raise ValueError("variables are not replaced here; write the value")
+    return text
+
+
+_PLACEHOLDER = re.compile(r"\$\{\w+[^}]*\}|\{\{|^\$\w")
+Literally = Annotated[str, AfterValidator(_without_placeholder)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_truth_value_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """YAML reads yes, no, on and off as truth values, and pydantic takes those for 1 and 0."""
+        kind = cls.model_fields[info.field_name].annotation if info.field_name else None
+        if isinstance(value, bool) and kind in (int, float, int | None, float | None):
+            raise ValueError("a number is expected, and YAML reads this as a truth value")
+        return value
 
 
 class NodeSelector(_Strict):
@@ -97,7 +119,9 @@ class PoolConfig(_Strict):
     """One model and its replicas."""
 
     engine: EngineKind
-    model: str = Field(description="a path, a hub name, `embedded:smollm2`, or the server's name")
+    model: Literally = Field(
+        description="a path, a hub name, `embedded:smollm2`, or the server's name"
+    )
     replicas: list[ReplicaConfig] = Field(min_length=1)
     context_length: Annotated[int, Field(ge=256)] = 4096
     slots: Annotated[int, Field(ge=1, le=4096)] = Field(
@@ -214,15 +238,15 @@ class BudgetConfig(_Strict):
 
 
 class StoreConfig(_Strict):
-    url: str = "sqlite:///~/.local/state/familiar/familiar.db"
+    url: Literally = "sqlite:///~/.local/state/familiar/familiar.db"
 
 
 class WorkspaceConfig(_Strict):
     """Where sessions keep their files: below `root`, a new git repository for each, or in
     `repository`, one that exists already."""
 
-    root: str = "~/.local/state/familiar/workspaces"
-    repository: str | None = None
+    root: Literally = "~/.local/state/familiar/workspaces"
+    repository: Literally | None = None
     acting_files: list[str] = Field(
         default_factory=list,
         description="files of `repository` that a plan may write although programs act on them by "

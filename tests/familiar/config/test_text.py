@@ -58,6 +58,10 @@ def test_usual_urls_are_taken(url: str) -> None:
     ("text", "said"),
     [
         ("pools: {}\npools: {}\n", "the key pools is defined twice, in line 1 and"),
+        ("a: {<<: {b: 1}, <<: {c: 1}}\n", "the key << is defined twice"),
+        ("api: {port: 017}\n", "017 is a number of another base"),
+        ("api: {port: 8:30}\n", "8:30 is a number of another base"),
+        ("deployment: 12:30:00.5\n", "12:30:00.5 is a number of another base"),
         ("api:\n  port: 1\n  port: 2\n", "the key port is defined twice, in line 2 and"),
         ("api: {port: 1, 'port': 2}\n", "is defined twice"),
         ("a: 2026-13-45\n", "not valid YAML"),
@@ -114,3 +118,29 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         load_config("a\x00b")
     path.write_text("\ufeff" + yaml.safe_dump(SMALL), encoding="utf-8")
     assert load_config(path).pools
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "off", "true", "False"])
+def test_a_truth_value_is_neither_a_number_nor_a_text(word: str) -> None:
+    number = refusal(small(api__port=yaml.safe_load(word)))
+    assert "api.port: a number is expected, and YAML reads this as a truth value" in str(number)
+    text = refusal(small(pools__small__model=yaml.safe_load(word)))
+    assert "YAML reads this as a truth value: put it in quotes" in str(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("2026-01-01", "date"), ("2026-01-01 10:00:00", "date"), ("1_000", "number")],
+)
+def test_a_text_that_yaml_reads_as_another_value_is_named(value: str, kind: str) -> None:
+    error = refusal(small(pools__small__model=yaml.safe_load(value)))
+    assert f"pools.small.model: Input should be a valid string; YAML reads this as a {kind}" in str(
+        error
+    )
+
+
+@pytest.mark.parametrize("text", ["${HOME}/x", "$HOME/x", "{{ home }}/x", "${MODEL:-small}"])
+@pytest.mark.parametrize("field", ["pools__small__model", "workspace__root", "store__url"])
+def test_a_placeholder_is_not_taken_for_its_value(field: str, text: str) -> None:
+    error = refusal(small(**{field: text}))
+    assert f"{field.replace('__', '.')}: variables are not replaced here" in str(error)
