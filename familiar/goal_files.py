@@ -74,10 +74,13 @@ _KNOWN = "|".join(sorted(_ENDINGS, key=len, reverse=True))
 _BARE = re.compile(
     r"(?<![\w./:\-@`+\\$%\])])(?<!(?<!~)~)"
     rf"((?:{_BEFORE}\.?{_PIECE}(?:{_STEP}(?:{_PIECE}|{_GROUP})){{0,8}}\.(?i:{_KNOWN})"
+    rf"|(?:{_PIECE}/){{1,8}}(?:README|LICENSE|CHANGELOG|NOTICE|AUTHORS)"
     rf"|(?:{_PIECE}/){{0,8}}(?:(?:Docker|Container|Make|Just|Proc|Gem|Rake|Vagrant|Jenkins)file"
     r"|\.(?:env(?:\.\w{1,20})?|git(?:ignore|attributes)|dockerignore|npmrc|nvmrc|prettierrc|eslintrc|htaccess)))"
     r")(?![A-Za-z0-9/\\\-]|_\w|\.[a-z0-9])"
 )
+_CALLED = re.compile(r"\bfile (?:named|called) ([`\"'“]?)([\w\-]{1,80})[`\"'”]?(?!\w|[./\-]\w)")
+"""A name that has neither an ending nor a folder."""
 _DRIVE = re.compile(r"[A-Za-z]:/")
 _VARIABLE = re.compile(r"\$[A-Z{]|%\w+%")
 _ODD = re.compile(r"[^<>|*?=;,{}\"]+\Z")
@@ -115,6 +118,9 @@ def named_paths(text: str) -> tuple[NamedPath, ...]:
         found.extend((match.start(), name) for name in names)
         return "`" * len(match.group())
 
+    for match in _CALLED.finditer(text):
+        if match.group(1) or match.group(2).lower() not in _COMMANDS:
+            found.append((match.start(), _named(match.group(2))))
     bare = _QUOTED.sub(lambda match: read(match, _quoted(match.group(1))), text)
     bare = _SPOKEN.sub(lambda match: read(match, _spoken(match[match.lastindex or 0])), bare)
     for match in _BARE.finditer(bare):
@@ -184,7 +190,8 @@ def _only_looks_so(name: str) -> bool:
     """Whether it is a version, an address, a product, or words with a stroke between."""
     return bool(
         _ADDRESS.match(name)
-        or name.startswith(("www.", "@"))
+        or name.startswith("www.")
+        or (name.startswith("@") and _ending(name) not in _ENDINGS)
         or _PRODUCTS.fullmatch(name)
         or _PROSE.fullmatch(name)
         or re.fullmatch(r"[\w.\-+]*\.\d\w*", name)

@@ -50,6 +50,7 @@ def test_a_goal_of_ten_megabytes_is_rejected_by_its_size() -> None:
     "path",
     [
         ".github/workflows/ci.yml",
+        "@types/tide.d.ts",
         "Dockerfile",
         "docker/Dockerfile",
         "日本語.md",
@@ -218,3 +219,18 @@ def test_what_a_name_was_taken_for_is_told(text: str, words: str) -> None:
 @pytest.mark.timeout(60)
 def test_a_hostile_goal_is_read_to_its_end(piece: str) -> None:
     read_goal(piece * (500_000 // len(piece)), max_bytes=10 * LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("Write a file named `notes`.", "notes"),
+        ("Write a file called notes.", "notes"),
+        ("Write a file called notes.md.", "notes.md"),
+        ("Write a file called 'tide-table', please.", "tide-table"),
+        ("Write docs/README and stop.", "docs/README"),
+        ("Write a file called the plan, plan.md.", "plan.md"),
+    ],
+)
+def test_a_file_without_an_ending_is_found_by_the_words_around_it(text: str, path: str) -> None:
+    assert read_goal(text, max_bytes=LIMIT).files == (path,)
