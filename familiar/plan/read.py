@@ -38,7 +38,7 @@ class _Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     continue_: bool = Field(alias="continue")
-    worker_calls: list[_Call] = Field(max_length=512)
+    worker_calls: list[_Call] = Field(max_length=4096)
     thought: str | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_one_plan_reads_the_same_in_every_wire(wire: str) -> None:
     assert (call.id, call.alias, call.prompt) == ("n1", "naughty", 'Say "hello" & <bye>.')
     assert body.repairs == ()
     assert body.continue_ is False
+
+
+def test_a_plan_has_as_many_calls_as_the_configuration_allows() -> None:
+    calls = [{**CALL, "id": f"n{n}", "prompt": f"Write part {n}."} for n in range(2_000)]
+    text = json.dumps({"continue": False, "worker_calls": calls})
+    body = judge_plan(text, replace(VIEW, max_calls=2_000), attempt=1, wire=PlanWire("json"))
+    assert isinstance(body, PlanAccepted), body.problems
+    assert len(body.calls) == 2_000
 
 
 @pytest.mark.parametrize("wire", ANSWERS)
