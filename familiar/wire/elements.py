@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from familiar.wire.found import Argument, Block, Element, FoundCall, Window, Written
-from familiar.wire.result import Problem
+from familiar.wire.found import Argument, Block, Element, FoundCall, Window, Written, rejected
 from familiar.wire.tokens import read_attributes
 
 Tags = list[re.Match[str]]
@@ -36,78 +35,68 @@ class ElementSyntax:
             if tags[index].group(1) or tags[index].group(2) not in (self.wrapper, self.call):
                 index += 1
                 continue
-            block, index = self._block(window, tags, index)
+            first = index
+            element, index = self._element(window, tags, first)
+            calls = [] if element is None else self._calls(element)
+            if element is None or not calls:
+                block, index = self._rejected(window, tags, first, whole=element is not None)
+            else:
+                block = Block(element.start, element.end, calls)
             blocks.append(block)
         return blocks
 
-    def _block(self, window: Window, tags: Tags, index: int) -> tuple[Block, int]:
-        block = Block(tags[index].start(), tags[index].end())
-        wrapped = tags[index].group(2) == self.wrapper
-        cursor = index + 1 if wrapped else index
-        while cursor < len(tags):
-            name, closing = tags[cursor].group(2), bool(tags[cursor].group(1))
-            if name == self.wrapper and closing:
-                block.end = tags[cursor].end()
-                return block, cursor + 1
-            if name != self.call or closing:
-                return self._rejected(window, tags, block, cursor, "malformed_call")
-            call, cursor = self._call(window, tags, cursor)
-            if call is None:
-                return self._rejected(window, tags, block, cursor, "unterminated_call")
-            block.calls.append(call)
-            block.end = call.end
-            if not wrapped and (cursor >= len(tags) or tags[cursor].group(2) != self.call):
-                break
-        if wrapped and not block.calls:
-            return self._rejected(window, tags, block, len(tags), "unterminated_call")
-        return block, cursor
+    def _element(self, window: Window, tags: Tags, index: int) -> tuple[Element | None, int]:
+        """The element that tag `index` opens, and the tag behind it or the one that does not fit.
+        The closer of a wrapper may be missing at the end."""
+        nested: list[tuple[Element, int]] = []
+        root: Element | None = None
+        for cursor in range(index, len(tags)):
+            tag = tags[cursor]
+            if not tag.group(1):
+                element = Element(tag.group(2), "", tag.group(3), tag.start())
+                if nested:
+                    nested[-1][0].children.append(element)
+                root = root or element
+                nested.append((element, tag.end()))
+                if len(nested) > window.limits.max_depth:
+                    return None, cursor
+                continue
+            element, start = nested.pop()
+            if element.name != tag.group(2):
+                return None, cursor
+            element.raw, element.end = window.text[start : tag.start()], tag.end()
+            if not nested:
+                return element, cursor + 1
+        if root is None or root.name != self.wrapper or len(nested) > 1 or not root.children:
+            return None, len(tags)
+        root.end = root.children[-1].end
+        return root, len(tags)
+
+    def _calls(self, element: Element) -> list[FoundCall]:
+        """The calls of a wrapper, or one by itself; none where one has no name or is none."""
+        calls: list[FoundCall] = []
+        for node in element.children if element.name == self.wrapper else [element]:
+            name = read_attributes(node.attributes).get("name", "")
+            if node.name != self.call or not name:
+                return []
+            arguments = [
+                Argument(child.name, child.raw, Written.INFER, tree=child)
+                for child in node.children
+            ]
+            calls.append(FoundCall(name, arguments, node.start, node.end))
+        return calls
 
     def _rejected(
-        self, window: Window, tags: Tags, block: Block, cursor: int, name: str
+        self, window: Window, tags: Tags, first: int, *, whole: bool
     ) -> tuple[Block, int]:
-        """Skip to the wrapper's end, so that nothing inside it is taken for a call."""
-        offset = tags[min(cursor, len(tags) - 1)].start()
+        """A broken block up to its wrapper's end, so that nothing inside it is taken for a call."""
+        name = "malformed_call" if whole else "unterminated_call"
         message = (
             "The call's elements do not close in order, or the call stops early. "
             "Write it again whole."
         )
-        block.calls.clear()
-        block.problems.append(Problem(name, offset, message))
-        for position in range(cursor, len(tags)):
-            if tags[position].group(1) and tags[position].group(2) == self.wrapper:
-                block.end = tags[position].end()
-                return block, position + 1
-        block.end = window.end
-        block.keep_text = True
-        return block, len(tags)
-
-    def _call(self, window: Window, tags: Tags, index: int) -> tuple[FoundCall | None, int]:
-        name = read_attributes(tags[index].group(3)).get("name", "")
-        if not name:
-            return None, index
-        call = FoundCall(name, [], tags[index].start(), tags[index].end())
-        open_elements: list[tuple[Element, int]] = []
-        for cursor in range(index + 1, len(tags)):
-            tag = tags[cursor]
-            if not tag.group(1):
-                if len(open_elements) >= window.limits.max_depth:
-                    return None, cursor
-                element = Element(tag.group(2), "")
-                if open_elements:
-                    open_elements[-1][0].children.append(element)
-                open_elements.append((element, tag.end()))
-            elif open_elements:
-                element, start = open_elements.pop()
-                if element.name != tag.group(2):
-                    return None, cursor
-                element.raw = window.text[start : tag.start()]
-                if not open_elements:
-                    call.arguments.append(
-                        Argument(element.name, element.raw, Written.INFER, tree=element)
-                    )
-            elif tag.group(2) == self.call:
-                call.end = tag.end()
-                return call, cursor + 1
-            else:
-                return None, cursor
-        return None, len(tags)
+        ends = (at for at in range(first, len(tags)) if tags[at].group(1, 2) == ("/", self.wrapper))
+        close = next(ends, None)
+        end, index = (window.end, len(tags)) if close is None else (tags[close].end(), close + 1)
+        block = rejected(name, tags[first].start(), end, message, keep_text=close is None)
+        return block, index

@@ -59,6 +59,9 @@ class Element:
 
     name: str
     raw: str
+    attributes: str = ""
+    start: int = 0
+    end: int = 0
     children: list[Element] = field(default_factory=list)
 
 
