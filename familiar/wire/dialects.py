@@ -140,17 +140,25 @@ LLAMA_JSON = JsonSyntax(
 )
 # DeepSeek's marker tokens appear with U+2581, underscores or spaces, and with either bar.
 _BAR, _SP = r"[|｜]", r"[▁_ ]"
+_SECTION = (
+    rf"<{_BAR}tool{_SP}calls{_SP}begin{_BAR}>",
+    rf"<{_BAR}tool{_SP}calls{_SP}end{_BAR}>",
+)
 DEEPSEEK_HEAD = HeadSyntax(
     open=(
-        rf"<{_BAR}tool{_SP}call{_SP}begin{_BAR}>\s{{0,4}}(?:function<{_BAR}tool{_SP}sep{_BAR}>)?"
+        rf"<(?:{_SECTION[0][1:]}\s{{0,64}}<)?{_BAR}tool{_SP}call{_SP}begin{_BAR}>\s{{0,4}}"
+        rf"(?:function<{_BAR}tool{_SP}sep{_BAR}>)?"
         rf"([^<\n]{{1,256}})(?:<{_BAR}tool{_SP}sep{_BAR}>|\n)\s{{0,4}}(?:```(?:json)?\n)?"
     ),
-    close=rf"(?:```\s{{0,4}})?<{_BAR}tool{_SP}call{_SP}end{_BAR}>",
-    sections=(rf"<{_BAR}tool{_SP}calls{_SP}begin{_BAR}>", rf"<{_BAR}tool{_SP}calls{_SP}end{_BAR}>"),
+    close=rf"(?:```\s{{0,4}})?<{_BAR}tool{_SP}call{_SP}end{_BAR}>(?:\s{{0,64}}{_SECTION[1]})?"
+    rf"|{_SECTION[1]}",
+    sections=_SECTION,
 )
 KIMI_HEAD = HeadSyntax(
-    open=r"<\|tool_call_begin\|>([^<]{0,256})<\|tool_call_argument_begin\|>",
-    close=r"<\|tool_call_end\|>",
+    open=r"<(?:\|tool_calls?_section_begin\|>\s{0,64}<)?\|tool_call_begin\|>([^<]{0,256})"
+    r"<\|tool_call_argument_begin\|>",
+    close=r"<\|tool_call_end\|>(?:\s{0,64}<\|tool_calls?_section_end\|>)?"
+    r"|<\|tool_calls?_section_end\|>",
     sections=(r"<\|tool_calls?_section_begin\|>", r"<\|tool_calls?_section_end\|>"),
     numbered=True,
 )

@@ -174,8 +174,8 @@ def _more_objects(
 class HeadSyntax:
     """`<open> HEAD <separator> {json} <close>`: only the arguments are JSON.
 
-    `open` carries the head in group 1. `sections` are markers around the calls that mean nothing
-    on their own. With `numbered`, the head is `functions.NAME:INDEX`.
+    `open` carries the head in group 1. `sections` are the markers around all calls, which `open`
+    and `close` match as well. With `numbered`, the head is `functions.NAME:INDEX`.
     """
 
     open: str
@@ -185,16 +185,8 @@ class HeadSyntax:
 
     def scan(self, window: Window) -> list[Block]:
         edges = Edges(window, self.open, self.close)
-        lower = window.start
-
-        def read(head: re.Match[str]) -> Block:
-            nonlocal lower
-            block = self._headed(window, edges, head)
-            _widen(window, self, block, lower)
-            lower = block.end
-            return block
-
-        return scan_each(window, edges.opener, read) or _unfinished_head(window, self)
+        blocks = scan_each(window, edges.opener, lambda head: self._headed(window, edges, head))
+        return blocks or _unfinished_head(window, self)
 
     def _headed(self, window: Window, edges: Edges, head: re.Match[str]) -> Block:
         block = Block(head.start(), head.end())
@@ -344,17 +336,3 @@ def _kimi_name(window: Window, written: str) -> str:
         if candidate in offered:
             return candidate
     return canonical if trimmed else ""
-
-
-def _widen(window: Window, syntax: HeadSyntax, block: Block, lower: int) -> None:
-    """Take the section markers around a call into its block."""
-    for section in syntax.sections:
-        pattern = re.compile(section)
-        following = pattern.match(window.text, skip_space(window.text, block.end), window.end)
-        if following is not None:
-            block.end = following.end()
-        before = None
-        for mark in pattern.finditer(window.text, max(lower, block.start - 96), block.start):
-            before = mark
-        if before is not None and not window.text[before.end() : block.start].strip():
-            block.start = before.start()

@@ -222,9 +222,9 @@ class ScriptedEngine:
         self._cached_tokens += running.cached_tokens
 
     def _pace(self, running: _Running, faults: list[Fault], total: int) -> Pace:
-        rates, fresh = running.rule.rates, running.prompt_tokens - running.cached_tokens
+        rates = running.rule.rates or self._script.rates
         seed = f"{self._script.seed}/{running.request.request_id}"
-        return Pace(rates or self._script.rates, faults, total=total, fresh=fresh, seed=seed)
+        return Pace(rates, faults, total=total, seed=seed)
 
     async def _strike(self, running: _Running, pace: Pace) -> None:
         fault = pace.faults.popleft()

@@ -19,10 +19,8 @@ MID_STREAM = frozenset({"stall", "slow", "cut", "die"})
 class Pace:
     """When the tokens of one answer are due, and where its faults strike."""
 
-    def __init__(
-        self, rates: Rates, faults: Iterable[Fault], *, total: int, fresh: int, seed: str
-    ) -> None:
-        """`total` tokens of an answer, after a prompt with `fresh` tokens that are not cached."""
+    def __init__(self, rates: Rates, faults: Iterable[Fault], *, total: int, seed: str) -> None:
+        """`total` is the answer's length in tokens."""
         self.total = total
         self.faults = deque(
             sorted((f for f in faults if f.kind in MID_STREAM), key=lambda f: f.after_tokens)
@@ -30,8 +28,6 @@ class Pace:
         self.stop = self.stops()
         self.interval = 1.0 / rates.tokens_per_s if rates.tokens_per_s else 0.0
         self.due = time.monotonic() + rates.ttft_s
-        if rates.prefill_tokens_per_s:
-            self.due += fresh / rates.prefill_tokens_per_s
         self._draw = random.Random(seed) if rates.jitter else None
         self._jitter = rates.jitter
         self._per_delta = rates.tokens_per_delta

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from familiar.config.load import read_yaml
 from familiar.engine import GenerateRequest
 from familiar.errors import ConfigError
 
@@ -29,15 +29,14 @@ class _Strict(BaseModel):
 class Rates(_Strict):
     """How fast the engine is. 0 stands for no waiting at all.
 
-    `ttft_s` and the prefill of uncached prompt tokens pass before the first token; after it, one
-    token comes every `1 / tokens_per_s`. `jitter` is the largest relative change of one interval,
-    drawn from a generator that is seeded by the script's seed and the request id.
+    `ttft_s` passes before the first token; after it, one token comes every `1 / tokens_per_s`.
+    `jitter` is the largest relative change of one interval, drawn from a generator that is seeded by
+    the script's seed and the request id.
     """
 
     ttft_s: NotNegative = 0.0
     tokens_per_s: NotNegative = 0.0
     tokens_per_delta: Annotated[int, Field(ge=1)] = 1
-    prefill_tokens_per_s: NotNegative = 0.0
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
@@ -197,13 +196,12 @@ def load_script(source: object) -> tuple[Script, Path]:
         path = Path(source).expanduser()
         base, where = path.parent, str(path)
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"The script {path} cannot be read: {error.strerror}.", where=where
             ) from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"The script {path} is not YAML: {error}", where=where) from error
+        data = read_yaml(text, f"The script {path}")
     if data is None:
         data = {}
     if not isinstance(data, Mapping):
