@@ -7,6 +7,7 @@ evaluated, names stay names, and depth is capped. `true`, `false` and `null` cou
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from familiar.wire.found import Ahead, Argument, Block, FoundCall, TooManyTags, Window, Written
@@ -142,36 +143,36 @@ class LiteralReader:
 
     def _items(self, position: int, close: str, depth: int) -> tuple[Json, int]:
         found: list[Json] = []
-        ended, position = self._begun(position, close)
-        while not ended:
-            item, position = self.value(position, depth + 1)
-            found.append(item)
-            ended, position = self._next(position, close)
-        return found, position
+
+        def item(position: int) -> int:
+            value, position = self.value(position, depth + 1)
+            found.append(value)
+            return position
+
+        return found, self.separated(position, close, item)
 
     def _mapping(self, position: int, depth: int) -> tuple[Json, int]:
         found: dict[str, Json] = {}
-        ended, position = self._begun(position, "}")
-        while not ended:
+
+        def member(position: int) -> int:
             key, position = self.key(position, depth + 1)
             found[key], position = self.value(position, depth + 1)
-            ended, position = self._next(position, "}")
-        return found, position
+            return position
 
-    def _begun(self, position: int, close: str) -> tuple[bool, int]:
-        position = self.space(position)
-        return (True, position + 1) if self.peek(position) == close else (False, position)
+        return found, self.separated(position, "}", member)
 
-    def _next(self, position: int, close: str) -> tuple[bool, int]:
-        """Whether the list ends here, and the offset of its next item or behind its end."""
-        position = self.space(position)
-        more = self.peek(position) == ","
-        position = self.space(position + 1) if more else position
-        if self.peek(position) == close and (self.trailing_comma or not more):
-            return True, position + 1
-        if not more:
-            raise Unreadable(position)
-        return False, position
+    def separated(self, position: int, close: str, item: Callable[[int], int]) -> int:
+        """The offset behind `close`, up to which `item` reads what stands between commas."""
+        position, more = self.space(position), True
+        while self.peek(position) != close:
+            if not more:
+                raise Unreadable(position)
+            position = self.space(item(position))
+            more = self.peek(position) == ","
+            position = self.space(position + 1) if more else position
+            if more and self.peek(position) == close and not self.trailing_comma:
+                raise Unreadable(position)
+        return position + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,25 +207,23 @@ class PythonSyntax:
         return blocks
 
     def _read(self, window: Window, reader: LiteralReader, block: Block, position: int) -> None:
-        listed = not self.open
+        def call(position: int) -> int:
+            found, position = _call(window, reader, position)
+            block.calls.append(found)
+            return position
+
         position = reader.space(position)
-        if self.open and reader.peek(position) == "[":
-            listed = True
-            position += 1
-        while True:
+        listed = not self.open or reader.peek(position) == "["
+        if listed:
+            position = reader.separated(position + bool(self.open), "]", call)
+        while not listed:
+            position = reader.space(call(position))
+            position += reader.peek(position) in (",", ";")
             position = reader.space(position)
-            if listed and reader.peek(position) == "]" and block.calls:
-                position += 1
+            if not _NAME.match(window.text, position, window.end):
                 break
-            if not listed and block.calls and not _NAME.match(window.text, position, window.end):
-                break
-            call, position = _call(window, reader, position)
-            block.calls.append(call)
-            position = reader.space(position)
-            if reader.peek(position) in (",", ";"):
-                position += 1
-            elif listed and reader.peek(position) != "]":
-                raise Unreadable(position)
+        if not block.calls:
+            raise Unreadable(position)
         block.end = position
         if self.close:
             position = reader.space(position)
@@ -263,18 +262,15 @@ def _call(window: Window, reader: LiteralReader, position: int) -> tuple[FoundCa
     if name is None or reader.peek(name.end()) != "(":
         raise Unreadable(position)
     call = FoundCall(name.group(), [], position, position)
-    position = name.end() + 1
-    while reader.peek(position := reader.space(position)) != ")":
+
+    def argument(position: int) -> int:
         key = _NAME.match(window.text, position, window.end)
         after = reader.space(key.end()) if key else position
         if key is None or reader.peek(after) != "=":
             raise Unreadable(position)
         value, position = reader.value(after + 1)
         call.arguments.append(Argument(key.group(), "", Written.VALUE, value=value))
-        position = reader.space(position)
-        if reader.peek(position) == ",":
-            position += 1
-        elif reader.peek(position) != ")":
-            raise Unreadable(position)
-    call.end = position + 1
-    return call, position + 1
+        return position
+
+    call.end = reader.separated(name.end() + 1, ")", argument)
+    return call, call.end

@@ -30,8 +30,8 @@ class Rates(_Strict):
     """How fast the engine is. 0 stands for no waiting at all.
 
     `ttft_s` passes before the first token; after it, one token comes every `1 / tokens_per_s`.
-    `jitter` is the largest relative change of one interval, drawn from a generator that is seeded by
-    the script's seed and the request id.
+    `jitter` is the largest relative change of one interval, drawn from a generator that is seeded
+    by the script's seed and the request id.
     """
 
     ttft_s: NotNegative = 0.0
