@@ -74,7 +74,8 @@ class _TagReader(ValueReader):
         while index < len(self.table):
             kind = self.table.kind(index)
             if kind in (Kind.WRAP_OPEN, Kind.CALL_OPEN):
-                block, index = self._block(index)
+                alone = not self.markup.wrap_open
+                block, index = self._alone(index) if alone else self._block(index)
                 if block is not None:
                     blocks.append(block)
                     called |= bool(block.calls)
@@ -83,12 +84,6 @@ class _TagReader(ValueReader):
                 orphaned |= self.table.kind(index + 1) is Kind.CALL_CLOSE
             index += 1
         return blocks, orphaned
-
-    def _block(self, index: int) -> tuple[Block | None, int]:
-        """The block that tag `index` opens, and the tag behind it."""
-        if self.table.kind(index) is Kind.WRAP_OPEN:
-            return self._wrapped(index)
-        return self._bare(index) if self.markup.wrap_open else self._alone(index)
 
     def _rejected(self, block: Block, broken: Broken, index: int) -> tuple[Block, int]:
         """Skip to the end of a broken block, so that nothing inside it is taken for a call."""
@@ -121,55 +116,40 @@ class _TagReader(ValueReader):
         block.calls, block.end = [call], call.end
         return block, cursor
 
-    def _wrapped(self, index: int) -> tuple[Block | None, int]:
+    def _block(self, index: int) -> tuple[Block | None, int]:
+        """The calls in a wrapper, or calls without one, of which each must be whole; such a call
+        that begins inside a line and cannot be read is prose."""
         opened = self.table.tags[index]
+        wrapped = opened.kind is Kind.WRAP_OPEN
         block = Block(opened.start, opened.end)
-        cursor = index + 1
-        if self.table.kind(cursor) is Kind.WRAP_CLOSE and self.table.gap_after(index):
+        cursor = index + wrapped
+        if wrapped and self.table.kind(cursor) is Kind.WRAP_CLOSE and self.table.gap_after(index):
             block.end = self.table.tags[cursor].end
             return block, cursor + 1
         try:
-            while self.table.kind(cursor) is Kind.CALL_OPEN and self.table.gap_after(cursor - 1):
+            while self.table.kind(cursor) is Kind.CALL_OPEN and (
+                cursor == index or self.gap(block.end, cursor)
+            ):
                 call, cursor = self._call(cursor)
+                call.needs_offer |= not wrapped
                 block.calls.append(call)
                 block.end = call.end
             if not block.calls:
                 message = "The call block does not hold a call of this dialect."
                 raise Broken("malformed_call", opened.start, message)
         except Broken as broken:
-            return self._rejected(block, broken, index)
-        if self.table.kind(cursor) is Kind.WRAP_CLOSE and self.gap(block.end, cursor):
-            block.end = self.table.tags[cursor].end
-            cursor += 1
-        else:
-            block.repairs.append(Repair("missing_wrapper_close", block.end))
-            block.calls[-1].closed = block.calls[-1].closed and bool(
-                self.text[block.end : self.end]
-            )
-        return self._absorb_strays(block, cursor)
-
-    def _bare(self, index: int) -> tuple[Block | None, int]:
-        """A call without its wrapper: read only if it is whole; inside a line it is prose."""
-        opened = self.table.tags[index]
-        try:
-            call, cursor = self._call(index)
-        except Broken as broken:
-            if not at_line_start(self.text, opened.start) or broken.problem.name == NOT_A_CALL:
+            prose = not at_line_start(self.text, opened.start) or broken.problem.name == NOT_A_CALL
+            if prose and not wrapped and not block.calls:
                 return None, index + 1
-            return self._rejected(Block(opened.start, opened.end), broken, index)
-        call.needs_offer = True
-        block = Block(opened.start, call.end, [call], [Repair("missing_wrapper", opened.start)])
-        while self.table.kind(cursor) is Kind.CALL_OPEN and self.gap(block.end, cursor):
-            try:
-                call, cursor = self._call(cursor)
-            except Broken as broken:
-                return self._rejected(block, broken, cursor)
-            call.needs_offer = True
-            block.calls.append(call)
-            block.end = call.end
+            return self._rejected(block, broken, index if wrapped else cursor)
+        if not wrapped:
+            block.repairs.append(Repair("missing_wrapper", opened.start))
         if self.table.kind(cursor) is Kind.WRAP_CLOSE and self.gap(block.end, cursor):
             block.end = self.table.tags[cursor].end
             cursor += 1
+        elif wrapped:
+            block.repairs.append(Repair("missing_wrapper_close", block.end))
+            block.calls[-1].closed &= block.end < self.end
         return self._absorb_strays(block, cursor)
 
     def _call(self, index: int) -> tuple[FoundCall, int]:
