@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from familiar.errors import ClusterError
 from serve_app.cli.options import Overrides, read_config
-from serve_app.cli.output import HELP, ExitCode, code_of_outcome, err, explained, out
+from serve_app.cli.output import ExitCode, code_of_outcome, err, explained, out, run_command
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
@@ -52,7 +51,7 @@ def demo(
             code = _work(settings, goal, f" --config {config}", phases, interrupts)
         except KeyboardInterrupt:
             phases.say("Interrupted: everything that was started has ended.")
-            raise typer.Exit(interrupts.exit_code) from None
+            raise
     phases.say(f"wall time: {phases.summary()}")
     raise typer.Exit(code)
 
@@ -98,13 +97,7 @@ def _on_a_free_port(
 
 
 def main() -> None:
-    """The program. An interrupt before the first phase ends it quietly, too."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(epilog=HELP)(demo)
-    try:
-        app(prog_name="python -m serve_app.demo")
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+    run_command(demo, "python -m serve_app.demo")
 
 
 if __name__ == "__main__":

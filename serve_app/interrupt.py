@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+import typer
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 3.0
 
@@ -99,7 +101,8 @@ class Interrupts:
 
 @contextlib.contextmanager
 def catch_interrupts(say: Callable[[str], None]) -> Iterator[Interrupts]:
-    """Handle the signals inside as the module says; outside as before. Main thread only."""
+    """Handle the signals inside as the module says; outside as before. An interrupt that comes
+    through sets the exit code of the command. Main thread only."""
     assert threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     interrupts = Interrupts(say)
@@ -114,6 +117,8 @@ def catch_interrupts(say: Callable[[str], None]) -> Iterator[Interrupts]:
     interrupts.install()
     try:
         yield interrupts
+    except KeyboardInterrupt:
+        raise typer.Exit(interrupts.exit_code) from None
     finally:
         stop.set()
         signal.set_wakeup_fd(former)

@@ -19,8 +19,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import ClusterError, StoreError
-from serve_app.cli.options import Overrides, read_config
-from serve_app.cli.output import HELP, ExitCode, code_of_outcome, err, explained, out, print_json
+from serve_app.cli.options import ConfigPath, Overrides, Session, read_config
+from serve_app.cli.output import (
+    code_of_outcome,
+    err,
+    explained,
+    out,
+    print_json,
+    run_command,
+)
 
 if TYPE_CHECKING:
     from familiar.config.schema import Config
@@ -35,24 +42,12 @@ MAX_TOLD = 5
 
 @explained
 def job(
-    config: Annotated[
-        str,
-        typer.Option(
-            "--config",
-            "-c",
-            envvar="FAMILIAR_CONFIG",
-            metavar="FILE",
-            help="Configuration file (YAML).",
-        ),
-    ],
+    config: ConfigPath,
     file: Annotated[
         str | None, typer.Option("--file", "-f", metavar="FILE", help="File with the goal.")
     ] = None,
     goal: Annotated[str | None, typer.Option("--goal", help="Goal of the run, in words.")] = None,
-    session: Annotated[
-        str | None,
-        typer.Option("--session", help="Continue this session, with its workspace and messages."),
-    ] = None,
+    session: Session = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -83,10 +78,7 @@ def job(
     order = SubmitRun(read_goal_text(goal, file), session)
     read_goal(order.goal, max_bytes=settings.api.max_goal_bytes)
     with catch_interrupts(lambda text: print(text, file=sys.stderr)) as interrupts:
-        try:
-            report = _work(settings, order, address, interrupts, as_json=as_json)
-        except KeyboardInterrupt:
-            raise typer.Exit(interrupts.exit_code) from None
+        report = _work(settings, order, address, interrupts, as_json=as_json)
     raise typer.Exit(code_of_outcome(report.run.status))
 
 
@@ -126,13 +118,7 @@ def _tell_open_runs(config: Config, phases: Phases) -> None:
 
 
 def main() -> None:
-    """The program."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(epilog=HELP)(job)
-    try:
-        app(prog_name="python -m serve_app.job")
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+    run_command(job, "python -m serve_app.job")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate
+from typing import Any, Concatenate, cast
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -67,30 +67,23 @@ class RemoteBackend:
             return self._reader
 
     async def submit(self, order: SubmitRun) -> RunReceipt:
-        receipt: RunReceipt = await self._ask("submit", order)
-        return receipt
+        return cast("RunReceipt", await self._ask("submit", order))
 
     async def cancel(self, run_id: str, reason: str) -> str:
-        status: str = await self._ask("cancel", run_id, reason)
-        return status
+        return cast("str", await self._ask("cancel", run_id, reason))
 
     async def wait_beyond(self, run_id: str, seq: int, timeout_s: float) -> int:
-        latest: int = await self._ask(
-            "wait_beyond", run_id, seq, timeout_s, answer_s=timeout_s + _ANSWER_S
-        )
-        return latest
+        answer_s = timeout_s + _ANSWER_S
+        return int(await self._ask("wait_beyond", run_id, seq, timeout_s, answer_s=answer_s))
 
     async def pools(self) -> tuple[PoolView, ...]:
-        views: tuple[PoolView, ...] = await self._ask("pools")
-        return views
+        return cast("tuple[PoolView, ...]", await self._ask("pools"))
 
     async def progress(self, run_id: str) -> tuple[CallProgress, ...]:
-        running: tuple[CallProgress, ...] = await self._ask("progress", run_id)
-        return running
+        return cast("tuple[CallProgress, ...]", await self._ask("progress", run_id))
 
     async def readiness(self) -> Readiness:
-        readiness: Readiness = await self._ask("readiness")
-        return readiness
+        return cast("Readiness", await self._ask("readiness"))
 
     async def _ask(self, method: str, *args: object, answer_s: float = _ANSWER_S) -> Any:
         actor = await self._find()

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 MAX_GOAL_BYTES = 64_000_000
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, unique prefix, or @last.")]
-ConfigFile = Annotated[
+Session = Annotated[
     str | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="FAMILIAR_CONFIG",
-        metavar="FILE",
-        help="Configuration file (YAML).",
-    ),
+    typer.Option("--session", help="Continue this session, with its workspace and messages."),
 ]
+_CONFIG = typer.Option(
+    "--config",
+    "-c",
+    envvar="FAMILIAR_CONFIG",
+    metavar="FILE",
+    help="Configuration file (YAML).",
+)
+ConfigPath = Annotated[str, _CONFIG]
+ConfigFile = Annotated[str | None, _CONFIG]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

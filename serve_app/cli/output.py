@@ -162,6 +162,16 @@ def run_program(app: Callable[..., object], name: str) -> None:
         sys.exit(ExitCode.FAILED)
 
 
+def run_command(command: Callable[..., object], name: str) -> None:
+    """Run one command as a program of its own. An interrupt ends it quietly, however early."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(epilog=HELP)(command)
+    try:
+        run_program(app, name)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
 def explained(command: Callable[P, T]) -> Callable[P, T]:
     """A command whose errors are explained to a person, or told to a machine, and set the exit
     code. What is not a `FamiliarError` is a defect and keeps its stack trace."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from familiar.errors import InputError
+from serve_app.cli.options import Session
 from serve_app.cli.output import ExitCode, code_of_outcome, err, out, print_json, tell
 from serve_app.cli.source import Source, find_service, serving, with_source
 
@@ -28,10 +29,7 @@ def run(
         str | None,
         typer.Option("--file", "-f", metavar="FILE", help="File with the goal; - for stdin."),
     ] = None,
-    session: Annotated[
-        str | None,
-        typer.Option("--session", help="Continue this session, with its workspace and messages."),
-    ] = None,
+    session: Session = None,
     idempotency_key: Annotated[
         str | None,
         typer.Option(
@@ -119,24 +117,21 @@ def _run_alone(config: Config, order: SubmitRun, follow: bool, as_json: bool, hi
     _check_goal(order, config)
     phases = Phases(err())
     with catch_interrupts(phases.say) as interrupts:
-        try:
-            checks = look_at_deployment(config, os.environ)
-            # The goal goes to the orchestrator directly, so neither port nor keys are used.
-            refuse_if_missing(c for c in checks if not c.name.startswith(("port", "keys")))
-            with hosting(config, phases, interrupts, http=False) as host:
-                from serve_app.client.actor import ActorService
+        checks = look_at_deployment(config, os.environ)
+        # The goal goes to the orchestrator directly, so neither port nor keys are used.
+        refuse_if_missing(c for c in checks if not c.name.startswith(("port", "keys")))
+        with hosting(config, phases, interrupts, http=False) as host:
+            from serve_app.client.actor import ActorService
 
-                service = ActorService(host.orchestrator, config)
-                work = work_on(
-                    service, order, out(), interrupts, show=follow, as_json=as_json and follow
-                )
-                if as_json and not follow:
-                    print_json(work.report.as_json())
-                elif not as_json:
-                    print_report(work.report, out(), Hints(service.where, hints.options))
-                service.close()
-        except KeyboardInterrupt:
-            raise typer.Exit(interrupts.exit_code) from None
+            service = ActorService(host.orchestrator, config)
+            work = work_on(
+                service, order, out(), interrupts, show=follow, as_json=as_json and follow
+            )
+            if as_json and not follow:
+                print_json(work.report.as_json())
+            elif not as_json:
+                print_report(work.report, out(), Hints(service.where, hints.options))
+            service.close()
     raise typer.Exit(code_of_outcome(work.report.run.status))
 
 

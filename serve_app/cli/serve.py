@@ -59,38 +59,35 @@ def serve(
     settings = need_config(config, overrides, example=example)
     phases = Phases(err())
     with catch_interrupts(phases.say) as interrupts:
-        try:
-            if address is None:
-                check_port_free(settings.api.host, settings.api.port, purpose="The API")
-                refuse_if_missing(look_at_deployment(settings, os.environ))
-            with hosting(settings, phases, interrupts, address=address) as host:
-                if as_json:
-                    print_json(
-                        {
-                            "url": host.url,
-                            "pid": os.getpid(),
-                            "deployment": settings.deployment,
-                            "ray_directory": str(host.ray_directory or "") or None,
-                            "seconds": dict(phases.seconds),
-                        },
-                        line=True,
-                    )
-                else:
-                    console = out()
-                    console.print(f"familiar serves at {host.url}  (pid {os.getpid()})")
-                    submit = f"{program()} run 'GOAL' --url {host.url} --follow"
-                    console.print(f"  submit:    {submit}", soft_wrap=True)
-                    console.print(f"  API:       {host.url}/docs", soft_wrap=True)
-                    if host.ray_directory is not None:
-                        logs = host.ray_directory / "session_latest" / "logs"
-                        console.print(f"  Ray logs:  {logs}", soft_wrap=True)
-                    console.print("  stop:      Ctrl-C")
-                watch = _Watch(host, phases.say)
-                while True:
-                    interrupts.wait(LOOK_EVERY_S)
-                    watch.look()
-        except KeyboardInterrupt:
-            raise typer.Exit(interrupts.exit_code) from None
+        if address is None:
+            check_port_free(settings.api.host, settings.api.port, purpose="The API")
+            refuse_if_missing(look_at_deployment(settings, os.environ))
+        with hosting(settings, phases, interrupts, address=address) as host:
+            if as_json:
+                print_json(
+                    {
+                        "url": host.url,
+                        "pid": os.getpid(),
+                        "deployment": settings.deployment,
+                        "ray_directory": str(host.ray_directory or "") or None,
+                        "seconds": dict(phases.seconds),
+                    },
+                    line=True,
+                )
+            else:
+                console = out()
+                console.print(f"familiar serves at {host.url}  (pid {os.getpid()})")
+                submit = f"{program()} run 'GOAL' --url {host.url} --follow"
+                console.print(f"  submit:    {submit}", soft_wrap=True)
+                console.print(f"  API:       {host.url}/docs", soft_wrap=True)
+                if host.ray_directory is not None:
+                    logs = host.ray_directory / "session_latest" / "logs"
+                    console.print(f"  Ray logs:  {logs}", soft_wrap=True)
+                console.print("  stop:      Ctrl-C")
+            watch = _Watch(host, phases.say)
+            while True:
+                interrupts.wait(LOOK_EVERY_S)
+                watch.look()
 
 
 class _Watch:

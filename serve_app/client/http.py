@@ -296,11 +296,10 @@ def _read(message: ServerSentMessage) -> Message | None:
 
 @dataclass(frozen=True, slots=True)
 class ServerSentMessage:
-    """`event` is empty for the default kind, `id` for a message that cannot be resumed at."""
+    """`event` is empty for the default kind. The id is not read: an event's body has its seq."""
 
     data: str
     event: str = ""
-    id: str = ""
 
 
 def read_messages(lines: Iterable[str]) -> Iterator[ServerSentMessage]:
@@ -310,11 +309,7 @@ def read_messages(lines: Iterable[str]) -> Iterator[ServerSentMessage]:
     for line in lines:
         if not line:
             if "data" in fields:
-                yield ServerSentMessage(
-                    data="\n".join(fields["data"]),
-                    event=fields.get("event", [""])[-1],
-                    id=fields.get("id", [""])[-1],
-                )
+                yield ServerSentMessage("\n".join(fields["data"]), fields.get("event", [""])[-1])
             fields = {}
         elif not line.startswith(":"):
             name, _, value = line.partition(":")

@@ -213,7 +213,7 @@ def test_messages_survive_heartbeats_and_a_cut_end(sent: list[tuple[int, str]]) 
     for number, data in sent:
         lines += [": ping", "", f"id: {number}", f"data: {data}", ""]
     lines += ["id: 100", "data: cut off"]
-    expected = [ServerSentMessage(data=data, id=str(number)) for number, data in sent]
+    expected = [ServerSentMessage(data=data) for _, data in sent]
     assert list(read_messages(lines)) == expected
 
 
