@@ -35,6 +35,10 @@ ANSWER_S = 30.0
 """How long one answer of a PostgreSQL server is waited for."""
 MAX_READERS = 16
 WAL_LIMIT = 64 * 1024 * 1024
+_OPTIONS_OF_THE_DRIVER = frozenset(
+    {"autocommit", "row_factory", "cursor_factory", "context", "prepare_threshold"}
+)
+"""psycopg takes them from where the options are; with them no transaction is one."""
 FORMS = "Set store.url to sqlite:///PATH or postgresql://USER@HOST/DATABASE."
 
 
@@ -48,8 +52,14 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Raises `StoreError` for a URL that names neither a SQLite file nor PostgreSQL."""
+        text = str(text).strip()
+        scheme, colon, rest = text.partition("://")
         try:
-            url = make_url(text)
+            if any(ord(char) < 32 for char in text):
+                raise ValueError("a control character")
+            url = make_url(f"{scheme.lower()}{colon}{rest}")
+            if not 0 < (url.port or 1) < 65536:
+                raise ValueError("a port")
         except (ArgumentError, ValueError):
             raise StoreError(
                 "The store URL cannot be read.",
@@ -64,6 +74,11 @@ class Address:
                 )
             if url.host or url.username or url.password:
                 raise StoreError("A SQLite store URL has three slashes and no host.", remedy=FORMS)
+            if "?" in text or url.database.startswith("file:"):
+                raise StoreError(
+                    "A SQLite store URL has a path and no options.",
+                    remedy=f"{FORMS} Write ? in a path as %3F.",
+                )
             path = Path(url.database).expanduser().absolute()
             return cls(url.set(drivername="sqlite+pysqlite", database=str(path)), path)
         if backend in ("postgresql", "postgres"):
@@ -73,6 +88,14 @@ class Address:
                     "The store URL has more than one @.",
                     remedy="Escape special characters of the user and the password: @ is %40.",
                 )
+            for name, value in url.query.items():
+                if name in _OPTIONS_OF_THE_DRIVER or (
+                    isinstance(value, tuple) and name not in ("host", "port")
+                ):
+                    raise StoreError(
+                        f"The store URL's option {name} is not PostgreSQL's, or there twice.",
+                        remedy="Use the options of a PostgreSQL connection string, each once.",
+                    )
             return cls(url.set(drivername="postgresql+psycopg"), None)
         raise StoreError("The store URL names a database that is not supported.", remedy=FORMS)
 

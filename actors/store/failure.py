@@ -43,6 +43,9 @@ _SQLITE: dict[int, tuple[str, str]] = {
     ),
     sqlite3.SQLITE_READONLY: ("it is read-only", _PERMISSION),
     sqlite3.SQLITE_CANTOPEN: ("the file or one beside it cannot be opened", _PERMISSION),
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_NOMEM: ("memory is short", "free memory on this machine"),
+    sqlite3.SQLITE_INTERRUPT: ("the statement was interrupted", "wait"),
     sqlite3.SQLITE_PERM: ("access is denied", "give this user write permission on the file"),
 }
 
@@ -54,15 +57,20 @@ _TRANSIENT_STATES = {
     "25P03",  # idle_in_transaction_session_timeout
     "25P04",  # transaction_timeout
     "55P03",  # lock_not_available
+    "55000",  # object_not_in_prerequisite_state: a server that recovers, or is switched over
+    "55006",  # object_in_use
     "26000",  # invalid_sql_statement_name: a prepared statement of another connection
     "42P05",  # duplicate_prepared_statement
 }
 
 _REJECTED_LOGIN = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|"
-    r"not permitted to log in|no such (?:user|database)|SSL required|not support SSL|"
-    r"SSL error|certificate|invalid (?:sslmode|connection option|[a-z_]+ value)|"
-    r"permission denied for database"
+    r"authentication failed|no password supplied|pg_hba\.conf|does not exist|user not found|"
+    r"not permitted to log in|no such (?:user|database)|SSL required|requires? (?:TLS|SSL)|"
+    r"not support (?:SSL|TLS)|certificate|private key|unknown ca|no shared cipher|"
+    r"SSL error: (?:wrong version|unsupported protocol|\S+ alert (?:handshake|protocol version))|"
+    r"invalid (?:port|connection option|\"?[a-z_]+\"? value)|bad value|could not parse|"
+    r"definition of service|service file|unsupported startup parameter|"
+    r"authentication method|channel binding|permission denied for database"
 )
 """A connection fails without an SQLSTATE. With these texts, repeating it cannot help."""
 
@@ -92,6 +100,8 @@ def _sqlite(error: sqlite3.Error, where: object) -> StoreError:
         return _transient(where, *_SQLITE[code])
     if code == sqlite3.SQLITE_NOTADB:
         return foreign(where, "it is not a SQLite file")
+    if code == sqlite3.SQLITE_CORRUPT or str(error).startswith(("no such table", "no such column")):
+        return _damaged(where, str(error))
     return StoreError(f"The database {where} rejected the statement: {error}.")
 
 
@@ -115,11 +125,8 @@ def _postgresql(error: Exception, where: object) -> StoreError:
             f"The database {where} rejected the statement: {said}.",
             remedy="Grant this role the right to write to it.",
         )
-    if state in ("42P01", "3F000"):
-        return StoreReplaced(
-            f"The database {where} has lost its tables: {said}.",
-            remedy="Put the database back, then start the service again.",
-        )
+    if state in ("42P01", "42703", "3F000", "XX001", "XX002"):
+        return _damaged(where, said)
     if state.startswith("28") or (not state and _REJECTED_LOGIN.search(said)):
         return StoreError(
             f"The database {where} rejects the connection: {said}.",
@@ -133,6 +140,13 @@ def _postgresql(error: Exception, where: object) -> StoreError:
         return _transient(where, said, "check the server; writing continues by itself")
     return StoreError(
         f"The database {where} rejected the statement: {said or type(error).__name__}."
+    )
+
+
+def _damaged(where: object, said: str) -> StoreReplaced:
+    return StoreReplaced(
+        f"The database {where} has lost its tables or is damaged: {said}.",
+        remedy="Put the database back, then start the service again.",
     )
 
 

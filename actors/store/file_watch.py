@@ -1,9 +1,10 @@
 """Whether a SQLite file is still the one that was opened.
 
 A process that holds a file open goes on writing after the file was removed or another one was moved
-to its place. A copy that is written over the file keeps the inode; its change shows in the time of
-the last write, and then the row in the file itself (without the log beside it) is compared. The log
-is there as long as the file is open for writing; without it, what is written is lost.
+to its place. A copy that is written over the file keeps the inode; its change shows in the time
+that the kernel notes of each write, and then the row in the file itself (without the log beside it)
+is compared. The log is there as long as the file is open for writing. It may become shorter only
+when all of it is in the file; else commits are lost, although SQLite goes on.
 """
 
 from __future__ import annotations
@@ -47,21 +48,28 @@ class FileWatch:
         self._store_id = store_id
         self.inode = Inode.of(path)
         found = self.inode.check()
-        self._written = (found.st_mtime_ns, found.st_size)
+        self._written = (found.st_ctime_ns, found.st_size)
         self._flushed = self._read()
         self._log: Inode | None = None
+        self._log_size = 0
 
-    def opened(self) -> None:
-        """The database is open for writing, so its log is there."""
-        if self._log is None:
-            self._log = Inode.of(self._path.with_name(f"{self._path.name}-wal"))
+    def wrote(self) -> None:
+        """A transaction of ours has ended, so the log is there."""
+        try:
+            self._log = self._log or Inode.of(self._path.with_name(f"{self._path.name}-wal"))
+            self._log_size = os.stat(self._log.path).st_size
+        except OSError:
+            pass  # the next check tells
 
-    def check(self) -> None:
-        """Raises `StoreReplaced` for another file, also for an older copy in the same one."""
+    def check(self, commits: int) -> None:
+        """Raises `StoreReplaced` for another file, also for an older copy in the same one.
+        `commits` were made so far."""
         found = self.inode.check()
         if self._log is not None:
-            self._log.check()
-        written = (found.st_mtime_ns, found.st_size)
+            size = self._log.check().st_size
+            if size < self._log_size and self._read()[1] < commits:
+                raise replaced(self._log.path, "it was cut, or an older copy was put in its place")
+        written = (found.st_ctime_ns, found.st_size)
         if written == self._written:
             return
         flushed = self._read()

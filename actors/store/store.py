@@ -193,13 +193,13 @@ class Store:
         self.writing_since = time.monotonic()
         try:
             if self._watch is not None:
-                self._watch.check()
+                self._watch.check(self._commits)
             if self._writer.closed:
                 self._writer = self._writer.engine.connect()
             with self._writer.begin():
                 yield self._writer
-                if self._watch is not None:
-                    self._watch.opened()
+            if self._watch is not None:
+                self._watch.wrote()
         except ValueError:
             # A body that JSON or UTF-8 cannot hold: no fault of the database.
             raise

@@ -129,12 +129,23 @@ def test_a_database_of_a_newer_version_is_rejected(new_url: NewUrl) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "not a url", ""]
+    "url",
+    [
+        *("sqlite://", "sqlite:///:memory:", "mysql://host/db", "not a url", "", " ", "\n", "x.db"),
+        *("sqlite:///x.db?mode=ro", "sqlite:///a?b.db", "sqlite:///file:x.db", "sqlite:/x.db"),
+        *("sqlite:///x\0.db", "sqlite:///x\n.db", "file:///x.db", "postgresql://h:99999/db"),
+        *("postgresql://h:x/db", "postgresql://h/d\nb", "jdbc:postgresql://h/db", "host=h user=u"),
+    ],
 )
 def test_a_url_that_names_no_lasting_database_is_rejected(url: str) -> None:
     with pytest.raises(StoreError) as caught:
         Store.open(url, create=True)
     assert "store.url" in str(caught.value)
+
+
+def test_case_and_blanks_around_a_url_do_not_count(tmp_path: Path) -> None:
+    Store.open(f" SQLite:///{tmp_path}/a.db\r\n", create=True).close()
+    assert (tmp_path / "a.db").is_file()
 
 
 def test_a_password_is_not_shown() -> None:

@@ -182,9 +182,9 @@ def test_a_file_with_the_same_name_is_noticed(path: Path, owner: Store) -> None:
     _refuses_all(owner, "another file")
 
 
-def _checkpoint(path: Path) -> None:
+def _checkpoint(path: Path, mode: str = "TRUNCATE") -> None:
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute(f"PRAGMA wal_checkpoint({mode})")
     connection.close()
 
 
@@ -215,10 +215,82 @@ def test_a_file_that_is_emptied_is_noticed(path: Path, owner: Store) -> None:
     _refuses_all(owner, "no longer a familiar database")
 
 
-def test_a_checkpoint_by_another_program_does_no_harm(path: Path, owner: Store) -> None:
+def test_a_copy_that_keeps_the_time_is_noticed(path: Path, owner: Store) -> None:
+    _checkpoint(path)
+    copy = path.read_bytes()
+    owner.append(number([e.TurnStarted(turn=1)], owner._epoch, first=2), {})
+    _checkpoint(path)
+    owner.check()
+    found = path.stat()
+    path.write_bytes(copy)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    _refuses_all(owner, "older copy")
+
+
+@pytest.mark.parametrize("names", [("-wal",), ("", "-wal"), ("", "-wal", "-shm")])
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_log_that_is_cut_or_put_back_is_noticed(
+    path: Path, owner: Store, names: tuple[str, ...], emptied: bool
+) -> None:
+    """SQLite itself goes on from what it has in memory, and after a restart all of it is gone."""
+    owner.append(number([e.TurnStarted(turn=1)], owner._epoch, first=2), {})
+    copies = {name: path.with_name(path.name + name).read_bytes() for name in names}
+    owner.append(number([e.TurnStarted(turn=2)], owner._epoch, first=3), {})
+    for name, copy in copies.items():
+        gone = emptied and name == "-wal"
+        path.with_name(path.name + name).write_bytes(b"" if gone else copy)
+    _refuses_all(owner, "cut, or an older copy")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["DROP TABLE store", "DROP TABLE events", "ALTER TABLE store RENAME COLUMN commits TO others"],
+)
+def test_a_database_without_its_tables_is_no_longer_the_one(
+    path: Path, owner: Store, damage: str
+) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(damage)
+    connection.close()
+    with pytest.raises(StoreReplaced, match="lost its tables") as caught:
+        owner.append(number([e.TurnStarted(turn=1)], owner._epoch, first=2), {})
+    assert caught.value.remedy
+
+
+def test_damaged_pages_are_noticed(path: Path, owner: Store) -> None:
+    _checkpoint(path)
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(b"\xff" * 8 * 4096)
+    with pytest.raises(StoreReplaced, match="damaged"):
+        owner.append(number([submitted()], owner._epoch, "new"), {})
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_a_checkpoint_by_another_program_does_no_harm(path: Path, owner: Store, mode: str) -> None:
     for seq in range(2, 5):
         owner.append(number([e.TurnStarted(turn=seq)], owner._epoch, first=seq), {})
-        _checkpoint(path)
+        _checkpoint(path, mode)
+        owner.check()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("VACUUM",),
+        ("REINDEX", "ANALYZE"),
+        ("PRAGMA wal_checkpoint(TRUNCATE)", "CREATE TABLE mine (x)", "DROP TABLE mine"),
+    ],
+)
+def test_work_of_another_program_does_no_harm(
+    path: Path, owner: Store, statements: tuple[str, ...]
+) -> None:
+    for seq in range(2, 5):
+        owner.append(number([e.TurnStarted(turn=seq)], owner._epoch, first=seq), {})
+        connection = sqlite3.connect(path, isolation_level=None)
+        for statement in statements:
+            connection.execute(statement)
+        connection.close()
         owner.check()
 
 

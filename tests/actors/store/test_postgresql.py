@@ -160,6 +160,9 @@ TRANSIENT = [
     psycopg.errors.InvalidSqlStatementName,
     psycopg.errors.DuplicatePreparedStatement,
     psycopg.errors.InFailedSqlTransaction,
+    psycopg.errors.ObjectNotInPrerequisiteState,
+    psycopg.errors.ObjectInUse,
+    psycopg.errors.IdleSessionTimeout,
 ]
 PERMANENT = [
     psycopg.errors.InvalidPassword,
@@ -169,6 +172,9 @@ PERMANENT = [
     psycopg.errors.UndefinedTable,
     psycopg.errors.UniqueViolation,
     psycopg.errors.SyntaxError,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.DataCorrupted,
+    psycopg.errors.IndexCorrupted,
 ]
 PERMANENT_TEXTS = [
     'connection failed: FATAL:  password authentication failed for user "me"',
@@ -180,6 +186,19 @@ PERMANENT_TEXTS = [
     "SSL error: certificate verify failed",
     "fe_sendauth: no password supplied",
     "FATAL: SASL authentication failed",
+    'FATAL:  pg_hba.conf rejects connection for host "10.0.0.1", user "me", database "db"',
+    "FATAL:  unsupported startup parameter in options: search_path",
+    "FATAL:  Tenant or user not found",
+    "This proxy requires TLS connections.",
+    "SSL error: tlsv1 alert unknown ca",
+    "SSL error: wrong version number",
+    "SSL error: sslv3 alert handshake failure",
+    'private key file "/k" has group or world access',
+    'definition of service "x" not found',
+    'invalid port number: "0"',
+    'invalid "ssl_min_protocol_version" value: "TLSv9"',
+    "authentication method 10 not supported",
+    "channel binding required, but not supported by server's authentication request",
 ]
 TRANSIENT_TEXTS = [
     "connection to server at 127.0.0.1, port 1 failed: Connection refused",
@@ -189,6 +208,17 @@ TRANSIENT_TEXTS = [
     "connection timeout expired",
     'could not translate host name "db" to address: Temporary failure in name resolution',
     "consuming input failed: SSL SYSCALL error: EOF detected",
+    "consuming input failed: SSL error: unexpected eof while reading",
+    "SSL error: decryption failed or bad record mac",
+    "SSL connection has been closed unexpectedly",
+    "could not receive data from server: Connection timed out",
+    "FATAL:  no more connections allowed (max_client_conn)",
+    "FATAL:  query_wait_timeout",
+    "FATAL:  server login has been failing, try again later (server_login_retry)",
+    "FATAL:  the database system is in recovery mode",
+    "session is not read-write",
+    "the connection is lost",
+    "connection is bad: no error details available",
 ]
 
 
@@ -212,6 +242,21 @@ def test_connections_that_are_rejected(said: str) -> None:
     error = store_error(psycopg.OperationalError(said), "db")
     assert not isinstance(error, TransientStoreError)
     assert "store.url" in error.remedy
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("autocommit=1", "row_factory=x", "prepare_threshold=5", "sslmode=a&sslmode=b"),
+        *("sslmode=odd", "nonsense=1", "connect_timeout=abc", "service=nowhere", "port=0"),
+        *("target_session_attrs=odd", "ssl_min_protocol_version=odd", "hostaddr=999.1.1.1"),
+    ],
+)
+def test_an_option_that_is_none_is_no_outage(option: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"postgresql://me:hunter2@127.0.0.1:1/db?{option}", create=True)
+    assert not isinstance(caught.value, TransientStoreError)
+    assert "hunter2" not in f"{caught.value} {caught.value.remedy}"
 
 
 def test_a_role_and_a_database_that_are_not_there(url: str) -> None:
