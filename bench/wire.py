@@ -30,10 +30,10 @@ from familiar.call import DocumentSpec  # noqa: E402
 from familiar.errors import WireError  # noqa: E402
 from familiar.wire import (  # noqa: E402
     DIALECT_IDS,
-    Limits,
     ParsedOutput,
     parse_output,
 )
+from familiar.wire.limits import MAX_DOCUMENT_BYTES  # noqa: E402
 from tests.familiar.floods import Growth, floods, growth  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "wire"
@@ -206,7 +206,7 @@ def steepest(count: int) -> Growth:
 
 def bounded() -> dict[str, float]:
     """CPU seconds for TOML at its byte cap and hostile documents."""
-    toml = "a.b.c = 1\n" * (Limits().max_document_bytes // 10 - 20)
+    toml = "a.b.c = 1\n" * (MAX_DOCUMENT_BYTES // 10 - 20)
 
     def document(mark: str, kind: str, file: str) -> None:
         with contextlib.suppress(WireError):

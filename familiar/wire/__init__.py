@@ -6,14 +6,13 @@
 from familiar.wire.dialects import DIALECT_IDS, PLAN_WIRES, RESERVED_TAG_NAMES
 from familiar.wire.parse import parse_output
 from familiar.wire.plan_wire import wire_instruction, wire_suffix
-from familiar.wire.result import Limits, ParsedOutput, Problem, Repair, WireCall
+from familiar.wire.result import ParsedOutput, Problem, Repair, WireCall
 from familiar.wire.stream import OutputParser
 
 __all__ = [
     "DIALECT_IDS",
     "PLAN_WIRES",
     "RESERVED_TAG_NAMES",
-    "Limits",
     "OutputParser",
     "ParsedOutput",
     "Problem",

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from familiar.wire.coerce import coerce
 from familiar.wire.found import Answer, Block, FoundCall
 from familiar.wire.jsontext import loads
+from familiar.wire.limits import MAX_CALLS
 from familiar.wire.offered import OfferedTools
 from familiar.wire.result import Json, Problem, Repair, WireCall
 from familiar.wire.schema import properties_of, violations
@@ -40,18 +41,18 @@ class Bound:
 
 def bind(blocks: list[Block], answer: Answer) -> Bound:
     bound = Bound()
-    tools, limits = answer.tools, answer.limits
+    tools = answer.tools
     cut = answer.finish_reason == "length"
     for block in blocks:
         for problem in block.problems:
             bound.problems.append(_cut_off(problem.offset) if cut and block.keep_text else problem)
         repairs = list(block.repairs)
-        room = limits.max_calls - len(bound.calls)
+        room = MAX_CALLS - len(bound.calls)
         for found in block.calls[:room]:
             _bind_call(bound, found, repairs, tools, cut)
             repairs = []
         if len(block.calls) > room:
-            message = f"The answer holds more than {limits.max_calls} calls; the rest was left out."
+            message = f"The answer holds more than {MAX_CALLS} calls; the rest was left out."
             bound.problems.append(Problem("too_many_calls", block.start, message))
             break
     _settle_unoffered(bound, tools)

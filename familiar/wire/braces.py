@@ -23,6 +23,7 @@ from familiar.wire.found import (
     typed_arguments,
 )
 from familiar.wire.jsontext import skip_space
+from familiar.wire.limits import MAX_DOCUMENT_BYTES
 from familiar.wire.pythoncalls import LiteralReader, Unreadable
 from familiar.wire.result import Json, Repair
 
@@ -72,7 +73,7 @@ class _CallReader:
         return block
 
     def _values(self, end: int) -> _BraceReader:
-        return _BraceReader(self.text, end, self.window.limits.max_depth, self.syntax.quote)
+        return _BraceReader(self.text, end, self.syntax.quote)
 
     def _rejected(self, block: Block, position: int) -> Block:
         _, end, closed = self.edges.region(position)
@@ -84,7 +85,7 @@ class _CallReader:
         """Read the top level with loose quoting, from the brace to the call's closing token."""
         text = self.text
         stop, after, closed = self.edges.region(brace)
-        if not closed or stop - brace > self.window.limits.max_document_bytes:
+        if not closed or stop - brace > MAX_DOCUMENT_BYTES:
             return self._rejected(block, brace)
         body_end = text.rfind("}", brace, stop)
         if body_end < 0 or text[body_end + 1 : stop].strip():
@@ -144,8 +145,8 @@ class _BraceReader(LiteralReader):
 
     trailing_comma = False
 
-    def __init__(self, text: str, end: int, max_depth: int, quote: str) -> None:
-        super().__init__(text, end, max_depth)
+    def __init__(self, text: str, end: int, quote: str) -> None:
+        super().__init__(text, end)
         self.quote = quote
 
     def scalar(self, position: int, depth: int) -> tuple[Json, int]:

@@ -166,7 +166,7 @@ def _call(window: Window, block: Block, name: str, start: int, end: int) -> Foun
     call = FoundCall(name, [], start, end)
     if body >= end:
         return call
-    read = whole_json(window.text, body, end, window.limits)
+    read = whole_json(window.text, body, end)
     arguments = typed_arguments(read[0]) if read is not None else None
     if read is None or arguments is None:
         message = f"The arguments of the call to {name!r} are not one JSON object. Write it again."

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 
 from familiar.wire.found import Argument, Element, Written
 from familiar.wire.jsontext import loads
+from familiar.wire.limits import MAX_DEPTH
 from familiar.wire.pythoncalls import LiteralReader, Unreadable
 from familiar.wire.result import Json
 from familiar.wire.schema import Schema, properties_of, type_name, types_of, variants
 
 _WORDS: Mapping[str, Json] = {"true": True, "false": False, "null": None, "none": None}
-_MAX_DEPTH = 64
 
 
 def coerce(argument: Argument, schema: object, root: Schema) -> Json:
@@ -73,7 +73,7 @@ def _readings(text: str, types: frozenset[str]) -> list[Json]:
             if inner is not None:
                 readings.append(inner[0])
         try:
-            value, end = LiteralReader(text, len(text), _MAX_DEPTH).value(0)
+            value, end = LiteralReader(text, len(text)).value(0)
             if end == len(text):
                 readings.append(value)
         except Unreadable:
@@ -86,7 +86,7 @@ def _from_tree(element: Element, schema: object, root: Schema, depth: int) -> Js
     types = types_of(schema, root)
     if not element.children:
         return _typed(element.raw, types) if types else _inferred(element.raw)
-    if "string" in types or depth > _MAX_DEPTH:
+    if "string" in types or depth > MAX_DEPTH:
         return element.raw
     names = {child.name for child in element.children}
     if "array" in types and ("object" not in types or names == {"item"}):

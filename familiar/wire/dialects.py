@@ -20,6 +20,7 @@ from familiar.wire.channels import ChannelSyntax
 from familiar.wire.elements import ElementSyntax
 from familiar.wire.found import Block, Syntax, TooManyTags, Window
 from familiar.wire.jsoncalls import HeadSyntax, JsonSyntax
+from familiar.wire.limits import MAX_BROKEN
 from familiar.wire.pythoncalls import PythonSyntax
 from familiar.wire.tags import TagSyntax
 
@@ -57,7 +58,7 @@ class Dialect:
         for syntax in self.syntaxes:
             found = syntax.scan(window)
             kept = _merged(kept, found) if kept and found else kept or found
-        if sum(len(block.problems) for block in kept) > window.limits.max_broken:
+        if sum(len(block.problems) for block in kept) > MAX_BROKEN:
             raise TooManyTags
         return kept
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from familiar.wire.found import Argument, Block, Element, FoundCall, Window, Written, rejected
+from familiar.wire.limits import MAX_DEPTH
 from familiar.wire.tokens import read_attributes
 
 Tags = list[re.Match[str]]
@@ -58,7 +59,7 @@ class ElementSyntax:
                     nested[-1][0].children.append(element)
                 root = root or element
                 nested.append((element, tag.end()))
-                if len(nested) > window.limits.max_depth:
+                if len(nested) > MAX_DEPTH:
                     return None, cursor
                 continue
             element, start = nested.pop()

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from familiar.wire.limits import MAX_BROKEN, MAX_TAGS
 from familiar.wire.offered import OfferedTools
-from familiar.wire.result import Json, Limits, Problem, Repair
+from familiar.wire.result import Json, Problem, Repair
 
 _QUOTES = {"`": "`", "'": "'", '"': '"', "“": "”", "‘": "’", "«": "»"}
 
@@ -100,12 +101,11 @@ def rejected(name: str, start: int, end: int, message: str, *, keep_text: bool =
 
 @dataclass(slots=True)
 class Window:
-    """The part of the answer a scanner may read: `text[start:end]`, with its limits."""
+    """The part of the answer a scanner may read: `text[start:end]`."""
 
     text: str
     start: int
     end: int
-    limits: Limits
     tools: OfferedTools
 
     @property
@@ -120,7 +120,7 @@ class Window:
     def matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
         """All matches of `pattern`. Raises `TooManyTags` behind as many as the limits allow."""
         for count, match in enumerate(pattern.finditer(self.text, self.start, self.end)):
-            if count >= self.limits.max_tags:
+            if count >= MAX_TAGS:
                 raise TooManyTags
             yield match
 
@@ -136,12 +136,11 @@ class Answer:
     finish_reason: str | None
     in_reasoning: bool
     suffix: str | None
-    limits: Limits
 
     def window(self, start: int = 0, end: int | None = None) -> Window:
         """The part of the text between two offsets, for a scanner."""
         stop = len(self.text) if end is None else end
-        return Window(self.text, start, stop, self.limits, self.tools)
+        return Window(self.text, start, stop, self.tools)
 
 
 class Syntax(Protocol):
@@ -234,6 +233,6 @@ def scan_each(
             blocks.append(block)
             broken += bool(block.problems)
             position = max(block.end, position)
-        if seen > window.limits.max_tags or broken > window.limits.max_broken:
+        if seen > MAX_TAGS or broken > MAX_BROKEN:
             raise TooManyTags
     return blocks

@@ -24,6 +24,7 @@ from familiar.wire.found import (
     typed_arguments,
 )
 from familiar.wire.jsontext import ending_at, json_objects, read_json, repair_json, skip_space
+from familiar.wire.limits import MAX_CALLS
 from familiar.wire.result import Json, Problem, Repair
 
 # A failed read costs a count of the lines before it (for a message nobody sees), so reads are few.
@@ -75,7 +76,7 @@ def _read_body(
     repairs: list[Repair] = []
     if found is None or found[1] > window.end or not isinstance(found[0], kinds):
         stop, after, closed = edges.region(position)
-        repaired = repair_json(text, position, stop, window.limits)
+        repaired = repair_json(text, position, stop)
         if repaired is None or not isinstance(repaired[0], kinds):
             block.problems.append(_malformed(block.start, closed))
             block.end = after
@@ -158,7 +159,7 @@ def _more_objects(
     found: list[Json] = []
     while text.startswith("{", start := skip_space(text, position)):
         read = read_json(text, start)
-        if read is None or read[1] > window.end or len(found) > window.limits.max_calls:
+        if read is None or read[1] > window.end or len(found) > MAX_CALLS:
             block.problems.append(_malformed(start, closed=True))
             return [], False
         found.append(read[0])
@@ -251,7 +252,7 @@ def _scan_bare(window: Window, syntax: JsonSyntax) -> list[Block]:
         nested = start > window.start and text[start - 1] in "=("
         if call is not None and end <= window.end and not nested:
             blocks.append(_unmarked(window, syntax, call))
-            if len(blocks) > window.limits.max_calls:
+            if len(blocks) > MAX_CALLS:
                 break
     head = skip_space(text, window.start)
     if not blocks and text.startswith(('{"name"', "<|python_tag|>"), head):
@@ -281,7 +282,7 @@ def _foreign_call(window: Window, broken: list[Block]) -> int:
 
 
 def _repaired_whole(window: Window, head: int) -> FoundCall | None:
-    repaired = repair_json(window.text, head, window.end, window.limits)
+    repaired = repair_json(window.text, head, window.end)
     call = as_call(repaired[0], head, repaired[1]) if repaired is not None else None
     if repaired is not None and call is not None:
         call.repairs.extend(repaired[2])

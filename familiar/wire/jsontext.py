@@ -14,7 +14,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from familiar.wire.result import Json, Limits, Repair
+from familiar.wire.limits import MAX_DOCUMENT_BYTES
+from familiar.wire.result import Json, Repair
 
 
 def _no_constant(name: str) -> None:
@@ -101,14 +102,12 @@ def ending_at(
     return found, found is not None and stray is not None
 
 
-def repair_json(
-    text: str, start: int, end: int, limits: Limits
-) -> tuple[Json, int, list[Repair]] | None:
+def repair_json(text: str, start: int, end: int) -> tuple[Json, int, list[Repair]] | None:
     """The value at `start` of `text[:end]` with its quoting repaired, its end, and the repairs.
 
     Of each repair the first is named: a text with forty raw line breaks has one defect.
     """
-    if end - start > limits.max_document_bytes:
+    if end - start > MAX_DOCUMENT_BYTES:
         return None
     repairs: list[Repair] = []
     pieces: list[str] = []
@@ -146,12 +145,12 @@ def repair_json(
     return value, position, sorted(first.values(), key=lambda repair: repair.offset)
 
 
-def whole_json(text: str, start: int, end: int, limits: Limits) -> tuple[Json, list[Repair]] | None:
+def whole_json(text: str, start: int, end: int) -> tuple[Json, list[Repair]] | None:
     """All of `text[start:end]` as one value, repaired where it has to be, and the repairs."""
     found = read_json(text, start)
     if found is not None and not text[found[1] : end].strip():
         return found[0], []
-    repaired = repair_json(text, start, end, limits)
+    repaired = repair_json(text, start, end)
     if repaired is None or text[repaired[1] : end].strip():
         return None
     return repaired[0], repaired[2]

@@ -20,6 +20,7 @@ from itertools import islice
 from familiar.wire.found import Block, FoundCall, Window, in_quotes, rejected
 from familiar.wire.jsoncalls import as_call
 from familiar.wire.jsontext import read_json, skip_space
+from familiar.wire.limits import MAX_CALLS
 from familiar.wire.result import Json, Problem, Repair
 
 _FENCE_LINE = re.compile(r"^[ \t]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
@@ -172,7 +173,7 @@ def whole_answer(window: Window) -> list[Block]:
             position = skip_space(text, mark.end())
             continue
         found = read_json(text, position)
-        if found is None or found[1] > end or len(calls) > window.limits.max_calls:
+        if found is None or found[1] > end or len(calls) > MAX_CALLS:
             return []
         for item in _items(found[0]):
             call = as_call(item, position, found[1])

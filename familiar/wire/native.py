@@ -19,6 +19,7 @@ from familiar.wire.content import remaining_text, strip_orphan_closers, without_
 from familiar.wire.dialects import AUTO_NAMES, DIALECTS, Dialect
 from familiar.wire.found import Answer, Block, TooManyTags
 from familiar.wire.jsoncalls import HeadSyntax, JsonSyntax
+from familiar.wire.limits import MAX_PROBLEMS
 from familiar.wire.meant import set_examples_aside, unread_call, whole_answer
 from familiar.wire.plan_read import read_any_plan
 from familiar.wire.reasoning import Split, split_reasoning
@@ -38,7 +39,7 @@ def parse_native(answer: Answer) -> ParsedOutput:
     answer = replace(answer, text=text)
     automatic = answer.dialect in AUTO_NAMES
     if automatic:
-        plan = read_any_plan(text, answer.limits) if "<familiar" in text else None
+        plan = read_any_plan(text) if "<familiar" in text else None
         row = detect(text) or PLAIN
         if plan is not None and row is PLAIN:
             return ParsedOutput(raw, answer.dialect, plan=plan)
@@ -71,7 +72,7 @@ def parse_native(answer: Answer) -> ParsedOutput:
         content,
         split.text(text, blocks[0].start if blocks else len(text)),
         repairs=tuple(sorted(repairs, key=lambda repair: repair.offset)),
-        problems=tuple(bound.problems[: answer.limits.max_problems]),
+        problems=tuple(bound.problems[:MAX_PROBLEMS]),
     )
     return _lift_plan(parsed, answer)
 
@@ -200,7 +201,7 @@ def _lift_plan(parsed: ParsedOutput, answer: Answer) -> ParsedOutput:
     values = list(call.arguments.values())
     if len(values) != 1 or not isinstance(values[0], str):
         return parsed
-    plan = read_any_plan(values[0], answer.limits)
+    plan = read_any_plan(values[0])
     if plan is None:
         return parsed
     lifted = Repair("lifted_plan", call.start, call.name)
@@ -220,6 +221,6 @@ def _parse_channels(raw: str, answer: Answer, syntax: ChannelSyntax) -> ParsedOu
         "".join(answer.text[low:high] for low, high in found.content),
         "".join(found.reasoning).strip() or None,
         repairs=tuple(bound.repairs),
-        problems=tuple(bound.problems[: answer.limits.max_problems]),
+        problems=tuple(bound.problems[:MAX_PROBLEMS]),
     )
     return _lift_plan(parsed, answer)

@@ -12,10 +12,11 @@ from familiar.errors import WireError
 from familiar.wire.dialects import AUTO_NAMES, DIALECT_IDS, PLAN_WIRES
 from familiar.wire.found import Answer, TooManyTags
 from familiar.wire.jsontext import encodable, encodable_value
+from familiar.wire.limits import MAX_BYTES
 from familiar.wire.native import parse_native
 from familiar.wire.offered import OfferedTools, Tools
 from familiar.wire.plan_answer import parse_plan
-from familiar.wire.result import DEFAULT_LIMITS, Limits, ParsedOutput, Problem, Repair
+from familiar.wire.result import ParsedOutput, Problem, Repair
 
 
 def parse_output(
@@ -26,7 +27,6 @@ def parse_output(
     finish_reason: str | None = None,
     in_reasoning: bool = False,
     suffix: str | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> ParsedOutput:
     """Read one model answer.
 
@@ -40,13 +40,13 @@ def parse_output(
     if dialect not in DIALECT_IDS and dialect not in AUTO_NAMES:
         known = ", ".join(DIALECT_IDS)
         raise WireError(f"There is no wire dialect {dialect!r}.", remedy=f"Use one of: {known}.")
-    kept = within_cap(text, limits.max_bytes)
+    kept = within_cap(text, MAX_BYTES)
     if kept < len(text):
-        message = f"The answer is longer than {limits.max_bytes} bytes and was not read for calls."
+        message = f"The answer is longer than {MAX_BYTES} bytes and was not read for calls."
         problem = Problem("output_too_large", kept, message)
         return ParsedOutput(text[:kept], dialect, content=text[:kept], problems=(problem,))
     offered = OfferedTools(tools)
-    answer = Answer(text, dialect, offered, finish_reason, in_reasoning, suffix, limits)
+    answer = Answer(text, dialect, offered, finish_reason, in_reasoning, suffix)
     try:
         parsed = parse_plan(answer) if dialect in PLAN_WIRES else parse_native(answer)
         return _encodable(parsed)

@@ -13,6 +13,7 @@ from familiar.wire.auto import detect
 from familiar.wire.content import without_frame
 from familiar.wire.dialects import Dialect
 from familiar.wire.found import Answer
+from familiar.wire.limits import MAX_PROBLEMS
 from familiar.wire.native import PLAIN, parse_native
 from familiar.wire.plan_read import has_other_plan, quoting_plan, read_plan
 from familiar.wire.reasoning import split_reasoning
@@ -27,7 +28,7 @@ def parse_plan(answer: Answer) -> ParsedOutput:
     if split.unclosed is not None:
         # A plan wire is complete or not; in reasoning that never closed it counts only as the end.
         split.start = split.unclosed
-    reading = read_plan(text, split.start, len(text), wire, answer.suffix, answer.limits)
+    reading = read_plan(text, split.start, len(text), wire, answer.suffix)
     repairs, problems = [*split.repairs, *reading.repairs], list(reading.problems)
     plan = reading.plan
     if plan is not None and split.unclosed is not None:
@@ -65,5 +66,5 @@ def parse_plan(answer: Answer) -> ParsedOutput:
         reasoning=split.text(text, reading.start if plan is not None else len(text)),
         plan=plan,
         repairs=tuple(repairs),
-        problems=tuple(problems[: answer.limits.max_problems]),
+        problems=tuple(problems[:MAX_PROBLEMS]),
     )

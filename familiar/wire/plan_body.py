@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 
 from familiar.wire.found import Window
 from familiar.wire.jsontext import whole_json
+from familiar.wire.limits import MAX_TAGS
 from familiar.wire.offered import OfferedTools
 from familiar.wire.plan_wire import PlanTags
-from familiar.wire.result import Json, Limits, Problem, Repair
+from familiar.wire.result import Json, Problem, Repair
 from familiar.wire.tokens import Kind, TagTable, read_attributes
 
 _MAX_AHEAD = 256
@@ -55,13 +56,11 @@ class PlanReading:
         return self
 
 
-def read_body(
-    text: str, start: int, stop: int, wire: str, reading: PlanReading, limits: Limits
-) -> PlanReading:
+def read_body(text: str, start: int, stop: int, wire: str, reading: PlanReading) -> PlanReading:
     """The plan whose JSON or TOML is `text[start:stop]`, perhaps in a fence."""
     body = _unfenced(text[start:stop])
     read = _from_json if wire == "json" else _from_toml
-    return read(body, reading, limits)
+    return read(body, reading)
 
 
 def _unfenced(body: str) -> str:
@@ -72,17 +71,17 @@ def _unfenced(body: str) -> str:
     return stripped
 
 
-def _from_json(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
-    read = whole_json(body, 0, len(body), limits)
+def _from_json(body: str, reading: PlanReading) -> PlanReading:
+    read = whole_json(body, 0, len(body))
     if read is None:
         return reading.reject("plan_malformed", reading.start, "The plan is not one JSON object.")
     reading.repairs.extend(read[1])
     return shaped(read[0], reading)
 
 
-def _from_toml(body: str, reading: PlanReading, limits: Limits) -> PlanReading:
+def _from_toml(body: str, reading: PlanReading) -> PlanReading:
     try:
-        value = read_toml(body, limits.max_tags)
+        value = read_toml(body, MAX_TAGS)
     except TooManyMarks as error:
         return reading.reject("plan_too_large", reading.start, str(error))
     except ValueError as error:
@@ -129,12 +128,11 @@ def read_tagged(
     tags: PlanTags,
     ending: str,
     reading: PlanReading,
-    limits: Limits,
 ) -> PlanReading:
     names = "|".join(re.escape(name) for name in (tags.call, tags.thought, tags.more) if name)
     tail = re.escape(ending)
     table = TagTable(
-        Window(text, opened.end(), stop, limits, OfferedTools(None)),
+        Window(text, opened.end(), stop, OfferedTools(None)),
         (
             (Kind.PARAM_OPEN, rf"<(?:{names}){tail}(?:\s[^<>]{{0,2048}})?>"),
             (Kind.PARAM_CLOSE, rf"</((?:{names})){tail}>"),

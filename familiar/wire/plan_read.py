@@ -11,28 +11,27 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from familiar.wire.jsontext import json_objects, repair_json, skip_space
+from familiar.wire.limits import MAX_DOCUMENT_BYTES
 from familiar.wire.plan_body import PlanReading, read_body, read_tagged, shaped
 from familiar.wire.plan_wire import PLAN_TAGS, PlanTags
-from familiar.wire.result import Json, Limits
+from familiar.wire.result import Json
 
 _MAX_READS = 256
 
 
-def read_any_plan(text: str, limits: Limits) -> Mapping[str, Json] | None:
+def read_any_plan(text: str) -> Mapping[str, Json] | None:
     """The plan, if all of `text` is one complete plan document, with or without suffix."""
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     if not text.startswith("<familiar", start):
         return None
     for wire in ("xml", "html", "json", "toml"):
-        reading = read_plan(text, start, end, wire, None, limits)
+        reading = read_plan(text, start, end, wire, None)
         if reading.plan is not None and (reading.start, reading.end) == (start, end):
             return reading.plan
     return None
 
 
-def read_plan(
-    text: str, start: int, end: int, wire: str, suffix: str | None, limits: Limits
-) -> PlanReading:
+def read_plan(text: str, start: int, end: int, wire: str, suffix: str | None) -> PlanReading:
     """The one plan in `text[start:end]`, or why there is none."""
     tags = PLAN_TAGS[wire]
     root = _root_pattern(tags, suffix)
@@ -43,9 +42,9 @@ def read_plan(
         return reading.reject("plan_stale", start, message)
     if opened is None:
         if wire == "json":
-            return _bare_json(text, reading, limits)
+            return _bare_json(text, reading)
         if wire == "toml":
-            return _bare_toml(text, reading, limits)
+            return _bare_toml(text, reading)
         return reading.reject("plan_missing", start, _missing(tags, suffix))
     ending = opened.group(1) or ""
     closer = re.compile(rf"</{tags.root}{re.escape(ending)}>")
@@ -56,7 +55,7 @@ def read_plan(
             f"The plan was opened and never closed with </{tags.root}{ending}>. Send it whole."
         )
         return reading.reject("plan_unclosed", opened.start(), message)
-    if closers[-1].start() - opened.end() > limits.max_document_bytes:
+    if closers[-1].start() - opened.end() > MAX_DOCUMENT_BYTES:
         return reading.reject("plan_too_large", opened.start(), "The plan document is too large.")
     following = [root.match(text, skip_space(text, mark.end()), end) for mark in closers]
     if any(following) or root.search(text, closers[-1].end(), end):
@@ -65,8 +64,8 @@ def read_plan(
         )
     reading.end = closers[-1].end()
     if tags.call:
-        return read_tagged(text, opened, closers[-1].start(), tags, ending, reading, limits)
-    return read_body(text, opened.end(), closers[-1].start(), wire, reading, limits)
+        return read_tagged(text, opened, closers[-1].start(), tags, ending, reading)
+    return read_body(text, opened.end(), closers[-1].start(), wire, reading)
 
 
 def quoting_plan(text: str, wire: str, suffix: str | None, offset: int) -> list[tuple[int, int]]:
@@ -118,7 +117,7 @@ def _is_plan(value: Json) -> bool:
     return isinstance(value, dict) and ("worker_calls" in value or "continue" in value)
 
 
-def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
+def _bare_json(text: str, reading: PlanReading) -> PlanReading:
     """A plan object without its tags, as engines with a JSON schema write it."""
     first, last = reading.start, reading.end
     found = next(_plan_objects(text[first:last], in_broken=True), None)
@@ -126,8 +125,8 @@ def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
         reading.start, reading.end = first + found[0], first + found[1]
         return shaped(found[2], reading)
     head = skip_space(text, first)
-    if text.startswith("{", head) and last - head <= limits.max_document_bytes:
-        repaired = repair_json(text, head, last, limits)
+    if text.startswith("{", head) and last - head <= MAX_DOCUMENT_BYTES:
+        repaired = repair_json(text, head, last)
         if repaired is not None:
             reading.repairs.extend(repaired[2])
             return shaped(repaired[0], reading)
@@ -135,15 +134,15 @@ def _bare_json(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
     return reading.reject("plan_missing", reading.start, "No plan was found. Answer with one plan.")
 
 
-def _bare_toml(text: str, reading: PlanReading, limits: Limits) -> PlanReading:
+def _bare_toml(text: str, reading: PlanReading) -> PlanReading:
     body = text[reading.start : reading.end]
     if "[[worker_calls]]" not in body and "continue" not in body:
         return reading.reject(
             "plan_missing", reading.start, "No plan was found. Answer with one plan."
         )
-    if len(body) > limits.max_document_bytes:
+    if len(body) > MAX_DOCUMENT_BYTES:
         return reading.reject("plan_too_large", reading.start, "The plan document is too large.")
-    return read_body(text, reading.start, reading.end, "toml", reading, limits)
+    return read_body(text, reading.start, reading.end, "toml", reading)
 
 
 def _root_pattern(tags: PlanTags, suffix: str | None) -> re.Pattern[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from familiar.wire.found import Ahead, Argument, Block, FoundCall, TooManyTags, Window, Written
 from familiar.wire.jsontext import read_number
+from familiar.wire.limits import MAX_DEPTH, MAX_TAGS
 from familiar.wire.result import Json, Problem
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
@@ -55,10 +56,9 @@ class LiteralReader:
 
     trailing_comma = True
 
-    def __init__(self, text: str, end: int, max_depth: int) -> None:
+    def __init__(self, text: str, end: int) -> None:
         self.text = text
         self.end = end
-        self.max_depth = max_depth
 
     def space(self, position: int) -> int:
         match = _SPACE.match(self.text, position, self.end)
@@ -69,7 +69,7 @@ class LiteralReader:
         return self.text[position] if position < self.end else ""
 
     def value(self, position: int, depth: int = 0) -> tuple[Json, int]:
-        if depth > self.max_depth:
+        if depth > MAX_DEPTH:
             raise Unreadable(position)
         position = self.space(position)
         character = self.peek(position)
@@ -187,7 +187,7 @@ class PythonSyntax:
         opening = re.compile(re.escape(self.open)) if self.open else _LATER_LIST
         opener = Ahead(opening, window.text, window.end)
         first = None if self.open else _FIRST_LIST.match(window.text, window.start, window.end)
-        reader = LiteralReader(window.text, window.end, window.limits.max_depth)
+        reader = LiteralReader(window.text, window.end)
         blocks: list[Block] = []
         position, seen, budget = window.start, 0, 2 * (window.end - window.start) + 4096
         while (match := first or opener.at(position)) is not None:
@@ -198,7 +198,7 @@ class PythonSyntax:
                 self._read(window, reader, block, match.end())
             except Unreadable as broken:
                 budget -= broken.offset - match.start()
-                if seen > window.limits.max_tags or budget < 0:
+                if seen > MAX_TAGS or budget < 0:
                     raise TooManyTags from broken
                 self._reject(window, block, match, broken)
             if block.calls or block.problems:

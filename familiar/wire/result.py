@@ -16,27 +16,6 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Caps on what one answer may cost. Above them the answer is named, not parsed.
-
-    `max_bytes` counts UTF-8 bytes of the raw answer, `max_tags` structural tags or markers,
-    `max_broken` calls that cannot be read, `max_document_bytes` one plan document or one JSON body
-    under repair.
-    """
-
-    max_bytes: int = 8 * 1024 * 1024
-    max_tags: int = 8_192
-    max_broken: int = 64
-    max_calls: int = 256
-    max_depth: int = 64
-    max_document_bytes: int = 512 * 1024
-    max_problems: int = 16
-
-
-DEFAULT_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
 class WireCall:
     """One tool call as the model meant it.
 

@@ -6,9 +6,10 @@ chunking can change a result. Text beyond the byte cap is counted and not kept.
 
 from __future__ import annotations
 
+from familiar.wire.limits import MAX_BYTES
 from familiar.wire.offered import Tools
 from familiar.wire.parse import parse_output, within_cap
-from familiar.wire.result import DEFAULT_LIMITS, Limits, ParsedOutput
+from familiar.wire.result import ParsedOutput
 
 
 class OutputParser:
@@ -21,15 +22,13 @@ class OutputParser:
         tools: Tools | None = None,
         in_reasoning: bool = False,
         suffix: str | None = None,
-        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._dialect = dialect
         self._tools = tools
         self._in_reasoning = in_reasoning
         self._suffix = suffix
-        self._limits = limits
         self._chunks: list[str] = []
-        self._room = limits.max_bytes
+        self._room = MAX_BYTES
 
     def feed(self, chunk: str) -> None:
         """Take the next piece."""
@@ -49,5 +48,4 @@ class OutputParser:
             finish_reason=finish_reason,
             in_reasoning=self._in_reasoning,
             suffix=self._suffix,
-            limits=self._limits,
         )

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familiar.plan.read import PlanWire, read_plan
-from familiar.wire import DIALECT_IDS, Limits, parse_output
+from familiar.wire import DIALECT_IDS, parse_output
+from familiar.wire.limits import MAX_CALLS, MAX_DOCUMENT_BYTES, MAX_PROBLEMS
 from familiar.wire.plan_body import TooManyMarks, read_toml
 
 TAGS = [
@@ -42,7 +43,7 @@ def test_unclosed_tags_call_nothing_and_are_kept(dialect: str, tag: str) -> None
     assert parsed.calls == ()
     assert parsed.plan is None
     assert parsed.raw == text
-    assert len(parsed.problems) <= Limits().max_problems
+    assert len(parsed.problems) <= MAX_PROBLEMS
 
 
 @settings(max_examples=300, deadline=None)
@@ -82,14 +83,13 @@ def test_nesting_is_capped() -> None:
 
 
 def test_the_number_of_calls_is_capped() -> None:
-    limits = Limits(max_calls=3)
-    one = '{"name": "f", "arguments": {}}'
+    one, many = '{"name": "f", "arguments": {}}', MAX_CALLS + 2
     for text in (
-        f"<tool_call>{one}</tool_call>" * 5,
-        f"<tool_call>[{', '.join([one] * 5)}]</tool_call>",
+        f"<tool_call>{one}</tool_call>" * many,
+        f"<tool_call>[{', '.join([one] * many)}]</tool_call>",
     ):
-        parsed = parse_output(text, dialect="hermes_json", limits=limits)
-        assert len(parsed.calls) == 3
+        parsed = parse_output(text, dialect="hermes_json")
+        assert len(parsed.calls) == MAX_CALLS
         assert [problem.name for problem in parsed.problems] == ["too_many_calls"]
 
 
@@ -108,8 +108,8 @@ def test_the_number_of_calls_is_capped() -> None:
     ],
 )
 def test_a_toml_plan_of_too_many_entries_is_not_read(unit: str) -> None:
-    entries = "".join(unit.format(n=n) for n in range(Limits().max_document_bytes // len(unit)))
-    body = entries[: Limits().max_document_bytes - 100]
+    entries = "".join(unit.format(n=n) for n in range(MAX_DOCUMENT_BYTES // len(unit)))
+    body = entries[: MAX_DOCUMENT_BYTES - 100]
     for text in (f"continue = false\n{body}", f"<familiar>\n{body}\n</familiar>"):
         parsed = parse_output(text, dialect="toml")
         assert parsed.plan is None

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from familiar.wire import DIALECT_IDS, Limits, OutputParser, parse_output
+from familiar.wire import DIALECT_IDS, OutputParser, parse_output
+from familiar.wire.limits import MAX_BYTES
+from familiar.wire.parse import within_cap
 from tests.familiar.wire.writers import WRITERS
 
 CALLS = [("write_file", {"path": "a.txt", "content": "<p>&amp; 'text'</p>"})]
@@ -80,17 +82,24 @@ def test_every_chunking_gives_the_same_result(
 
 
 def test_text_beyond_the_cap_is_named_and_not_parsed() -> None:
-    limits = Limits(max_bytes=64)
-    text = "日本ab" * 100
-    whole = parse_output(text, dialect="hermes_json", limits=limits)
-    for size in (1, 7, len(text)):
-        parser = OutputParser(dialect="hermes_json", limits=limits)
+    text = "日本ab" * (MAX_BYTES // 8 + 100)
+    whole = parse_output(text, dialect="hermes_json")
+    for size in (65_537, MAX_BYTES // 3, len(text)):
+        parser = OutputParser(dialect="hermes_json")
         for start in range(0, len(text), size):
             parser.feed(text[start : start + size])
         assert parser.finish() == whole
     assert [problem.name for problem in whole.problems] == ["output_too_large"]
-    assert len(whole.raw.encode()) <= 64
+    assert MAX_BYTES - 4 < len(whole.raw.encode()) <= MAX_BYTES
     assert text.startswith(whole.raw)
+
+
+@pytest.mark.parametrize("text", ["a" * 9, "日本ab日本", "é" * 9, "\ud800" * 9])
+@pytest.mark.parametrize("cap", range(12))
+def test_the_cap_tears_no_character(text: str, cap: int) -> None:
+    kept = within_cap(text, cap)
+    assert len(text[:kept].encode("utf-8", "surrogatepass")) <= cap
+    assert kept == len(text) or len(text[: kept + 1].encode("utf-8", "surrogatepass")) > cap
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n"])
