@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import TypeAdapter
@@ -102,6 +102,8 @@ class HttpService:
             )
             if self._http.base_url.scheme not in ("http", "https"):
                 raise httpx.InvalidURL("it does not begin with http:// or https://")
+            if not self._http.base_url.host or urlsplit(self.url).port == 0:
+                raise httpx.InvalidURL("it has no host, or port 0")
         except (httpx.InvalidURL, ValueError) as error:
             raise InputError(
                 f"{url} is not the URL of a service: {error}.",

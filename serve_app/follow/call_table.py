@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from actors.store.rows import AttemptSummary, CallSummary
-from serve_app.cli.console import grid
+from serve_app.cli.console import grid, print_whole
 from serve_app.follow.timeline import TIMES, attempt_name, moments, seconds
 from serve_app.models import CallDetail
 
@@ -43,7 +43,7 @@ def print_calls(calls: Sequence[CallSummary], console: Console, zero: float) -> 
                 str(attempt.output_tokens or ""),
                 _rate(attempt),
             )
-    console.print(table)
+    print_whole(console, table)
     for call in calls:
         for attempt in call.attempts:
             if said := _failure(attempt):

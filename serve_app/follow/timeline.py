@@ -9,41 +9,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from actors.store.rows import AttemptSummary, CallSummary
-from serve_app.cli.console import grid
+from serve_app.cli.console import grid, least_width, print_whole
 
 LEGEND = "· queued  ░ started, no token yet  █ writing  ✗ failed"
 TIMES = ("queued", "started", "1st token", "ended")
+_LEAST_BAR = 12
 Moments = tuple[float | None, float | None, float | None, float | None]
 """Seconds on the axis for each of `TIMES`; None where it never came."""
 
 
 def print_timeline(calls: Sequence[CallSummary], console: Console, zero: float) -> None:
     """One line per attempt, in the order in which they were queued, with its seconds since `zero`,
-    the submission, and its bar."""
+    the submission, and its bar where the terminal has room for one."""
     rows = [(moments(attempt, zero), attempt, call) for call in calls for attempt in call.attempts]
     if not rows:
         return
     rows.sort(key=lambda row: (row[0][0] is None, row[0][0] or 0.0))
     span = max(next((at for at in reversed(times) if at), 0.0) for times, _, _ in rows)
-    width = max(console.width - 76, 12)
-    scale = (width - 1) / span if span else 0.0
+    room = console.width - least_width(console, _table(rows, span, 0)) - 2
+    room = room if room >= max(_LEAST_BAR, len(_axis(span))) else 0
+    console.print()
+    legend = f"(seconds; {LEGEND})" if room else "(seconds)"
+    console.print(Text("calls", "bold"), Text(legend, "dim"))
+    print_whole(console, _table(rows, span, room))
+
+
+def _table(
+    rows: Sequence[tuple[Moments, AttemptSummary, CallSummary]], span: float, room: int
+) -> Table:
+    """The attempts and their times, and with `room` columns left, their bars."""
+    scale = (room - 1) / span if span else 0.0
     table = grid("call", "replica", right=(*TIMES, "tokens"))
-    table.add_column(f"0 to {span:.1f} s", no_wrap=True, overflow="crop")
+    if room:
+        table.add_column(_axis(span), no_wrap=True, overflow="crop")
     for times, attempt, call in rows:
         style = "red" if attempt.failure_class else ""
+        drawn = bar(times, scale, fails=attempt.failure_class is not None) if room else ""
         table.add_row(
             Text(attempt_name(call, attempt), style),
             attempt.replica or "",
             *seconds(times),
             str(attempt.output_tokens or ""),
-            Text(bar(times, scale, fails=attempt.failure_class is not None), style or "cyan"),
+            *((Text(drawn, style or "cyan"),) if room else ()),
         )
-    console.print()
-    console.print(Text("calls", "bold"), Text(f"(seconds; {LEGEND})", "dim"))
-    console.print(table)
+    return table
+
+
+def _axis(span: float) -> str:
+    return f"0 to {span:.1f} s"
 
 
 def attempt_name(call: CallSummary, attempt: AttemptSummary) -> str:

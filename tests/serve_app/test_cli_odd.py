@@ -43,6 +43,7 @@ ENVIRONMENTS: tuple[Mapping[str, str | None], ...] = (
     {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
     {"COLUMNS": "20"},
     {"COLUMNS": "1"},
+    {"COLUMNS": "0"},
     {"COLUMNS": "x", "LINES": "-3"},
     {"HOME": None, "XDG_STATE_HOME": None},
     {"HOME": "/nowhere", "TMPDIR": "/nowhere"},

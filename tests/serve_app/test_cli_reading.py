@@ -218,7 +218,11 @@ def test_nobody_there_is_its_own_exit_code(tmp_path: Path) -> None:
     nobody = familiar("ls", "--url", "http://127.0.0.1:1")
     assert nobody.code == 4
     assert "No familiar service answers at http://127.0.0.1:1: nothing listens." in nobody.err
-    assert familiar("ls", "--url", "not a url").code == 2
+    for url in ("not a url", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:0"):
+        assert familiar("ls", "--url", url).code == 2, url
+    assert (
+        "nothing listens" in familiar("ls", "--url", "http://127.0.0.1:1", env={"COLUMNS": "0"}).err
+    )
 
 
 @pytest.mark.parametrize("columns", ["20", "60", "80", "120", "160", "300"])

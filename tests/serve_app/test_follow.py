@@ -9,23 +9,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from actors.store.rows import AttemptSummary, CallSummary
 from familiar.errors import ClusterError, DeploymentEnded, FailureClass, NotFound
 from familiar.event import Body, Event, PlanAccepted, PlannedCall, RunSubmitted, text_ref
 from familiar.failure import FAILURES
 from familiar.service import CallProgress
+from serve_app.cli.console import SafeConsole
 from serve_app.client import database, http
 from serve_app.client.http import HttpService, ServerSentMessage, read_messages
 from serve_app.follow.board import Board
+from serve_app.follow.call_table import print_calls
 from serve_app.follow.follow import Lines
 from serve_app.follow.live import draw
 from serve_app.follow.report import remedy_of
-from serve_app.follow.timeline import bar
+from serve_app.follow.timeline import bar, print_timeline
 from serve_app.models import StreamEnd, StreamProgress
 from tests.serve_app.api.bakery import BODIES, GOAL, LAST_SEQ
 from tests.serve_app.command import familiar
@@ -186,6 +190,46 @@ def test_progress_becomes_a_line_only_now_and_then() -> None:
     for clock[0] in (1.0, 9.0, 10.0, 11.0, 20.0):
         lines.show(StreamProgress(calls=[]), board)
     assert len(told) == 2
+
+
+def attempted(call_id: str, ended: float) -> CallSummary:
+    """A call that ended at its first attempt; the other fields are empty."""
+    known: dict[str, Any] = {
+        **dict.fromkeys(field.name for field in dataclasses.fields(AttemptSummary)),
+        "attempt": 1,
+        "status": "succeeded",
+        "replica": "orchestrator:0",
+        "devices": (),
+        "queued_at": 0.0,
+        "started_at": 1.0,
+        "first_token_at": 2.0,
+        "ended_at": ended,
+        "output_tokens": 4321,
+        "repairs": (),
+    }
+    call: dict[str, Any] = {
+        **dict.fromkeys(field.name for field in dataclasses.fields(CallSummary)),
+        "call_id": call_id,
+        "status": "succeeded",
+        "skipped_because": (),
+        "attempts": (AttemptSummary(**known),),
+    }
+    return CallSummary(**call)
+
+
+@pytest.mark.parametrize("width", [20, 80, 100, 160])
+def test_no_time_is_cut_at_any_width_and_bars_stand_where_there_is_room(width: int) -> None:
+    calls = [attempted("write-the-introduction", 12345.67), attempted("b", 23456.78)]
+    for show in (print_timeline, print_calls):
+        told = io.StringIO()
+        show(calls, SafeConsole(file=told, width=width, color_system=None), 0.0)
+        shown = told.getvalue()
+        assert "…" not in shown
+        assert "write-the-introduction" in shown
+        if show is print_timeline:
+            assert "12345.67" in shown
+            assert "23456.78" in shown
+            assert ("█" in shown.replace("█ writing", "")) is (width > 100)
 
 
 times = st.floats(0, 1000, allow_nan=False)
