@@ -96,6 +96,6 @@ def scan_invented(window: Window) -> list[Block]:
         message = f"The call to {name!r} uses no known markup and does not close. Write it again."
         return [rejected("malformed_call", begin, window.end, message)]
     arguments = typed_arguments(found[0]) or []
-    call = FoundCall(name, arguments, begin, ending.end(), needs_offer=True)
+    call = FoundCall(name, arguments, begin, ending.end())
     call.repairs.append(Repair("invented_wrapper", begin, match.group(1)))
     return [Block(begin, ending.end(), [call])]

@@ -174,5 +174,4 @@ def _call(window: Window, block: Block, name: str, start: int, end: int) -> Foun
         return None
     call.arguments = arguments
     call.repairs.extend(read[1])
-    call.needs_offer = bool(read[1])
     return call

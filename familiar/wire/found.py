@@ -29,10 +29,8 @@ class Written(StrEnum):
     """How an argument stood in the text; its schema may make a value of it accordingly."""
 
     VERBATIM = "verbatim"  # raw text between tags, no frame of its own
-    FRAMED = "framed"  # raw text on lines of its own between tags
-    INFER = "infer"  # raw text that the dialect writes as JSON unless it is a string
+    INFER = "infer"  # raw text that is JSON unless it is a string
     STRING = "string"  # raw text that the model declared to be a string
-    JSON = "json"  # raw text that the model declared to be JSON
     VALUE = "value"  # already a value
 
 
@@ -77,7 +75,7 @@ class FoundCall:
     closed: bool = True
     id: str = ""
     repairs: list[Repair] = field(default_factory=list)
-    needs_offer: bool = False  # only a call to an offered tool, and only if its arguments fit
+    needs_offer: bool = False  # also without a repair: offered, and the arguments fit
 
 
 @dataclass(slots=True)

@@ -136,7 +136,6 @@ class JsonSyntax:
         for call in calls:
             call.closed = closed or listed
             call.repairs.extend(read.repairs)
-            call.needs_offer = call.needs_offer or bool(read.repairs)
         block.calls = calls
         if not (closed or listed) and "tool_call>" in self.close:
             block.repairs.append(Repair("missing_wrapper_close", read.end))
@@ -201,10 +200,8 @@ class HeadSyntax:
         call = FoundCall(name, arguments, head.start(), block.end, closed=read.closed)
         call.id = written if self.numbered else (head.groups()[1:] or ("",))[0] or ""
         call.repairs.extend(read.repairs)
-        call.needs_offer = bool(read.repairs)
         if self.numbered and not written.startswith(f"functions.{name}:"):
             call.repairs.append(Repair("mangled_id", head.start(1), written))
-            call.needs_offer = window.tools.known
         block.calls.append(call)
         return block
 
@@ -286,7 +283,6 @@ def _repaired_whole(window: Window, head: int) -> FoundCall | None:
     call = as_call(repaired[0], head, repaired[1]) if repaired is not None else None
     if repaired is not None and call is not None:
         call.repairs.extend(repaired[2])
-        call.needs_offer = True
     return call
 
 

@@ -141,7 +141,6 @@ def _other_dialect(answer: Answer, row: Dialect, split: Split) -> list[Block]:
     blocks = other.scan(answer.window(split.start))
     for block in blocks:
         for call in block.calls:
-            call.needs_offer = True
             call.repairs.append(Repair("other_dialect", call.start, other.id))
     return blocks if any(block.calls for block in blocks) else []
 

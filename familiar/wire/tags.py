@@ -157,7 +157,6 @@ class _TagReader(ValueReader):
         call = FoundCall(self._call_name(index), [], opened.start, opened.end)
         if self.markup.mark and self.markup.mark not in opened.text:
             call.repairs.append(Repair("foreign_call_tag", opened.start, opened.text[:64]))
-            call.needs_offer = "<name>" in opened.text
         position, cursor = opened.end, index + 1
         while True:
             kind = self.table.kind(cursor)
@@ -184,7 +183,7 @@ class _TagReader(ValueReader):
         body = self.text[position : close.start].strip()
         if not body.startswith("{"):
             raise self._unfinished(call, position, cursor, clear=False)
-        call.arguments.append(Argument("", body, Written.JSON))
+        call.arguments.append(Argument("", body, Written.INFER))
         call.end = close.end
         return call, cursor + 1
 

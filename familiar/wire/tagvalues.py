@@ -91,14 +91,14 @@ class ValueReader:
         if not tag.text.endswith("/>") or value is None or "name" not in attributes:
             return False
         call.arguments.append(Argument(attributes["name"], value, Written.STRING))
-        self._repaired(call, "value_in_attribute", tag.start, attributes["name"])
+        call.repairs.append(Repair("value_in_attribute", tag.start, attributes["name"]))
         return True
 
     def argument(self, call: FoundCall, index: int) -> tuple[int, int]:
         """Read the argument that tag `index` opens: the offset behind it, and the next tag."""
         first = self.table.tags[index]
         while self._doubled(index):
-            self._repaired(call, "doubled_open_tag", self.table.tags[index].start)
+            call.repairs.append(Repair("doubled_open_tag", self.table.tags[index].start))
             index += 1
             self.table.spend(1)
         tag = self.table.tags[index]
@@ -116,7 +116,7 @@ class ValueReader:
                 return nested
             cursor = self._missing_close(call, index)
             stop = after = self.table.tags[cursor].start
-            self._repaired(call, "missing_value_close", stop, key)
+            call.repairs.append(Repair("missing_value_close", stop, key))
             if _TORN.search(self.text[max(begin, stop - 96) : stop]):
                 name = repr(call.name)
                 message = f"An argument of the call to {name} ends in half a tag or a wrong one."
@@ -126,14 +126,10 @@ class ValueReader:
             if blank or (self.text[stop - 1] == "\n" and not self._is_framed(begin)):
                 stop -= 1
         self.table.spend(1, stop - begin)
-        call.arguments.append(Argument(key, self._value(begin, stop), written))
         if written is Written.VERBATIM and self._is_framed(begin):
-            call.arguments[-1].written = Written.FRAMED
+            written = Written.INFER
+        call.arguments.append(Argument(key, self._value(begin, stop), written))
         return after, cursor
-
-    def _repaired(self, call: FoundCall, name: str, offset: int, detail: str = "") -> None:
-        call.repairs.append(Repair(name, offset, detail))
-        call.needs_offer = True
 
     def _doubled(self, index: int) -> bool:
         """Whether the same opener follows at once and only one of the two is ever closed."""
@@ -151,12 +147,12 @@ class ValueReader:
             return name, Written.VERBATIM
         attributes = read_attributes(tag.carried)
         if any(mark in tag.carried for mark in "“”‘’"):
-            self._repaired(call, "typographic_quotes", tag.start)
+            call.repairs.append(Repair("typographic_quotes", tag.start))
         if "name" not in attributes:
             message = f"An argument of the call to {call.name!r} has no name."
             raise Broken("missing_name", tag.start, message)
-        declared = {"true": Written.STRING, "false": Written.JSON}
-        return attributes["name"], declared.get(attributes.get("string", ""), Written.INFER)
+        text = attributes.get("string") == "true"
+        return attributes["name"], Written.STRING if text else Written.INFER
 
     def _element_key(self, call: FoundCall, tag: Tag) -> str:
         """The key of an opener that holds it as an element, perhaps without the key's own opener:
@@ -167,7 +163,7 @@ class ValueReader:
             for tool in sorted(self.window.offered, key=len, reverse=True):
                 glued = call.name.removeprefix(tool)
                 if tool and glued not in ("", call.name) and self.window.is_property(tool, glued):
-                    self._repaired(call, "missing_key_open", tag.start, f"{tool} + {glued}")
+                    call.repairs.append(Repair("missing_key_open", tag.start, f"{tool} + {glued}"))
                     call.name, key = tool, glued
                     break
         if not closed or not key:
@@ -187,7 +183,7 @@ class ValueReader:
         if close != index + 1 or torn:
             message = f"An argument of the call to {call.name!r} does not begin with its tag."
             raise Broken("malformed_call", tag.end, message)
-        self._repaired(call, "missing_value_open", tag.end, key)
+        call.repairs.append(Repair("missing_value_open", tag.end, key))
         # The break between the key's tag and the value's belongs to the tag that is missing.
         return tag.end + self.text.startswith("\n", tag.end)
 
@@ -216,7 +212,7 @@ class ValueReader:
             message = f"An argument of the call to {call.name!r} has a closing tag too many."
             raise Broken("ambiguous_close", offset, message)
         if last != close:
-            self._repaired(call, "doubled_close_tag", self.table.tags[last].end)
+            call.repairs.append(Repair("doubled_close_tag", self.table.tags[last].end))
         return last
 
     def _ahead(self, index: int, limit: int) -> range:
@@ -293,7 +289,7 @@ class ValueReader:
                 Argument(name, self.text[tag.end : closer.start], Written.STRING)
             )
             position, cursor = closer.end, close + 1
-        self._repaired(call, "nested_arguments", self.table.tags[index].start, key)
+        call.repairs.append(Repair("nested_arguments", self.table.tags[index].start, key))
         value = {argument.key: argument.raw for argument in inner.arguments}
         call.arguments.append(Argument(key, "", Written.VALUE, value=dict(value)))
         return position, cursor
