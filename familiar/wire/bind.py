@@ -46,11 +46,9 @@ def bind(blocks: list[Block], answer: Answer) -> Bound:
     for block in blocks:
         for problem in block.problems:
             bound.problems.append(_cut_off(problem.offset) if cut and block.keep_text else problem)
-        repairs = list(block.repairs)
         room = MAX_CALLS - len(bound.calls)
         for found in block.calls[:room]:
-            _bind_call(bound, found, repairs, tools, cut)
-            repairs = []
+            _bind_call(bound, found, tools, cut)
         if len(block.calls) > room:
             message = f"The answer holds more than {MAX_CALLS} calls; the rest was left out."
             bound.problems.append(Problem("too_many_calls", block.start, message))
@@ -67,13 +65,11 @@ def _cut_off(offset: int) -> Problem:
     return Problem("truncated_call", offset, message)
 
 
-def _bind_call(
-    bound: Bound, found: FoundCall, block_repairs: list[Repair], tools: OfferedTools, cut: bool
-) -> None:
+def _bind_call(bound: Bound, found: FoundCall, tools: OfferedTools, cut: bool) -> None:
     if cut and not found.closed:
         bound.problems.append(_cut_off(found.start))
         return
-    repairs = [*block_repairs, *found.repairs]
+    repairs = found.repairs
     name = found.name or _inferred_name(found, tools, repairs)
     if not name:
         message = (

@@ -86,7 +86,6 @@ class Block:
     start: int
     end: int
     calls: list[FoundCall] = field(default_factory=list)
-    repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     keep_text: bool = False
     unmarked: bool = False

@@ -138,7 +138,7 @@ class JsonSyntax:
             call.repairs.extend(read.repairs)
         block.calls = calls
         if not (closed or listed) and "tool_call>" in self.close:
-            block.repairs.append(Repair("missing_wrapper_close", read.end))
+            calls[0].repairs.append(Repair("missing_wrapper_close", read.end))
         return block
 
 

@@ -81,7 +81,9 @@ def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
     whole = _whole_fence(text, start, fences, calling)
     if whole is not None and any(block.calls for block in calling):
         calling[0].start, calling[-1].end = whole
-        calling[0].repairs.append(Repair("fenced_call", whole[0]))
+        next(block.calls[0] for block in calling if block.calls).repairs.append(
+            Repair("fenced_call", whole[0])
+        )
         for block in calling:
             for call in block.calls:
                 call.needs_offer = True
@@ -93,7 +95,6 @@ def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
         if not quoted and not _narrated(text, block):
             continue
         block.calls.clear()
-        block.repairs.clear()
         block.problems.clear()
         block.keep_text = True
         behind = fenced if fenced is not None else block.end
@@ -149,7 +150,8 @@ def _whole_fence(
 
 def _narrated(text: str, block: Block) -> bool:
     """A call without markup of its own, or without its wrapper, inside a sentence."""
-    bare = any(repair.name == "missing_wrapper" for repair in block.repairs) or block.unmarked
+    repairs = [repair.name for call in block.calls[:1] for repair in call.repairs]
+    bare = "missing_wrapper" in repairs or block.unmarked
     if not bare or not _GOES_ON.match(text, block.end):
         return False
     line = text[max(0, block.start - 256) : block.start].rpartition("\n")[2]
@@ -185,7 +187,8 @@ def whole_answer(window: Window) -> list[Block]:
     if not calls:
         return []
     repair = Repair("fenced_json" if fence is not None else "bare_json", start)
-    return [Block(window.start, window.end, calls, [repair])]
+    calls[0].repairs.append(repair)
+    return [Block(window.start, window.end, calls)]
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:

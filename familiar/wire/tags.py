@@ -143,12 +143,12 @@ class _TagReader(ValueReader):
                 return None, index + 1
             return self._rejected(block, broken, index if wrapped else cursor)
         if not wrapped:
-            block.repairs.append(Repair("missing_wrapper", opened.start))
+            block.calls[0].repairs.append(Repair("missing_wrapper", opened.start))
         if self.table.kind(cursor) is Kind.WRAP_CLOSE and self.gap(block.end, cursor):
             block.end = self.table.tags[cursor].end
             cursor += 1
         elif wrapped:
-            block.repairs.append(Repair("missing_wrapper_close", block.end))
+            block.calls[0].repairs.append(Repair("missing_wrapper_close", block.end))
             block.calls[-1].closed &= block.end < self.end
         return self._absorb_strays(block, cursor)
 
@@ -228,7 +228,7 @@ class _TagReader(ValueReader):
                 break
             block.end = match.end()
         if block.end > first:
-            block.repairs.append(Repair("stray_close_tags", first))
+            block.calls[0].repairs.append(Repair("stray_close_tags", first))
             while cursor < len(self.table) and self.table.tags[cursor].start < block.end:
                 cursor += 1
         return block, cursor
