@@ -58,7 +58,8 @@ def one_replica(settings: Settings) -> None:
 
 
 def less_slots(settings: Settings) -> None:
-    settings["pools"]["far"]["slots"] = 4
+    for name in settings["pools"].keys() & {"far", "away"}:
+        settings["pools"][name]["slots"] = 4
 
 
 def no_grandpa(settings: Settings) -> None:
@@ -67,8 +68,9 @@ def no_grandpa(settings: Settings) -> None:
 
 def renamed_pool(settings: Settings) -> None:
     settings["pools"]["away"] = settings["pools"].pop("far")
-    settings["aliases"]["scribe"]["pool"] = "away"
-    settings["aliases"]["grandpa"]["pool"] = "away"
+    for alias in settings["aliases"].values():
+        if alias["pool"] == "far":
+            alias["pool"] = "away"
 
 
 CHANGES: tuple[Callable[[Settings], None], ...] = (
