@@ -55,6 +55,10 @@ _SERVE = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     # Its proxy imports for seconds; one that is not ready after 5 s is else ended, and begun again.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # A line for each request, in proxy and replica: to the file only, some lines at a time. Errors
+    # are written at once.
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "100",
 }
 """Settings of Serve that hold unless the environment has others."""
 
