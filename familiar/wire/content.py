@@ -16,7 +16,7 @@ from familiar.wire.dialects import (
     TURN_ENDS,
     Dialect,
 )
-from familiar.wire.found import Block
+from familiar.wire.found import Block, outside
 
 _TURN_BEGIN = re.compile(TURN_BEGIN)
 _TRAILING_CLOSE = re.compile(r"</([A-Za-z_:]{1,64})>\s*\Z")
@@ -42,19 +42,16 @@ def remaining_text(
     text: str, dialect: Dialect, start: int, removed: list[tuple[int, int]], blocks: list[Block]
 ) -> str:
     """`text` from `start`, without `removed` spans and without blocks that are not kept as text."""
-    taken = [(block.start, block.end) for block in blocks if not block.keep_text]
-    calls = set(taken)
+    taken = {(block.start, block.end) for block in blocks if not block.keep_text}
     cuts = sorted({*taken, *((low, high) for low, high in removed if high > start)})
     if not cuts:
         return _without_markers(text[start:], dialect)
-    pieces: list[str] = []
-    position = start
-    for low, high in [*cuts, (len(text), len(text))]:
-        piece = text[position:low] if low > position else ""
-        before_call = (low, high) in calls
-        if piece.strip():
-            pieces.append(_trimmed(piece, dialect) if before_call else piece)
-        position = max(position, high)
+    calls = {low for low, _ in taken}
+    pieces = [
+        _trimmed(text[low:high], dialect) if high in calls else text[low:high]
+        for low, high in outside(cuts, start, len(text))
+        if text[low:high].strip()
+    ]
     return _without_markers("".join(pieces), dialect)
 
 

@@ -9,7 +9,7 @@ business; `bind` decides that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -184,6 +184,14 @@ class Edges:
             return ending.start(), ending.end(), True
         stop = following.start() if following is not None else self.window.end
         return stop, stop, False
+
+
+def outside(spans: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What `spans`, in order, leave of `start` to `end`."""
+    for low, high in (*spans, (end, end)):
+        if low > start:
+            yield start, low
+        start = max(start, high)
 
 
 def is_gap(text: str, start: int, end: int) -> bool:

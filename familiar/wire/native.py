@@ -17,7 +17,7 @@ from familiar.wire.bind import bind
 from familiar.wire.channels import ChannelSyntax
 from familiar.wire.content import remaining_text, strip_orphan_closers, without_frame
 from familiar.wire.dialects import AUTO_NAMES, DIALECTS, Dialect
-from familiar.wire.found import Answer, Block, TooManyTags
+from familiar.wire.found import Answer, Block, TooManyTags, outside
 from familiar.wire.jsoncalls import HeadSyntax, JsonSyntax
 from familiar.wire.limits import MAX_PROBLEMS
 from familiar.wire.meant import set_examples_aside, unread_call, whole_answer
@@ -82,7 +82,12 @@ def _find_blocks(answer: Answer, row: Dialect, split: Split, automatic: bool) ->
     if split.unclosed is not None:
         return _scan_unclosed(answer, row, split)
     whole = answer.window(split.start)
-    blocks = _scan_answer(answer, row, split)
+    inner = [span for span in split.removed if span[0] >= split.start]
+    blocks = [
+        block
+        for low, high in outside(inner, split.start, len(answer.text))
+        for block in row.scan(answer.window(low, high))
+    ]
     if not any(block.calls for block in blocks):
         other = scan_invented(whole) if automatic else _other_dialect(answer, row, split)
         blocks = other or blocks
@@ -90,17 +95,6 @@ def _find_blocks(answer: Answer, row: Dialect, split: Split, automatic: bool) ->
     if not blocks and answer.tools.names:
         blocks = whole_answer(whole)
     return blocks or _unread(answer, row, split)
-
-
-def _scan_answer(answer: Answer, row: Dialect, split: Split) -> list[Block]:
-    blocks: list[Block] = []
-    position = split.start
-    inner = [span for span in split.removed if span[0] >= split.start]
-    for low, high in [*inner, (len(answer.text), len(answer.text))]:
-        if low > position:
-            blocks.extend(row.scan(answer.window(position, low)))
-        position = max(position, high)
-    return blocks
 
 
 def _scan_unclosed(answer: Answer, row: Dialect, split: Split) -> list[Block]:
