@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from familiar.errors import EngineError
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
@@ -66,8 +68,9 @@ class Delta:
     `text` is new text, `tokens` the number of new output tokens behind it. The last delta of a
     stream carries `finish_reason`; `prompt_tokens` and `cached_tokens` (prompt tokens served by the
     prefix cache) are 0 until the engine knows them, at the latest in the last delta. `reasoning` is
-    new text of the model's reasoning: progress, and never a part of the answer. `waiting` says why
-    the engine waits for its server before the first token; such a delta has no tokens.
+    new text of the model's reasoning: progress, and never a part of the answer. `waiting` is the
+    error for which the engine waits for its server before the first token; such a delta has no
+    tokens.
     """
 
     text: str = ""
@@ -76,7 +79,7 @@ class Delta:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     reasoning: str = ""
-    waiting: str = ""
+    waiting: EngineError | None = None
 
 
 @dataclass(frozen=True, slots=True)

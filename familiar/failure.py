@@ -83,7 +83,14 @@ FAILURES: Mapping[F, FailureRow] = {
         "Start the server, or correct pools.POOL.replicas.N.url; `familiar pools` shows the pool.",
         probed=True,
         timed=True,
-        finer=("node_lost", "backend_flapping", "backend_died", "backend_overloaded", "stream_cut"),
+        finer=(
+            "node_lost",
+            "backend_flapping",
+            "backend_died",
+            "backend_loading",
+            "backend_overloaded",
+            "stream_cut",
+        ),
     ),
     F.BACKEND_STALLED: FailureRow(
         "backend",

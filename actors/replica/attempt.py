@@ -57,7 +57,7 @@ class Progress:
     cached_tokens: int = 0
     pieces: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    waiting: str = ""
+    waiting: EngineError | None = None
 
     def text(self) -> str:
         """Everything that is written so far, the continued text included."""
@@ -274,7 +274,7 @@ class _Carrier:
         if (p.last_token is None or p.first_token is None) and p.waiting:
             kind = FailureClass.BACKEND_UNREACHABLE
             deadline = "first_token" if elapsed < limits.total_s else "total"
-            text = f"{key} got no token in {elapsed:.1f} s: {p.waiting}"
+            text = f"{key} got no token in {elapsed:.1f} s: {p.waiting.message}"
         elif p.last_token is None or p.first_token is None:
             busy = self.source.producing()
             kind = FailureClass.BACKEND_SLOW if busy else FailureClass.BACKEND_STALLED
@@ -301,7 +301,9 @@ class _Carrier:
                     f"{key} had {p.tokens} tokens and was still at {rate:.1f} tokens/s when its "
                     f"{limits.total_s:g} s were over."
                 )
+        waited_for = p.waiting.evidence if p.waiting is not None and not p.tokens else {}
         evidence: dict[str, object] = {
+            **waited_for,
             "deadline": deadline,
             "deadline_s": limits.total_s,
             "stall_limit_s": limits.stall_s,

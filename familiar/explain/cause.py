@@ -36,6 +36,7 @@ class Cause(StrEnum):
     BACKEND_FLAPPING = "backend_flapping"
     BACKEND_DIED = "backend_died"
     BACKEND_UNREACHABLE = "backend_unreachable"
+    BACKEND_LOADING = "backend_loading"
     BACKEND_OVERLOADED = "backend_overloaded"
     STREAM_CUT = "stream_cut"
     BACKEND_STALLED = "backend_stalled"
@@ -125,6 +126,11 @@ TEXTS: dict[Cause, CauseText] = {
         "The backend had served calls, and then died.",
         "The engine's log says why it ended; a second replica in pools.POOL.replicas would have "
         "taken over.",
+    ),
+    Cause.BACKEND_LOADING: CauseText(
+        "The server was not up yet: it was still loading its model.",
+        "Run again when the server is up, or raise aliases.ALIAS.deadline_s and "
+        "first_token_deadline_s to the time that it needs.",
     ),
     Cause.BACKEND_OVERLOADED: CauseText(
         "The server rejects requests because it has too many.",

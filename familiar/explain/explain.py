@@ -29,6 +29,7 @@ ATTEMPT_RULES: tuple[AttemptRule, ...] = (
     request.context_overflow,
     request.truncated,
     queueing.queue_timeout,
+    backend.loading,
     backend.overloaded,
     backend.flapping,
     backend.died,

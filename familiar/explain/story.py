@@ -116,7 +116,10 @@ class Attempt:
 
     @property
     def at_deadline(self) -> bool:
-        """Whether a deadline ended it, by its own account or by the time that it took."""
+        """Whether a deadline ended it, by its own account or by the time that it took; not one
+        that struck while the engine waited for its server (`transient`)."""
+        if self.evidence("transient") is True:
+            return False
         limit = self.number("deadline_s")
         return bool(self.text("deadline")) or (limit is not None and self.seconds >= 0.98 * limit)
 

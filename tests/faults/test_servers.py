@@ -29,6 +29,7 @@ pytestmark = pytest.mark.ray
 CAUSES: dict[FailureClass, set[Cause]] = {
     FailureClass.BACKEND_UNREACHABLE: {
         Cause.BACKEND_UNREACHABLE,
+        Cause.BACKEND_LOADING,
         Cause.BACKEND_OVERLOADED,
         Cause.STREAM_CUT,
     },

@@ -188,7 +188,7 @@ class OpenAIEngine:
                         if (waited := patience.waited_s) >= 1.0:
                             error.evidence["waited_s"] = round(waited, 1)
                         raise
-                    why = f"{error.message} Next attempt in {pause:.1f} s."
+                    why = error
                 yield Delta(waiting=why)
                 await asyncio.sleep(pause)
         finally:

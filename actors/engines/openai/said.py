@@ -21,9 +21,11 @@ _DEEPEST = 4
 
 _LOADING = re.compile(
     r"(?<!error )(?<!failed )\bloading\b|being (?:(?:un)?loaded|swapped)|warming up|is starting"
-    r"|starting up|not (?:yet )?(?:ready|loaded|available yet)|initiali[sz]ing|shutting down"
-    r"|overloaded|at capacity|server (?:is )?busy|too busy|queue (?:is )?full|temporarily"
-    r"|no (?:slot|worker)s?(?: is| are)? available"
+    r"|starting up|not (?:yet )?(?:ready|loaded|available yet)|initiali[sz]ing"
+)
+_BUSY = re.compile(
+    r"shutting down|overloaded|at capacity|server (?:is )?busy|too busy|queue (?:is )?full"
+    r"|temporarily|no (?:slot|worker)s?(?: is| are)? available"
     r"|no (?:healthy|available) (?:upstream|deployment|server|backend|worker)"
 )
 _PERMANENT = re.compile(r"insufficient_quota|exceeded your current quota|billing|payment required")
@@ -46,6 +48,11 @@ class Said:
     @property
     def asks_for_time(self) -> bool:
         """Whether the server says that it will be able to answer later."""
+        return self.loading or bool(_BUSY.search(self.raw[:2000].lower()))
+
+    @property
+    def loading(self) -> bool:
+        """Whether the server says that it is not up yet."""
         return bool(_LOADING.search(self.raw[:2000].lower()))
 
     @property

@@ -164,6 +164,8 @@ class Server:
             kind = FailureClass.BACKEND_REFUSED
         elif passing or (said.asks_for_time and status not in _NOT_BUSY):
             kind, evidence["transient"] = FailureClass.BACKEND_UNREACHABLE, True
+            if said.loading:
+                evidence["loading"] = True
         if said.retry_after_s is not None:
             evidence["retry_after_s"] = said.retry_after_s
         return EngineError(

@@ -72,11 +72,28 @@ def died(story: Story, attempt: Attempt) -> Reading | None:
     )
 
 
+def loading(story: Story, attempt: Attempt) -> Reading | None:
+    """The server's own words say that it is not up yet."""
+    if attempt.evidence("loading") is not True or not _lost(attempt):
+        return None
+    status = attempt.number("status")
+    return Reading(
+        Cause.BACKEND_LOADING,
+        SURE,
+        f"The server answered {status:.0f} because it was loading its model."
+        if status
+        else "The server said that it was loading its model.",
+        against=(Cause.NODE_LOST, Cause.BACKEND_UNREACHABLE, Cause.BACKEND_OVERLOADED),
+    )
+
+
 def overloaded(story: Story, attempt: Attempt) -> Reading | None:
     """The server's own status says that it has too much to do."""
     status = attempt.number("status")
     if status is None or int(status) not in OVERLOADED or not _lost(attempt):
         return None  # a used-up quota is a 429, too, and no load that passes
+    if attempt.evidence("loading") is True:
+        return None
     return Reading(
         Cause.BACKEND_OVERLOADED,
         SURE,

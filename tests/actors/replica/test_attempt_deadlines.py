@@ -10,7 +10,7 @@ import pytest
 from actors.replica.attempt import Source, carry_out
 from familiar.call import CallOutcome, Deadlines
 from familiar.engine import Delta
-from familiar.errors import FailureClass
+from familiar.errors import EngineError, FailureClass
 from tests.actors.one_attempt import KEY, carry, order
 
 
@@ -31,6 +31,24 @@ async def test_no_first_token_is_stalled_unless_the_engine_serves_others() -> No
     slow = (await failed(silent, limits, Source(producing=lambda: True))).failure
     assert slow is not None
     assert slow.failure_class == FailureClass.BACKEND_SLOW
+
+
+async def test_a_deadline_in_the_wait_for_a_server_carries_what_the_server_said() -> None:
+    """Recovery then waits before it asks again, and the explanation names the true cause."""
+
+    async def waiting() -> AsyncIterator[Delta]:
+        said = {"status": 503, "loading": True, "transient": True, "retry_after_s": 3.0}
+        yield Delta(waiting=EngineError("http://x answers 503: Loading model", evidence=said))
+        await asyncio.sleep(60)
+
+    limits = Deadlines(first_token_s=0.1, stall_s=30, total_s=60)
+    outcome = await carry_out(order(deadlines=limits), waiting())
+    failure = outcome.failure
+    assert failure is not None
+    assert failure.failure_class == FailureClass.BACKEND_UNREACHABLE
+    assert "Loading model" in failure.message
+    told = {"status": 503, "loading": True, "transient": True, "retry_after_s": 3.0}
+    assert failure.evidence.items() >= {**told, "deadline": "first_token"}.items()
 
 
 async def test_silence_after_tokens_is_a_stall_with_the_tokens_as_evidence() -> None:

@@ -92,6 +92,17 @@ def test_without_a_token_it_is_stalled_unless_others_were_served(history: Histor
     assert found.contradicts
 
 
+WAITED = {
+    "deadline": "first_token",
+    "deadline_s": 30.0,
+    "stall_limit_s": 5.0,
+    "silent_s": 30.0,
+    "transient": True,
+    "probe": "ok",
+}
+"""A deadline struck while the engine waited for its server."""
+
+
 @pytest.mark.parametrize(
     ("evidence", "cause"),
     [
@@ -100,6 +111,11 @@ def test_without_a_token_it_is_stalled_unless_others_were_served(history: Histor
         ({"probe": "ok", "tokens": 12}, Cause.STREAM_CUT),
         ({"probe": "process gone", "node": "gone", "node_id": "ab"}, Cause.NODE_LOST),
         ({"status": 429, "probe": "ok"}, Cause.BACKEND_OVERLOADED),
+        ({"status": 503, "probe": "ok"}, Cause.BACKEND_OVERLOADED),
+        ({"status": 503, "loading": True, "probe": "ok"}, Cause.BACKEND_LOADING),
+        ({**WAITED, "status": 503, "loading": True}, Cause.BACKEND_LOADING),
+        ({**WAITED, "status": 429}, Cause.BACKEND_OVERLOADED),
+        ({**WAITED, "error": "ConnectError"}, Cause.BACKEND_UNREACHABLE),
     ],
 )
 def test_what_was_gone_is_told_by_what_is_left(

@@ -40,7 +40,7 @@ async def play(url: str, name: str, user: str = "", patience_s: float = 2.0) -> 
         error = raised
     finally:
         await engine.stop()
-    "".join(d.text + d.reasoning + d.waiting for d in deltas).encode()
+    "".join(d.text + d.reasoning + str(d.waiting or "") for d in deltas).encode()
     if error is not None:
         assert expected.failure is not None, f"{name}: {error}"
         assert error.failure_class == expected.failure

@@ -92,8 +92,10 @@ async def test_a_call_waits_for_a_server_that_comes_up_later_and_says_why() -> N
     assert not call.done()
     async with fake.up():
         deltas = await asyncio.wait_for(call, 15)
-        assert "cannot be reached" in deltas[0].waiting
-        assert "Next attempt in" in deltas[0].waiting
+        waited_for = deltas[0].waiting
+        assert waited_for is not None
+        assert "cannot be reached" in waited_for.message
+        assert waited_for.evidence["transient"] is True
         assert "".join(d.text for d in deltas) == "Done."
         await engine.stop()
 
