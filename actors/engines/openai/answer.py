@@ -51,6 +51,7 @@ class Answer:
         self.tool = ""
         self._index: object = None
         self.wrote = False
+        self._in_deltas = False
         self.tokens = self.prompt_tokens = self.cached_tokens = 0
         self._exact: int | None = None
         self._text = WholeCharacters()
@@ -66,8 +67,9 @@ class Answer:
         if choice is None:
             return None
         delta = choice.get("delta")
-        if not delta and ("delta" not in choice or not self.tokens):
-            delta = choice.get("message")  # whole; beside deltas it only says them again
+        self._in_deltas = self._in_deltas or bool(delta)
+        if not delta and not (self._in_deltas and self.tokens):
+            delta = choice.get("message")  # whole; behind deltas it only says them again
         source: Mapping[str, object] = delta if isinstance(delta, dict) else {}
         if not source and "delta" not in choice:
             source = choice

@@ -151,3 +151,14 @@ def test_what_is_beside_reasoning_is_none(delta: dict[str, object]) -> None:
 def test_a_tool_call_is_noticed_whatever_it_lacks(deltas: list[object], name: str) -> None:
     answer, text, _ = read(*({"delta": delta} for delta in deltas))
     assert (answer.calls_tool, answer.tool, text) == (True, name, "")
+
+
+@pytest.mark.parametrize("last", [{}, {"delta": {}}, {"delta": None}])
+def test_a_whole_message_behind_deltas_says_nothing_new(last: dict[str, object]) -> None:
+    """It is the answer where no delta had a text, and where each chunk has its own message."""
+    whole = {**last, "message": {"content": TEXT}, "finish_reason": "stop"}
+    role = {"delta": {"role": "assistant"}}
+    halves = [{"delta": {"content": half}} for half in ("one ", "two")]
+    assert read(*halves, whole)[1] == TEXT
+    assert read(role, whole)[1] == TEXT
+    assert read(*({"message": {"content": half}} for half in ("one ", "two")))[1] == TEXT
