@@ -215,7 +215,8 @@ def at_line_start(text: str, position: int) -> bool:
 def in_quotes(text: str, start: int, end: int, low: int = 0, high: int | None = None) -> bool:
     """Whether quotation marks or the backticks of a line stand around `text[start:end]`, between
     `low` and `high`."""
-    before, after = text[max(low, start - 256) : start], text[end:high][:256]
+    last = end + 256 if high is None else min(end + 256, high)
+    before, after = text[max(low, start - 256) : start], text[end:last]
     closing = _QUOTES.get(before[-1:])
     if closing is not None and after.startswith((closing, "\\" + closing)):
         return True
