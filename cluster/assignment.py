@@ -207,7 +207,9 @@ def plan_placement(
     kept = {
         group.name: group.group_id
         for group in own
-        if group.name in wanted and _is_sound(group, wanted[group.name][0])
+        if group.state == "CREATED"
+        and group.name in wanted
+        and group.node_id == wanted[group.name][0].node.node_id
     }
     return PlacementPlan(
         assignments=assignments,
@@ -223,7 +225,3 @@ def plan_placement(
         ),
         create={name: wish for name, wish in wanted.items() if name not in kept},
     )
-
-
-def _is_sound(group: Group, assignment: Assignment) -> bool:
-    return group.state == "CREATED" and group.node_id == assignment.node.node_id

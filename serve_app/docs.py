@@ -86,7 +86,11 @@ def _operation(
         yield f"<p><b>{escape(status)}</b> {escape(answer['description'])}</p>"
         for media_type, content in answer.get("content", {}).items():
             if status.startswith("2") and (example := content.get("example")) is not None:
-                text = example if isinstance(example, str) else _json(example)
+                text = (
+                    example
+                    if isinstance(example, str)
+                    else json.dumps(example, indent=2, ensure_ascii=False)
+                )
                 yield f"<p><code>{escape(media_type)}</code></p><pre>{escape(text)}</pre>"
     yield "</details>"
 
@@ -113,7 +117,3 @@ def _curl(method: str, path: str, body: Any, operation: Mapping[str, Any]) -> st
     if body is not None:
         words += ["-H 'Content-Type: application/json'", "-d", shlex.quote(json.dumps(body))]
     return " ".join([*words, shlex.quote(f"http://127.0.0.1:8321{path}")])
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

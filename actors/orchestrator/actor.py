@@ -318,7 +318,7 @@ class Orchestrator:
         """Go on with an open run from the end of its history. One that cannot be folded ends, with
         the reason, and holds up no other."""
         try:
-            history = await asyncio.to_thread(self._history, run_id)
+            history = await asyncio.to_thread(lambda: list(self._store.events(run_id)))
             machine = await asyncio.to_thread(self._fold, run_id, history)
             state = machine.state
             if state.ended is not None or state.goal is None:
@@ -341,9 +341,6 @@ class Orchestrator:
             machine.apply(event)
             self._rates.see(event, machine.state.calls)
         return machine
-
-    def _history(self, run_id: str) -> list[Event]:
-        return list(self._store.events(run_id))
 
     async def _take_up(self) -> None:
         """Every open run has a performer, and every command that is due has a task."""

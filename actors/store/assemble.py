@@ -44,10 +44,6 @@ def _mapping(value: str | None) -> dict[str, Any]:
     return json.loads(value) if value and value != "{}" else {}
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 def _count(value: int | None) -> int:
     """An attempt that has not ended has no counts yet."""
     return value or 0
@@ -76,7 +72,7 @@ def columns(kind: type[Any], table: Table) -> tuple[Column[Any], ...]:
 
 @cache
 def _decoders(names: tuple[str, ...]) -> tuple[Decoder, ...]:
-    return tuple(_DECODERS.get(name, _as_it_is) for name in names)
+    return tuple(_DECODERS.get(name, lambda value: value) for name in names)
 
 
 def token_sums() -> list[Any]:

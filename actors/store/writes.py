@@ -8,9 +8,11 @@ that is there: a projection can never reject an event.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 
 from sqlalchemy import Connection, Dialect, String, Table, bindparam, insert, literal_column, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -97,7 +99,8 @@ def write(connection: Connection, changes: Iterable[Change]) -> None:
         tables.setdefault(one[0].table.name, []).append(one)
     dialect = connection.dialect.name
     for group in tables.values():
-        for shape, rows in _together(group):
+        for shape, alike in groupby(group, itemgetter(0)):
+            rows = [row for _, row in alike]
             held = [_without_nul(row) for row in rows] if dialect == "postgresql" else rows
             _execute(connection, shape, held)
 
@@ -130,15 +133,6 @@ def _compiled(shape: Shape, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
     """The SQL text, and the order of its parameters."""
     found = _statement(shape, dialect.name).compile(dialect=dialect)
     return found.string, tuple(found.positiontup or ())
-
-
-def _together(changes: list[Change]) -> Iterator[tuple[Shape, list[Row]]]:
-    """Neighbours of one shape as one."""
-    start = 0
-    for end in range(1, len(changes) + 1):
-        if end == len(changes) or changes[end][0] != changes[start][0]:
-            yield changes[start][0], [row for _, row in changes[start:end]]
-            start = end
 
 
 @cache

@@ -20,7 +20,7 @@ from familiar.config.schema import Config
 from familiar.errors import ClusterError, FamiliarError
 from familiar.goal import read_goal
 from familiar.service import Readiness, SubmitRun
-from serve_app.client.database import GONE_S, DatabaseHistory, open_still
+from serve_app.client.database import DatabaseHistory
 from serve_app.client.service import Message
 from serve_app.models import CancelAccepted, PoolList, RunAccepted, StreamProgress
 
@@ -60,22 +60,12 @@ class ActorService(DatabaseHistory):
                 return
             if running := self._ask("progress", run_id):
                 yield StreamProgress(calls=running)
-            self._gone_since = None
+            self.check_deployment(run_id, there=True)
         except ClusterError:
-            self._check_deployment(run_id)
+            found = find_orchestrator(self._deployment)
+            self._orchestrator = found or self._orchestrator
+            self.check_deployment(run_id, there=found is not None)
             time.sleep(WAIT_S)
-
-    def _check_deployment(self, run_id: str) -> None:
-        """Raise `ClusterError` once the orchestrator's name is gone for longer than a restart by a
-        newer process takes."""
-        found = find_orchestrator(self._deployment)
-        if found is not None:
-            self._orchestrator, self._gone_since = found, None
-            return
-        now = time.monotonic()
-        self._gone_since = self._gone_since or now
-        if now - self._gone_since >= GONE_S:
-            raise open_still(run_id)
 
     # Any: the answers of actor methods have no types here.
     def _ask(self, method: str, *args: object) -> Any:

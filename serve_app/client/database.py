@@ -93,21 +93,17 @@ class DatabaseHistory:
 
     def waited(self, run_id: str, seq: int) -> Iterator[Message]:
         """Wait a little for an event above `seq`; may tell what goes on meanwhile. Raises
-        `DeploymentEnded` when no orchestrator has held the database for `GONE_S`."""
-        if self._reader.is_owned():
-            self._gone_since = None
-        else:
-            now = time.monotonic()
-            self._gone_since = self._gone_since or now
-            if now - self._gone_since >= GONE_S:
-                raise open_still(run_id)
+        `DeploymentEnded` when no orchestrator holds the database any more."""
+        self.check_deployment(run_id, there=self._reader.is_owned())
         time.sleep(POLL_S)
         yield from ()
 
-
-def open_still(run_id: str) -> DeploymentEnded:
-    """The error for a follower whose deployment has ended before the run."""
-    return DeploymentEnded(
-        f"No deployment works on run {run_id} now, and it is still open.",
-        remedy="It continues when its deployment is started again.",
-    )
+    def check_deployment(self, run_id: str, *, there: bool) -> None:
+        """Raises `DeploymentEnded` once nothing has been `there` for `GONE_S`."""
+        now = time.monotonic()
+        self._gone_since = None if there else self._gone_since or now
+        if self._gone_since is not None and now - self._gone_since >= GONE_S:
+            raise DeploymentEnded(
+                f"No deployment works on run {run_id} now, and it is still open.",
+                remedy="It continues when its deployment is started again.",
+            )

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from familiar.explain.diff import Difference, RunDiff
-from familiar.explain.explanation import Explanation, Figure, RankedCause
+from familiar.explain.explanation import Explanation, Figure
 from serve_app.cli.console import grid
 
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
@@ -39,7 +39,8 @@ def print_explanation(found: Explanation, console: Console) -> None:
     if others:
         _section(console, "also seen")
         for cause in others[:_LESSER]:
-            _item(console, f"{cause.cause.value}: {cause.says}{_weight(cause)}")
+            weight = f" [{cause.lost_s:.1f} s]" if cause.lost_s else ""
+            _item(console, f"{cause.cause.value}: {cause.says}{weight}")
 
 
 def print_difference(found: RunDiff, console: Console) -> None:
@@ -71,10 +72,6 @@ def _item(console: Console, words: str, style: str = "") -> None:
 
 def _numbers(events: tuple[int, ...]) -> str:
     return "" if not events else f" (#{', #'.join(str(seq) for seq in events)})"
-
-
-def _weight(cause: RankedCause) -> str:
-    return f" [{cause.lost_s:.1f} s]" if cause.lost_s else ""
 
 
 def _said(value: Figure | None) -> Text:
