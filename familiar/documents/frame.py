@@ -19,6 +19,8 @@ _TAG = re.compile(
     r"\s{0,64}<((?:final_)?(?:answer|output|response|result|content)|document|file|artifact|code|"
     r"file_content)(?:\s[^<>\n]{0,256})?>[ \t]*\n?"
 )
+_TOKEN_PAIR = re.compile(r"\s{0,64}<\|(begin_of_|START_)(solution|RESPONSE|TEXT)\|>[ \t]*\n?")
+_ENDING = {"begin_of_": "end_of_", "START_": "END_"}
 _NAMED = re.compile(
     r"\s{0,64}(?:(?:file(?:[ _]?name)?|path)[ \t]*:[ \t]*|[=\-*#]{2,9}[ \t]*)?[`*\"]{0,3}"
     r"([^\n`*\"=:]{1,240}?)[`*\"]{0,3}:?(?:[ \t]*[=\-*]{2,9})?[ \t]*\r?\n+",
@@ -58,10 +60,12 @@ def without_tokens(text: str, *, markup: bool) -> tuple[str, tuple[str, ...]]:
 
 def without_tag(text: str, name: str) -> tuple[str, tuple[str, ...]]:
     """Without one tag around all of the text, such as `<answer>`, where it is no part of a file."""
-    opened = _TAG.match(text)
-    if opened is None or name.endswith(_MARKUP):
+    opened, kept = _TOKEN_PAIR.match(text) or _TAG.match(text), text.rstrip()
+    if opened is None or (name.endswith(_MARKUP) and opened.re is _TAG):
         return text, ()
-    closer, kept = f"</{opened.group(1)}>", text.rstrip()
+    closer = f"</{opened.group(1)}>"
+    if opened.re is _TOKEN_PAIR:
+        closer = f"<|{_ENDING[opened.group(1)]}{opened.group(2)}|>"
     if not kept.endswith(closer) or kept.count(closer) > 1:
         return text, ()
     inner = kept[opened.end() : -len(closer)].rstrip()

@@ -12,21 +12,27 @@ from bisect import bisect_right
 from familiar.documents.fences import fence_spans
 from familiar.errors import WireError
 
-_WORDS = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|(?:seed|mm):think)"
+_WORDS = (
+    r"(?:ai_)?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|(?:seed|mm):think)"
+)
 _OPEN = re.compile(
-    rf"""(?<![`"'\w])(?:<{_WORDS}>|\[THINK\]|◁think▷|<\|channel\|>analysis|<\|channel>thought|"""
+    rf"""(?<![`"'\w])(?:<\|?{_WORDS}\|?>|\[THINK\]|◁think▷|<\|channel\|>analysis|<\|channel>thought|"""
     r"""<\|START_THINKING\|>|<\|begin_of_thought\|>)(?![`"'])""",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"""(?<![`"'\w])(?:</{_WORDS}>|\[/THINK\]|◁/think▷|<\|channel\|>final(?:<\|message\|>)?|<channel\|>|"""
+    rf"""(?<![`"'\w])(?:</{_WORDS}>|<\|/{_WORDS}\|>|\[/THINK\]|◁/think▷|<\|channel\|>final(?:<\|message\|>)?|<channel\|>|"""
     rf"""<\|END_THINKING\|>|<\|end_of_thought\|>)(?![`"'])|"""
-    rf"""(?<=\w)(?:</{_WORDS}>|\[/THINK\]|◁/think▷|<channel\|>|<\|END_THINKING\|>|<\|end_of_thought\|>)"""
+    rf"""(?<=\w)(?:</{_WORDS}>|<\|/{_WORDS}\|>|\[/THINK\]|◁/think▷|<channel\|>|<\|END_THINKING\|>|<\|end_of_thought\|>)"""
     r"""(?![`"'])""",
     re.IGNORECASE,
 )
 # Elements that are reasoning only where something follows them: a document may be one of them.
-_LEADING = re.compile(r"\s{0,64}<(analysis|(?:inner|internal)_monologue)>")
+_LEADING = re.compile(
+    r"\s{0,64}<(analysis|(?:inner|internal)_monologue|details(?= type=\"reasoning\"))"
+    r"[^<>\n]{0,200}>"
+)
+_EMPTY = re.compile(r"\s{0,64}<(?:think|thinking) ?/>")
 _WITHOUT_TOKENS = re.compile(r"\s{0,8}(?:analysis(?=[A-Z\s])|assistant ?final)")
 _FINAL = re.compile(r"assistant ?final(?:<\|message\|>)?")
 """Harmony's channels, of which an engine dropped the marks."""
@@ -76,12 +82,17 @@ def _answer(text: str) -> str | None:
         if closed is None:
             raise WireError("The answer is reasoning that never ends.")
         rest, removed = rest[closed.end() :], True
+    if (empty := _EMPTY.match(rest)) is not None:
+        rest, removed = rest[empty.end() :], True
     fences = fence_spans(rest)
     last: re.Match[str] | None = None
     for closed in _CLOSE.finditer(rest):
         if not _within(closed.start(), fences):
             last = closed
     if last is not None:
+        opened = _OPEN.search(rest, 0, last.start())
+        if opened is not None and not _within(opened.start(), fences):
+            raise WireError("There is reasoning inside the answer.")
         rest, removed = rest[last.end() :], True
         fences = fence_spans(rest)
     for opened in _OPEN.finditer(rest):
