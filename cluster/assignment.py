@@ -174,10 +174,6 @@ class PlacementPlan:
     release: tuple[str, ...]
     create: Mapping[str, tuple[Assignment, Device]]
 
-    @property
-    def changes_nothing(self) -> bool:
-        return not (self.release or self.create)
-
 
 def plan_placement(
     deployment: str,

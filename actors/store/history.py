@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, delete, func, select
 
 from actors.store.projections import project
-from actors.store.tables import EVENTS, PROJECTIONS, SESSIONS
+from actors.store.tables import EVENTS, PROJECTIONS
 from actors.store.writes import write
 from familiar.event import Event, event_from_row
 
@@ -16,19 +16,15 @@ PAGE = 500
 """Events of one query."""
 
 
-def rebuild(connection: Connection, run_id: str | None = None) -> int:
-    """Write the projections of one run or of all from the events; how many events. In the caller's
-    transaction, so readers see the old rows or the new ones."""
+def rebuild(connection: Connection) -> int:
+    """Write the projections from the events; how many events. In the caller's transaction, so
+    readers see the old rows or the new ones."""
     for table in reversed(PROJECTIONS):
-        if run_id is None:
-            connection.execute(delete(table))
-        elif table is not SESSIONS:
-            connection.execute(delete(table).where(table.c.run_id == run_id))
+        connection.execute(delete(table))
     first = select(EVENTS.c.run_id).where(EVENTS.c.seq == 1).order_by(EVENTS.c.at)
-    runs = [run_id] if run_id else list(connection.execute(first).scalars())
     count = 0
-    for name in runs:
-        for page in pages(connection, name):
+    for run_id in list(connection.execute(first).scalars()):
+        for page in pages(connection, run_id):
             write(connection, project(page))
             count += len(page)
     return count

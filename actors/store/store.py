@@ -310,10 +310,10 @@ class Store:
             )
         return StoreError("An event with this number is recorded already; nothing was written.")
 
-    def rebuild_projections(self, run_id: str | None = None) -> int:
-        """Write the projections anew from the events, of one run or of all; how many events."""
+    def rebuild_projections(self) -> int:
+        """Write the projections anew from the events; how many events."""
         with self._lock, self._transaction() as connection:
-            return rebuild(connection, run_id)
+            return rebuild(connection)
 
     # --- reading
 

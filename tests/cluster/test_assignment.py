@@ -157,7 +157,7 @@ def names(groups: list[Group]) -> set[str]:
 
 def test_when_all_is_well_nothing_is_released_or_made() -> None:
     plan = plan_placement("mine", WISH, [node("b", labels=LABELS)], groups_on("b"))
-    assert plan.changes_nothing
+    assert (plan.release, plan.create) == ((), {})
     assert (plan.missing, set(plan.kept)) == ({}, names(groups_on("b")))
 
 
@@ -196,7 +196,7 @@ def test_a_node_that_does_not_answer_keeps_its_groups_and_its_replicas() -> None
     plan = plan_placement(
         "mine", WISH, [other], groups_on("b"), silent={"id-b": "Node b did not answer."}
     )
-    assert plan.changes_nothing
+    assert (plan.release, plan.create) == ((), {})
     assert "Node b did not answer." in plan.missing["p:1"]
 
 
@@ -242,7 +242,7 @@ def test_the_outcome_of_a_plan_changes_nothing_any_more(
         for name, (a, _) in plan.create.items()
     ]
     again = plan_placement("mine", wish, nodes, after)
-    assert again.changes_nothing
+    assert (again.release, again.create) == ((), {})
     assert again.assignments == plan.assignments
 
 

@@ -59,9 +59,6 @@ def test_any_history_gives_the_same_rows_in_any_batches_and_after_a_rebuild(
 
     assert store.rebuild_projections() == len(history)
     assert dump(store) == one_by_one
-    for run_id in NAMES:
-        store.rebuild_projections(run_id)
-    assert dump(store) == one_by_one
 
 
 def test_a_rebuild_repairs_rows_that_were_damaged(new_store: NewStore) -> None:
@@ -80,10 +77,6 @@ def test_a_rebuild_repairs_rows_that_were_damaged(new_store: NewStore) -> None:
         transaction.execute(delete(DECISIONS).where(DECISIONS.c.run_id == "run-2"))
     assert dump(store) != right
 
-    store.rebuild_projections("run-1")
-    half = dump(store)
-    assert half != right
-    assert len(half["model_calls"]) == len(right["model_calls"]) // 2
     store.rebuild_projections()
     assert dump(store) == right
 
