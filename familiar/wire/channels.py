@@ -149,7 +149,11 @@ def _message(
         block.problems.append(Problem("tool_not_offered", start, message))
         return
     call = _call(window, block, name, start, end)
-    if call is not None:
+    if call is not None and ending is None and not call.arguments:
+        message = f"The call to {name!r} stops before its arguments. Write the whole call again."
+        block.problems.append(Problem("unterminated_call", start, message))
+        block.keep_text = True
+    elif call is not None:
         call.closed = ending is not None and ending.group() == syntax.call_end
         block.calls.append(call)
 

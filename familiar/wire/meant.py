@@ -25,6 +25,8 @@ from familiar.wire.result import Json, Problem, Repair
 
 _FENCE_LINE = re.compile(r"^[ \t]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
 _GOES_ON = re.compile(r"[ \t]{0,8}[`'\"”’]?[ \t]{0,8}[\w.!?)—–-]")
+_SENTENCE_GOES_ON = re.compile(r"[ \t]{0,8}[.,;!?)]|[ \t]{1,8}[a-z]")
+_SHOWING = re.compile(r"(?:<!--|<(?:examples?|samples?|demo)>)\s{0,16}$", re.IGNORECASE)
 _WRAPPER = re.compile(
     r"<\|?(/?)(tools?|function_?calls?|tool_?calls?|call|action|json|response)\|?>", re.IGNORECASE
 )
@@ -44,25 +46,26 @@ MARKS = (
     r"|functools\s{0,4}\[\s{0,4}\{"
     r"|\{\s{0,16}['\"](?:tool_calls?|function_call)['\"]\s{0,8}:"
     r"|(?:assistant)?\s{0,4}commentary\s{1,4}to="
+    r"|<\|channel\|>(?:commentary|analysis)[^<>\n]{0,16} to="
     r")"
 )
 """Markup of calls at the begin of a line, in the forms of many models and frameworks."""
 # A match of MARKS holds one of these, in any case: a plain search is far faster than the pattern.
 WORDS = re.compile(
     r"call|use|invoke|function[= ]|parameter[= ]|dsml|<tool|tool_|_tool|_tag|action|recipient|"
-    r"functools|✿function|minimax\[|commentary"
+    r"functools|✿function|minimax\[|commentary|channel"
 )
 # The first character is asked for alone, as most lines begin with another one.
 _MARKED = re.compile(_LINE + r"(?=[<&\[\]{✿fact])(?!<\s)" + MARKS, re.MULTILINE | re.IGNORECASE)
 _NAMED = re.compile(
-    _LINE + r"(?=[<{>A-Za-z_])(?:"
+    _LINE + r"(?=[<{>\[A-Za-z_])(?:"
     r"<([A-Za-z_][\w.-]{0,127})>\s{0,16}(?:<parameter[ =>]|\{\s{0,16}\"|<([A-Za-z_]\w{0,63})>)"
     r"|<[A-Za-z][\w:-]{0,63}\s[^<>\n]{0,64}?name=['\"“]?([\w.-]{1,128})['\"”]?[^<>\n]{0,64}>"
     r"|\{\s{0,16}['\"](?:name|tool|tool_name|function|action)['\"]\s{0,8}:"
     r"\s{0,8}['\"]([\w.-]{1,128})['\"]"
     r"|(?:call:)?(?:\w{1,64}:)?([A-Za-z_][\w.-]{0,127})(?:\s{0,4}<arg_key>|\{\w{1,64}:)"
     r"|(?:>>>\s{0,4}|Action:\s{0,8})([\w.-]{1,128})\s{0,8}$"
-    r"|(?:print\()?(?:functions\.|tools\.|default_api\.)?([A-Za-z_]\w{0,127})"
+    r"|(?:print\(|\[)?(?:functions\.|tools\.|default_api\.)?([A-Za-z_]\w{0,127})"
     r"\(\s{0,16}(?:\w{1,64}\s?=|[\"'{*)]|$)"
     r")",
     re.MULTILINE,
@@ -92,13 +95,14 @@ def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
     for block, low, high in zip(calling, edges[0], [*edges[1], len(text)], strict=False):
         fenced = next((end for begin, end in fences if begin < block.start < end), None)
         quoted = fenced is not None or in_quotes(text, block.start, block.end, low, high)
-        if not quoted and not _narrated(text, block):
+        shown = _shown(text, block)
+        if not quoted and not shown and not _narrated(text, block):
             continue
         block.calls.clear()
         block.problems.clear()
         block.keep_text = True
         behind = fenced if fenced is not None else block.end
-        if not text[behind:].strip(" \t\r\n`'\"”’».,;:!?"):
+        if shown or not text[behind:].strip(" \t\r\n`'\"”’».,;:!?"):
             block.problems.append(_quoted_problem(block.start))
 
 
@@ -156,6 +160,22 @@ def _narrated(text: str, block: Block) -> bool:
         return False
     line = text[max(0, block.start - 256) : block.start].rpartition("\n")[2]
     return bool(line.strip()) or block.unmarked
+
+
+def _shown(text: str, block: Block) -> bool:
+    """A whole call inside a line, a comment, an element of examples or an indented block of code,
+    where the text goes on. It may have been meant all the same, so it is told. Tokens that are no
+    plain text (`<|…`) show nothing."""
+    if not text[block.start + 1 : block.start + 2].isalpha():
+        return False
+    before = text[max(0, block.start - 256) : block.start]
+    if _SHOWING.search(before):
+        return True
+    line = before.rpartition("\n")[2]
+    if line.strip():
+        return _SENTENCE_GOES_ON.match(text, block.end) is not None
+    indented = len(line.expandtabs()) >= 4 and before[: -len(line)].endswith("\n\n")
+    return indented and bool(text[block.end :].strip())
 
 
 def whole_answer(window: Window) -> list[Block]:

@@ -17,6 +17,7 @@ TOOLS = [
 JSON = '{"name": "run", "arguments": {"command": "ls"}}'
 EMPTY = '{"name": "ping", "arguments": {}}'
 FUNCTION = "<function=run>\n<parameter=command>\nls\n</parameter>\n</function>"
+HERMES = f"<tool_call>\n{JSON}\n</tool_call>"
 RUN = ("run", {"command": "ls"})
 PING = ("ping", {})
 
@@ -112,3 +113,47 @@ def test_an_example_that_is_no_whole_call_is_text(text: str) -> None:
 def test_reasoning_in_another_spelling_is_no_answer(marks: tuple[str, str]) -> None:
     parsed = read(f"{marks[0]}hm{marks[1]}Hello", "qwen3_json")
     assert (parsed.reasoning, parsed.content) == ("hm", "Hello")
+
+
+INDENTED = HERMES.replace("\n", "\n    ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"For example: {HERMES} is a call.",
+        f"Do not run {HERMES}.",
+        f"<!-- {HERMES} -->\nHidden.",
+        f"<example>\n{HERMES}\n</example>\nAs shown.",
+        f"I would write\n\n    {INDENTED}\n\nbut I do not.",
+    ],
+)
+def test_a_call_that_the_text_only_shows_does_not_run_and_is_told(text: str) -> None:
+    parsed = read(text, "hermes_json")
+    assert called(parsed) == []
+    assert parsed.content == text
+    assert [problem.name for problem in parsed.problems] == ["quoted_call"]
+
+
+@pytest.mark.parametrize("text", [f"I list.{HERMES}", f"I list.\n{HERMES}\nThen I go on."])
+def test_a_call_beside_a_sentence_runs(text: str) -> None:
+    assert called(read(text, "hermes_json")) == [RUN]
+
+
+@pytest.mark.parametrize("dialect", ["hermes_json", "qwen3_coder_xml", "glm45_xml", "kimi_k2"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        '<|channel|>commentary to=functions.run<|message|>{"command": "ls"}<|call|>',
+        '[run(command="ls")]',
+    ],
+)
+def test_a_call_in_the_form_of_another_family_is_told_or_runs(dialect: str, call: str) -> None:
+    parsed = read(f"I will list the files.\n\n{call}", dialect)
+    assert called(parsed) == [RUN] or parsed.problems
+
+
+def test_a_message_to_a_tool_that_stops_before_its_arguments_is_cut() -> None:
+    parsed = read("<|channel|>commentary to=functions.run<|message|>", "gpt_oss_harmony")
+    assert called(parsed) == []
+    assert [problem.name for problem in parsed.problems] == ["unterminated_call"]
