@@ -108,7 +108,6 @@ class NamedPath:
 
 def named_paths(text: str) -> tuple[NamedPath, ...]:
     """The names in the order in which the text first has them."""
-    text = unicodedata.normalize("NFC", text)
     found: list[tuple[int, NamedPath]] = []
 
     def read(match: re.Match[str], names: list[NamedPath] | None) -> str:
@@ -199,7 +198,7 @@ def _only_looks_so(name: str) -> bool:
 
 
 def _named(written: str) -> NamedPath:
-    path = written.strip().replace("\\", "/")
+    path = unicodedata.normalize("NFC", written.strip().replace("\\", "/"))
     while path.startswith("./"):
         path = path[2:]
     if _DRIVE.match(path):
