@@ -197,7 +197,10 @@ def whole_answer(window: Window) -> list[Block]:
         found = read_json(text, position)
         if found is None or found[1] > end or len(calls) > MAX_CALLS:
             return []
-        for item in _items(found[0]):
+        items = _items(found[0])
+        if not items:
+            return []
+        for item in items:
             call = as_call(item, position, found[1])
             if call is None or call.name not in window.offered:
                 return []
