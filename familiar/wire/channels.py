@@ -11,8 +11,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from familiar.wire.found import Block, FoundCall, Window, rejected, typed_arguments
+from familiar.wire.found import (
+    Block,
+    FoundCall,
+    TooManyTags,
+    Window,
+    rejected,
+    typed_arguments,
+)
 from familiar.wire.jsontext import skip_space, whole_json
+from familiar.wire.limits import MAX_BROKEN
 from familiar.wire.result import Problem
 
 _RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<>]{1,256})")
@@ -148,7 +156,7 @@ def _message(
         message = f"The message goes to {recipient!r}, which is not an offered tool."
         block.problems.append(Problem("tool_not_offered", start, message))
         return
-    call = _call(window, block, name, start, end)
+    call = _call(window, found.blocks, name, start, end)
     if call is not None and ending is None and not call.arguments:
         message = f"The call to {name!r} stops before its arguments. Write the whole call again."
         block.problems.append(Problem("unterminated_call", start, message))
@@ -165,7 +173,8 @@ def _recipient(header: str) -> str | None:
     return None
 
 
-def _call(window: Window, block: Block, name: str, start: int, end: int) -> FoundCall | None:
+def _call(window: Window, blocks: list[Block], name: str, start: int, end: int) -> FoundCall | None:
+    """The call of the last block. Raises `TooManyTags` for too many that cannot be read."""
     body = skip_space(window.text, start)
     call = FoundCall(name, [], start, end)
     if body >= end:
@@ -173,8 +182,10 @@ def _call(window: Window, block: Block, name: str, start: int, end: int) -> Foun
     read = whole_json(window.text, body, end)
     arguments = typed_arguments(read[0]) if read is not None else None
     if read is None or arguments is None:
+        if sum(bool(block.problems) for block in blocks) > MAX_BROKEN:
+            raise TooManyTags
         message = f"The arguments of the call to {name!r} are not one JSON object. Write it again."
-        block.problems.append(Problem("malformed_json", body, message))
+        blocks[-1].problems.append(Problem("malformed_json", body, message))
         return None
     call.arguments = arguments
     call.repairs.extend(read[1])

@@ -157,3 +157,11 @@ def test_a_message_to_a_tool_that_stops_before_its_arguments_is_cut() -> None:
     parsed = read("<|channel|>commentary to=functions.run<|message|>", "gpt_oss_harmony")
     assert called(parsed) == []
     assert [problem.name for problem in parsed.problems] == ["unterminated_call"]
+
+
+def test_messages_that_cannot_be_read_are_given_up_behind_some() -> None:
+    """Each one costs a look at the lines before it."""
+    broken = "<|channel|>commentary to=functions.run<|message|>not JSON<|call|>"
+    few, many = (read(broken * count, "gpt_oss_harmony") for count in (5, 1_000))
+    assert {problem.name for problem in few.problems} == {"malformed_json"}
+    assert [problem.name for problem in many.problems] == ["too_many_tags"]
