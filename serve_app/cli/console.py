@@ -23,6 +23,8 @@ class SafeConsole(Console):
         super().__init__(**options)
         if self.width < 1:  # COLUMNS=0 of some shells and runners
             self.width = _USUAL_WIDTH
+        elif self.width > _WIDEST:
+            self.width = _WIDEST
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

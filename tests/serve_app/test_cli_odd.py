@@ -45,6 +45,8 @@ ENVIRONMENTS: tuple[Mapping[str, str | None], ...] = (
     {"COLUMNS": "1"},
     {"COLUMNS": "0"},
     {"COLUMNS": "x", "LINES": "-3"},
+    {"COLUMNS": "9" * 30},
+    {"COLUMNS": "0", "LINES": "0", "TERM": ""},
     {"HOME": None, "XDG_STATE_HOME": None},
     {"HOME": "/nowhere", "TMPDIR": "/nowhere"},
     {"TERM": "dumb", "NO_COLOR": "1"},
