@@ -26,7 +26,7 @@ from ray.exceptions import (
 
 from actors.orchestrator.attempt import lost_outcome
 from actors.remote_error import cause_of
-from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, replica_class
+from actors.replica.actor import MAX_ATTEMPTS, ReplicaStatus, attempted, replica_class
 from actors.replica.written import Written
 from cluster.named_actor import end_actor, ensure_actor
 from cluster.placement import Placement
@@ -152,8 +152,7 @@ class Supervisor:
         said = ""
         for round_ in range(UNAVAILABLE_ROUNDS):
             try:
-                outcome: CallOutcome = await handle.attempt.remote(order)
-                return outcome
+                return await attempted(handle, order)
             except ActorDiedError as error:
                 self._is_down(handle)
                 said = f"replica {self.replica} died: {_cause(error)}"

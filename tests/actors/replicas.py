@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from typing import Any
@@ -67,8 +68,17 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def attempted(actor: Any, *orders: CallOrder) -> list[CallOutcome]:
     """The outcomes of `orders`, which are sent at once."""
-    outcomes: list[CallOutcome] = ray.get([actor.attempt.remote(order) for order in orders])
-    return outcomes
+    return outcomes(*(sent(actor, order) for order in orders))
+
+
+def sent(actor: Any, order: CallOrder) -> Any:
+    """The answer to come, for `outcomes`."""
+    return actor.attempt.remote(pickle.dumps(order))
+
+
+def outcomes(*answers: Any) -> list[CallOutcome]:
+    """Wait for answers to `sent`."""
+    return [pickle.loads(answer) for answer in ray.get(list(answers))]
 
 
 def status(actor: Any) -> ReplicaStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import pickle
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,19 @@ from ray.exceptions import RayActorError
 from actors.remote_error import cause_of
 from actors.replica.supervisor import Supervisor
 from cluster.local import LocalCluster
-from familiar.call import CallOrder, CallOutcome, Deadlines, Publication, Published
+from familiar.call import CallOrder, Deadlines, Publication, Published
 from familiar.config.schema import PoolConfig, ReplicaConfig
 from familiar.errors import EngineError, FailureClass, StaleEpoch, WorkspaceError
-from tests.actors.replicas import attempted, order, replica, status, wait_for, workspace_actor
+from tests.actors.replicas import (
+    attempted,
+    order,
+    outcomes,
+    replica,
+    sent,
+    status,
+    wait_for,
+    workspace_actor,
+)
 
 pytestmark = pytest.mark.ray
 
@@ -47,8 +57,8 @@ def test_a_replica_starts_carries_out_and_reports(actors: list[Any]) -> None:
     assert early.failure.failure_class == FailureClass.BACKEND_UNREACHABLE
 
     ray.get([actor.start.remote() for _ in range(3)])
-    outcomes = attempted(actor, *(order(f"c{n}") for n in range(20)))
-    assert [o.usage.output_tokens for o in outcomes] == [100] * 20
+    ended = attempted(actor, *(order(f"c{n}") for n in range(20)))
+    assert [o.usage.output_tokens for o in ended] == [100] * 20
     report = status(actor)
     assert (report.state, report.healthy, report.pool, report.replica) == (
         "ready",
@@ -59,7 +69,7 @@ def test_a_replica_starts_carries_out_and_reports(actors: list[Any]) -> None:
     assert report.stats.output_tokens == 2000
     assert report.pid > 0
     assert len(ray.get(actor.held.remote(1))) == 21
-    ray.get(actor.release.remote([o.key for o in outcomes]))
+    ray.get(actor.release.remote([o.key for o in ended]))
     assert ray.get(actor.held.remote(1)) == [order("early").key]
 
 
@@ -101,10 +111,10 @@ def test_a_dead_engine_fails_its_calls_and_ends_the_process(actors: list[Any]) -
         },
     )
     ray.get(actor.start.remote())
-    asked = [actor.attempt.remote(order("stuck"))]
+    asked = [sent(actor, order("stuck"))]
     wait_for(lambda: bool(ray.get(actor.progress.remote())))
-    asked.append(actor.attempt.remote(order("killer")))
-    ended = ray.get(asked)
+    asked.append(sent(actor, order("killer")))
+    ended = outcomes(*asked)
     assert {outcome.key.call_id for outcome in ended} == {"stuck", "killer"}
     for outcome in ended:
         assert outcome.failure is not None
@@ -132,10 +142,10 @@ def test_an_old_epoch_is_rejected(actors: list[Any]) -> None:
 def test_cancelling_frees_the_engine(actors: list[Any]) -> None:
     actor = replica(actors, {"rules": [{"faults": [{"kind": "stall", "after_tokens": 3}]}]})
     ray.get(actor.start.remote())
-    pending = actor.attempt.remote(order())
+    pending = sent(actor, order())
     wait_for(lambda: status(actor).stats.output_tokens == 3)
     assert ray.get(actor.cancel.remote(order().key))
-    outcome: CallOutcome = ray.get(pending)
+    (outcome,) = outcomes(pending)
     assert outcome.failure is not None
     assert outcome.failure.failure_class == FailureClass.CANCELLED
     assert status(actor).stats.running == 0
@@ -204,7 +214,7 @@ def test_work_goes_on_without_its_orchestrator_and_is_adopted(
     ray.get(actor.start.remote())
 
     asker: Any = ray.remote(Asker).options(num_cpus=0).remote()
-    asker.ask.remote(actor, [order()])
+    asker.ask.remote(actor, [pickle.dumps(order())])
     wait_for(lambda: status(actor).stats.output_tokens > 5)
     ray.kill(asker)
     assert ray.get(actor.held.remote(2)) == [order().key]
@@ -216,8 +226,8 @@ def test_work_goes_on_without_its_orchestrator_and_is_adopted(
 class Asker:
     """Stands for an orchestrator: it asks for attempts and waits for them."""
 
-    async def ask(self, target: Any, wanted: list[CallOrder]) -> list[CallOutcome]:
-        return list(await asyncio.gather(*(target.attempt.remote(order) for order in wanted)))
+    async def ask(self, target: Any, wanted: list[bytes]) -> None:
+        await asyncio.gather(*(target.attempt.remote(order) for order in wanted))
 
 
 @pytest.mark.parametrize("count", [512, pytest.param(4096, marks=pytest.mark.soak)])
@@ -238,7 +248,7 @@ def test_many_attempts_are_adopted_twice_and_questions_are_answered_meanwhile(
 
     for epoch in (1, 2):
         asker: Any = ray.remote(Asker).options(num_cpus=0).remote()
-        asker.ask.remote(actor, all_of(epoch))
+        asker.ask.remote(actor, [pickle.dumps(order) for order in all_of(epoch)])
         wait_for(lambda at=epoch: len(ray.get(actor.held.remote(at))) == count)
         for _ in range(5):
             asked = time.monotonic()
@@ -246,8 +256,8 @@ def test_many_attempts_are_adopted_twice_and_questions_are_answered_meanwhile(
             waited.append(time.monotonic() - asked)
         ray.kill(asker)
         assert set(ray.get(actor.held.remote(epoch + 1))) == keys
-    outcomes = attempted(actor, *all_of(3))
-    assert {outcome.key for outcome in outcomes if outcome.failure is None} == keys
+    ended = attempted(actor, *all_of(3))
+    assert {outcome.key for outcome in ended if outcome.failure is None} == keys
     assert len(counter.read_text().splitlines()) == count
     tell(f"status with {count} attempts in flight: {max(waited):.3f} s at most")
 
