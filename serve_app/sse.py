@@ -49,9 +49,10 @@ class Pace:
 
 
 PACE = Pace()
-# Progress is asked for at most so often in a second, however many runs are followed; and with many
-# of them, events gather for a page, at most half a second.
+# Progress is asked for and told at most so often in a second, however many follow; and with many of
+# them, events gather for a page, at most half a second.
 _ASKED_PER_S = 100
+_TOLD_PER_S = 200
 _QUIET = 20
 _BEAT = b": no news\n\n"
 
@@ -182,7 +183,8 @@ class Crowd:
     feeds: dict[str, Feed] = field(default_factory=dict)
 
     def progress_s(self, pace: Pace) -> float:
-        return max(pace.progress_s, len(self.feeds) / _ASKED_PER_S)
+        told = self.followers / _TOLD_PER_S
+        return max(pace.progress_s, len(self.feeds) / _ASKED_PER_S, told)
 
     def linger_s(self) -> float:
         return 0.0 if self.followers < _QUIET else min(0.5, self.followers / 1000)

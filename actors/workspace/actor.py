@@ -74,6 +74,13 @@ class WorkspaceActor:
             task.add_done_callback(lambda _: self._publishing.pop(name, None))
         return await asyncio.shield(task)
 
+    async def publish_all(
+        self, publications: Sequence[Publication]
+    ) -> list[Published | WorkspaceError]:
+        """`publish` for each of them, with the error of one as its answer. Raises StaleEpoch."""
+        answers = await asyncio.gather(*map(self.publish, publications), return_exceptions=True)
+        return [_of_one(answer) for answer in answers]
+
     def _repository(self, root: str) -> Repository:
         if root not in self._repositories:
             self._repositories[root] = Repository(root, self._turns)
@@ -94,6 +101,12 @@ class WorkspaceActor:
             )
         )
         return Published(publication.path, commit, len(data))
+
+
+def _of_one(answer: Published | BaseException) -> Published | WorkspaceError:
+    if isinstance(answer, BaseException) and not isinstance(answer, WorkspaceError):
+        raise answer
+    return answer
 
 
 def get_workspace_actor(namespace: str, fingerprint: str) -> Any:

@@ -1,7 +1,8 @@
 """The orchestrator's side of the workspace process: its requests survive a restart of that process.
 
 Ray restarts the actor when its process dies. A publication is sent again, because it is safe to
-repeat. Every successor hears our epoch with the next request.
+repeat. Every successor hears our epoch with the next request. Publications into one workspace that
+wait for each other share a request.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ray.exceptions import RayActorError, RayError
 
@@ -19,6 +22,7 @@ from actors.fingerprint import code_hash
 from actors.private_file import make_private_folder
 from actors.remote_error import cause_of
 from actors.workspace.actor import get_workspace_actor
+from actors.workspace.grouped import Grouped
 from familiar.call import Publication, Published
 from familiar.errors import (
     CallError,
@@ -32,6 +36,7 @@ from familiar.errors import (
 ROUNDS = 12
 FIRST_PAUSE_S = 0.25
 LAST_PAUSE_S = 8.0
+_GROUP = 16
 REMEDY = "The database keeps the text; make room or repair the repository and run again."
 
 log = logging.getLogger("familiar.workspace")
@@ -45,6 +50,9 @@ class WorkspaceClient:
         self._namespace = namespace
         self._root = root
         self._epoch = epoch
+        self._groups: WeakValueDictionary[str, Grouped[Publication, Published]] = (
+            WeakValueDictionary()
+        )
 
     async def open(self) -> None:
         """Find the workspace process or start it, and fence off older orchestrators.
@@ -67,14 +75,21 @@ class WorkspaceClient:
         """Raises `CallError` when it cannot be done, again and again, or a person has to change
         something first, and `StaleEpoch`."""
 
+        group = self._groups.get(publication.workspace)
+        if group is None:
+            group = Grouped(self._publish, _GROUP, nullcontext)
+            self._groups[publication.workspace] = group
+
         def ask(round_: int) -> Any:
-            return self.handle.publish.remote(
-                replace(publication, repeated=publication.repeated or round_ > 0)
-            )
+            return group.ask(replace(publication, repeated=publication.repeated or round_ > 0))
 
         what = f"{publication.path} of {publication.key} could not be published"
         published: Published = await self._ask(ask, what, publication.path)
         return published
+
+    async def _publish(self, group: list[Publication]) -> list[Published | Exception]:
+        answers: list[Published | Exception] = await self.handle.publish_all.remote(group)
+        return answers
 
     async def unwritable(
         self, root: str, paths: Sequence[str], *, patient: bool = True
@@ -98,7 +113,7 @@ class WorkspaceClient:
         async for round_ in _rounds():
             try:
                 return await ask(round_)
-            except RayError as error:
+            except (RayError, WorkspaceError) as error:
                 _raise_if_stale(error)
                 last = cause_of(error)
                 log.warning("%s: %s", failed, last)
@@ -123,7 +138,7 @@ async def _rounds() -> AsyncIterator[int]:
         yield round_
 
 
-def _raise_if_stale(error: RayError) -> None:
+def _raise_if_stale(error: Exception) -> None:
     cause = cause_of(error)
     if isinstance(cause, StaleEpoch):
         raise cause from None

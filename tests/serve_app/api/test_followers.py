@@ -147,6 +147,8 @@ def test_the_more_there_are_the_less_often_each_asks() -> None:
     alone, many = Crowd(1), Crowd(600, {str(n): object() for n in range(600)})  # type: ignore[misc]
     assert (alone.progress_s(pace), alone.linger_s()) == (pace.progress_s, 0.0)
     assert 600 / many.progress_s(pace) <= 100
+    few_runs = Crowd(600, {"one": object()})  # type: ignore[dict-item]
+    assert 600 / few_runs.progress_s(pace) <= 200
     assert 0 < many.linger_s() <= 0.5
 
 
