@@ -91,18 +91,19 @@ def set_examples_aside(text: str, start: int, blocks: list[Block]) -> None:
             for call in block.calls:
                 call.needs_offer = True
         return
+    last = len(text.rstrip(" \t\r\n`'\"”’».,;:!?"))
     edges = [start, *(block.end for block in calling)], [b.start for b in calling[1:]]
     for block, low, high in zip(calling, edges[0], [*edges[1], len(text)], strict=False):
         fenced = next((end for begin, end in fences if begin < block.start < end), None)
         quoted = fenced is not None or in_quotes(text, block.start, block.end, low, high)
-        shown = _shown(text, block)
+        shown = _shown(text, block, last)
         if not quoted and not shown and not _narrated(text, block):
             continue
         block.calls.clear()
         block.problems.clear()
         block.keep_text = True
         behind = fenced if fenced is not None else block.end
-        if shown or not text[behind:].strip(" \t\r\n`'\"”’».,;:!?"):
+        if shown or behind >= last:
             block.problems.append(_quoted_problem(block.start))
 
 
@@ -162,7 +163,7 @@ def _narrated(text: str, block: Block) -> bool:
     return bool(line.strip()) or block.unmarked
 
 
-def _shown(text: str, block: Block) -> bool:
+def _shown(text: str, block: Block, last: int) -> bool:
     """A whole call inside a line, a comment, an element of examples or an indented block of code,
     where the text goes on. It may have been meant all the same, so it is told. Tokens that are no
     plain text (`<|…`) show nothing."""
@@ -175,7 +176,7 @@ def _shown(text: str, block: Block) -> bool:
     if line.strip():
         return _SENTENCE_GOES_ON.match(text, block.end) is not None
     indented = len(line.expandtabs()) >= 4 and before[: -len(line)].endswith("\n\n")
-    return indented and bool(text[block.end :].strip())
+    return indented and block.end < last
 
 
 def whole_answer(window: Window) -> list[Block]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from familiar.wire.found import Ahead, Argument, Block, FoundCall, TooManyTags, Window, Written
-from familiar.wire.jsontext import read_number
+from familiar.wire.jsontext import read_number, skip_space
 from familiar.wire.limits import MAX_DEPTH, MAX_TAGS
 from familiar.wire.result import Json, Problem
 
@@ -239,7 +239,7 @@ class PythonSyntax:
     ) -> None:
         """Name the problem where the text surely meant calls; a lone bracket is only a bracket."""
         block.calls.clear()
-        starts = not window.text[window.start : match.start()].strip()
+        starts = skip_space(window.text, window.start) >= match.start()
         if not self.open and not starts:
             block.end = match.end()
             return
