@@ -1,7 +1,8 @@
 """Shared by all tests: the order of the markers and the folder of recorded material.
 
 A test without a marker is a unit test. These run first, so that a broken parser shows before
-minutes went into starting engines; the longest of the others come next.
+minutes went into starting engines. Of the others the longest files come first, so that several
+workers end together.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ TOLD = "told"
 ORDER = ("unit", "engine", "ray", "postgres", "browser", "gpu", "alone")
 
 
-def _stage(item: pytest.Item) -> int:
-    return max(ORDER.index(name) for name in ORDER if item.get_closest_marker(name))
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    stage = max(ORDER.index(name) for name in ORDER if item.get_closest_marker(name))
+    return stage, item.get_closest_marker("long") is None
 
 
 def pytest_configure() -> None:
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not any(item.get_closest_marker(name) for name in ORDER):
             item.add_marker("unit")
-    items.sort(key=_stage)
+    items.sort(key=_place)
 
 
 @pytest.fixture(scope="session")

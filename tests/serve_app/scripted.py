@@ -42,6 +42,15 @@ BROKEN: dict[str, Any] = {
     "faults": [{"kind": "status", "status": 400, "message": "no such model"}],
 }
 """A rule by which the run fails."""
+ENDLESS_GOAL = f"{GOAL} Take your time."
+ENDLESS: tuple[dict[str, Any], ...] = (
+    {
+        "when": {"call": "plan-*", "contains": "Take your time"},
+        "answer": json.dumps(PLAN).replace('"id": "two"', '"id": "endless"'),
+    },
+    {"when": {"call": "endless"}, "rates": {"ttft_s": 600.0}},
+)
+"""Rules by which the second call of `ENDLESS_GOAL` takes longer than any test waits."""
 
 
 def write_config(folder: Path, *rules: Mapping[str, Any], **script: Any) -> Path:

@@ -16,6 +16,8 @@ from familiar.config.load import load_config
 from familiar.goal import read_goal
 from tests.serve_app.scripted import GOAL, program, write_config
 
+pytestmark = pytest.mark.long
+
 PAGES = ("index", "services", "doctors", "info", "visit", "access")
 
 

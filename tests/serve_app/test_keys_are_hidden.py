@@ -84,7 +84,8 @@ def test_no_part_of_a_key_is_anywhere(tmp_path: Path) -> None:
             assert {stat.S_IMODE(mode) for mode in files.values()} == {0o600}
             assert stat.S_IMODE((ray.parent / "keys").stat().st_mode) == 0o700
             assert leaks(ray) == []
-            it.end(signal.SIGTERM)
+            assert it.end(signal.SIGINT) == 130, it.said
+            assert it.left() == []
             assert not ray.parent.exists()
         assert found_in(it.said) == []
         assert found_in(answers) == []
