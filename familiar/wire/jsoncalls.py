@@ -31,12 +31,14 @@ from familiar.wire.result import Json, Problem, Repair
 _MAX_FAILED_READS = 128
 _LEAD_IN = re.compile(r"<\|python_tag\|>")
 _ARGUMENTS = ("arguments", "parameters")
+_CALL_KEYS = frozenset({*_ARGUMENTS, "function"})
+"""Without any of these an object is no call."""
 
 
 def as_call(value: Json, start: int, end: int) -> FoundCall | None:
     """`{"name": …, "arguments": {…}}` as a call; arguments may be an object in a string. The forms
     of APIs, with `function` for the name or around both, are calls to offered tools alone."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _CALL_KEYS.isdisjoint(value):
         return None
     function = value.get("function")
     if isinstance(function, dict):
