@@ -12,6 +12,7 @@ run without one is folded and taken up, and counted, because it should never hap
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -291,6 +292,8 @@ class Orchestrator:
         self._workspace = WorkspaceClient(self._namespace, root, self.epoch)
         await self._workspace.open()
         await self._pools.open()
+        # What is loaded by now stays. A full collection that looks through it stops the loop.
+        gc.freeze()
         await self._recover()
         self._tasks.spawn(self._or_give_way(self._ownership.keep()))
         self._tasks.spawn(self._tick())

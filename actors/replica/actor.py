@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import pickle
 import socket
@@ -229,6 +230,8 @@ class Replica:
                 f"The engine of {self._replica_id} did not start: {type(error).__name__}: {error}",
                 evidence={"replica": self._replica_id, "error": type(error).__name__},
             ) from error
+        # What is loaded by now stays, so no later collection has to look through it.
+        gc.freeze()
         self._state, self._detail = "ready", ""
         if not self._engine.owned:
             await self._check()

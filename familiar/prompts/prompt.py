@@ -29,7 +29,7 @@ class Prompt:
 
     @property
     def placeholders(self) -> frozenset[str]:
-        return frozenset(_PLACEHOLDER.findall(self.text))
+        return _placeholders(self.text)
 
     def render(self, **values: str) -> str:
         """Fill every placeholder. Raises `ConfigError` when the names do not match exactly."""
@@ -41,6 +41,11 @@ class Prompt:
                 where=self.name,
             )
         return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.text)
+
+
+@cache
+def _placeholders(text: str) -> frozenset[str]:
+    return frozenset(_PLACEHOLDER.findall(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ attempt ends, so the limit can be passed by what was running then.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from familiar.call import Usage
 from familiar.event import Budget, BudgetReached
@@ -33,8 +33,7 @@ UNITS: dict[Budget, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     budget: Budget
     used: float
     limit: float
