@@ -82,6 +82,8 @@ _BARE = re.compile(
 _CALLED = re.compile(r"\bfile (?:named|called) ([`\"'“]?)([\w\-]{1,80})[`\"'”]?(?!\w|[./\-]\w)")
 """A name that has neither an ending nor a folder."""
 _DRIVE = re.compile(r"[A-Za-z]:/")
+_PLACE = re.compile(r"(?:#[\w\-]*|:\d+(?:[:\-]\d+)*)\Z")
+"""A place in a file: a heading, a line."""
 _VARIABLE = re.compile(r"\$[A-Z{]|%\w+%")
 _ODD = re.compile(r"[^<>|*?=;,{}\"]+\Z")
 """A quoted name that only looks like code: `[id].tsx`, `name(1).txt`."""
@@ -140,6 +142,8 @@ def _quoted(written: str) -> list[NamedPath] | None:
         return None
     if len(words) > 1 and all(_ending(word) in _ENDINGS for word in words):
         return [_named(word) for word in words]
+    if (place := _PLACE.search(name)) and _ending(name[: place.start()]) in _ENDINGS:
+        written = name = name[: place.start()]
     if name[-1] in ".,;:!?" and _ending(name.rstrip(".,;:!?")) in _ENDINGS:
         written = name = name.rstrip(".,;:!?")
     known = _ending(name) in _ENDINGS | _OTHER_ENDINGS
@@ -169,7 +173,8 @@ def _quoted(written: str) -> list[NamedPath] | None:
 def _spoken(written: str) -> list[NamedPath] | None:
     """A name with blanks in other quotes; a sentence in quotes is read for its bare names."""
     words = written.split()
-    whole = 1 < len(words) < 5 and _ending(written) in _ENDINGS and _ODD.match(written)
+    odd = 1 < len(words) < 5 or "'" in written or "’" in written
+    whole = odd and words and _ending(written) in _ENDINGS and _ODD.match(written)
     plain = not any("." in word or "@" in word or ":" in word for word in words[:-1])
     return _quoted(written) if whole and plain and not _sentence(words) else None
 

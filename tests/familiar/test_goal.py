@@ -141,6 +141,8 @@ def test_a_name_that_cannot_be_a_file_here_is_told(text: str, words: str) -> Non
         ("Write `Bericht (final).md` and `docs\\my notes.md`.",
          ("Bericht (final).md", "docs/my notes.md")),
         ("Write `a.md b.md`, `c.md`/`d.md`, `e.md.`", ("a.md", "b.md", "c.md", "d.md", "e.md")),
+        ("Write “L’été.md” and `x.md#intro`, `y.py:12`, `z.py:1-9`.",
+         ("L’été.md", "x.md", "y.py", "z.py")),
         # What stands around a name.
         ("Write **a.md**, *b.md*, _c.md_, ~~d.md~~ and <code>e.md</code>.",
          ("a.md", "b.md", "c.md", "d.md", "e.md")),

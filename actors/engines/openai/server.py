@@ -28,6 +28,7 @@ from actors.engines.openai.request import OpenAIArgs
 from actors.engines.openai.said import Said, clean, read_said
 from actors.engines.openai.sse import read_object
 from cluster.key_files import find_key
+from familiar.config.url import checked_url
 from familiar.errors import ConfigError, EngineError, FailureClass
 from familiar.failure import class_of_status
 from familiar.secret import Secret
@@ -41,8 +42,9 @@ MOST_REDIRECTS = 5
 _LONGEST_ERROR = 64 << 10
 _LENGTHS = ("max_model_len", "context_length", "context_window", "max_context_length",
             "loaded_context_length", "n_ctx", "max_input_tokens")  # fmt: skip
-_VERSIONED = re.compile(r"/v\d+\w*$")
-_ENDPOINT = re.compile(r"/(?:chat/)?completions/?$|/models/?$")
+_VERSIONED = re.compile(r"/v\d+\w*(?:/.*)?$", re.I)
+"""A version and all below it: `/v1`, `/v1beta/openai`."""
+_TWICE = re.compile(r"(/v\d+\w*)\1+$", re.I)
 _CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|password", re.I)
 _WORDLESS = {
     "ReadError": "the connection was reset",
@@ -77,26 +79,20 @@ class Server:
     """`root` is for people and the health route, `api` for everything else."""
 
     def __init__(self, url: str, args: OpenAIArgs, key: Secret | None, replica_id: str) -> None:
-        parts = urlsplit(url.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(checked_url(url))
+        except ValueError as error:
             raise ConfigError(
-                f"The url of {replica_id} is not valid: it must begin with http:// or "
-                "https:// and a host.",
-                where="url",
-            )
-        if "@" in parts.netloc:
-            raise ConfigError(
-                f"The url of {replica_id} holds credentials.",
-                where="url",
-                remedy="Put the key into an environment variable and name it in api_key_env.",
-            )
-        path = _ENDPOINT.sub("", parts.path.rstrip("/")).rstrip("/")
-        base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-        self.root = _VERSIONED.sub("", base)
+                f"The url of {replica_id} is not valid: {error}.", where="url"
+            ) from None
+        path = re.sub("/{2,}", "/", parts.path.rstrip("/"))
+        path = _TWICE.sub(r"\1", path)
+        host = f"{parts.scheme}://{parts.netloc}"
+        self.root = host + _VERSIONED.sub("", path)
         if args.api_path is not None:
             self.api = self.root + args.api_path.rstrip("/")
         else:
-            self.api = base if _VERSIONED.search(base) else f"{base}/v1"
+            self.api = host + (path if _VERSIONED.search(path) else f"{path}/v1")
         self._args = args
         headers = _headers(args.headers, replica_id)
         self._key = key

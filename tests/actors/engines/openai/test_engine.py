@@ -157,6 +157,39 @@ async def fails(engine: OpenAIEngine, request: GenerateRequest) -> EngineError:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", "/v1"),
+        ("/", "/v1"),
+        ("/v1", "/v1"),
+        ("/v1/", "/v1"),
+        ("//v1//", "/v1"),
+        ("/v1/v1", "/v1"),
+        ("/V1", "/V1"),
+        ("/proxy/llm", "/proxy/llm/v1"),
+        ("/api/paas/v4", "/api/paas/v4"),
+        ("/openai/v1/", "/openai/v1"),
+        ("/v1beta/openai", "/v1beta/openai"),
+        ("/v1/account/gateway/openai", "/v1/account/gateway/openai"),
+    ],
+)
+@pytest.mark.parametrize("host", ["http://v1", "http://127.0.0.1:8000", "https://[::1]:8000"])
+def test_where_the_api_is_below_a_url(host: str, path: str, asked: str) -> None:
+    assert make(f" {host}{path} ").server.api == host + asked
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "x", "http://", "http://[::1", "http://h:99999", "http://h:x", "http://h:0", "ftp://h",
+     "http://u:p@h", "http://h/v1?key=k", "http://h/v1#f", "http://a b", "h:8000", "http:///v1"],
+)  # fmt: skip
+def test_a_url_that_is_none_is_a_matter_of_the_configuration(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(url)
+    assert "u:p" not in str(caught.value)
+
+
 async def test_text_comes_unchanged_and_usage_puts_the_count_right(server: Server) -> None:
     engine = make(server.url + "/v1/")
     await engine.start()
