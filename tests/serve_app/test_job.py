@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import httpx
 import psutil
 import pytest
 import ray
+import yaml
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from actors.deploy import ensure_deployment, wait_ready
@@ -33,6 +37,8 @@ from tests.cluster.jobs import foreign_ray, submitted
 from tests.serve_app.command import familiar
 from tests.serve_app.scripted import (
     BROKEN,
+    ENDLESS,
+    ENDLESS_GOAL,
     GOAL,
     PATIENCE_S,
     PLAN,
@@ -41,7 +47,7 @@ from tests.serve_app.scripted import (
     write_config,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.alone]
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 SUBMITTED = " in session "
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
@@ -108,12 +114,12 @@ def submit(cluster: LocalCluster, config: Path, *words: str) -> tuple[str, str]:
     return start(cluster, config, *words).end()
 
 
-def is_gone(config: Path) -> bool:
+def is_gone(config: Path, *, wait_s: float = PATIENCE_S) -> bool:
     """Whether no actor and no reservation of the deployment is left."""
     name = load_config(config).deployment
     namespace = namespace_of(name)
     # Ray ends a job's own actors a moment after the job.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + wait_s
     while (left := list_actors(namespace, "")) and time.monotonic() < deadline:
         time.sleep(0.2)
     return not left and all(group.deployment != name for group in reservations())
@@ -132,106 +138,136 @@ def test_a_job_is_given_the_address_of_its_own_cluster(cluster: LocalCluster) ->
     assert f"address={cluster.address}\n" in log
 
 
-def test_a_job_ends_as_its_run_ends_and_takes_its_deployment_down(
+HELD = ("first", "second")
+"""Goals that name one of these have a call that the server answers when the test says so."""
+
+
+@contextlib.contextmanager
+def holding_server() -> Iterator[tuple[str, dict[str, threading.Event]]]:
+    """The URL of a model server, and the events for which it waits, by a word of the prompt."""
+    released = {word: threading.Event() for word in HELD}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send({"data": [{"id": "held"}]})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            (waits_for,) = (event for word, event in released.items() if f"({word})" in body)
+            waits_for.wait(PATIENCE_S)
+            choice = {"message": {"content": "# two\n\nSome words."}, "finish_reason": "stop"}
+            self._send({"choices": [choice]})
+
+        def _send(self, document: dict[str, Any]) -> None:
+            data = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", released
+        finally:
+            for event in released.values():
+                event.set()
+            server.shutdown()
+
+
+def held_config(folder: Path, url: str) -> Path:
+    """The usual one, with an alias at the server that holds its calls."""
+    plans = [
+        {
+            "when": {"call": "plan-*", "contains": f"({word})"},
+            "answer": json.dumps(PLAN)
+            .replace("Write two.md.", f"Write two.md ({word}).")
+            .replace('"id": "two", "alias": "naughty"', '"id": "two", "alias": "held"'),
+        }
+        for word in HELD
+    ]
+    path = write_config(folder, *plans)
+    settings = yaml.safe_load(path.read_text())
+    settings["pools"]["held"] = {"engine": "openai", "model": "held", "replicas": [{"url": url}]}
+    settings["aliases"]["held"] = {"pool": "held", "mode": "output_file"}
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_a_deployment_lasts_until_its_last_user_leaves(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    config = write_config(tmp_path)
-    status, log = submit(cluster, config)
-    assert status == "SUCCEEDED", log
-    assert "succeeded after" in log
-    assert "two.md is there" in log
-    assert is_gone(config)
+    """This process uses it as `serve` does; jobs come and leave, and then it leaves itself."""
+    namespace = namespace_of("scripted")
+    user = User("serve", namespace)
+    with holding_server() as (url, released):
+        config = held_config(tmp_path, url)
+        settings = load_config(config)
+        orchestrator = ensure_deployment(settings, shared=True)
+        try:
+            wait_ready(orchestrator, timeout_s=PATIENCE_S)
+            pid = ray.get(orchestrator.pid.remote())
+            status, log = submit(cluster, config, "--json")
+            assert status == "SUCCEEDED", log
+            assert ray.get(orchestrator.pid.remote()) == pid
+            reader = Reader.open(settings.store.url)
+            assert [run.status for run in reader.list_runs()] == ["succeeded"]
+            reader.close()
+            status, log = submit(cluster, config, "--set", "api.port=1")
+            assert status == "FAILED"
+            assert "in use with another configuration" in log
+            assert ray.get(orchestrator.pid.remote()) == pid
+
+            first, second = (start(cluster, config, goal=f"{GOAL} ({word})") for word in HELD)
+            first.wait_for(SUBMITTED)
+            second.wait_for(SUBMITTED)
+            ray.kill(ray.get_actor(user.name, namespace=namespace))
+            released["first"].set()
+            status, log = first.end()
+            assert status == "SUCCEEDED", log
+            assert "two.md is there" in log
+            assert "succeeded after" in log
+            assert "others use the deployment" in log
+            assert ray.get(orchestrator.pid.remote()) == pid
+            released["second"].set()
+            status, log = second.end()
+            assert status == "SUCCEEDED", log
+            assert "others use the deployment" not in log
+            assert is_gone(config)
+        finally:
+            take_down(settings.deployment)
 
 
-def test_a_job_whose_run_fails_fails_and_says_why(cluster: LocalCluster, tmp_path: Path) -> None:
-    status, log = submit(cluster, write_config(tmp_path, BROKEN))
+def test_the_next_job_after_a_killed_one_ends_as_its_own_configuration_has_it(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    """In its own, the run fails, so the job fails and says why."""
+    config = write_config(tmp_path, *ENDLESS)
+    killed = start(cluster, config, goal=ENDLESS_GOAL)
+    killed.wait_for(SUBMITTED)
+    killed.kill()
+    changed = write_config(tmp_path, BROKEN)
+    status, log = submit(cluster, changed)
     assert status == "FAILED", log
     assert "two failed, backend_refused" in log
     assert "What to do:" in log
-
-
-@pytest.fixture
-def user(cluster: LocalCluster) -> Iterator[User]:
-    """Another user of the deployment: this process."""
-    found = User("serve", namespace_of("scripted"))
-    yield found
-    ray.kill(ray.get_actor(found.name, namespace=namespace_of("scripted")))
-
-
-@pytest.mark.usefixtures("user")
-def test_a_job_uses_the_deployment_that_others_use_and_leaves_it(
-    cluster: LocalCluster, tmp_path: Path
-) -> None:
-    config = write_config(tmp_path)
-    settings = load_config(config)
-    orchestrator = ensure_deployment(settings, shared=True)
-    try:
-        wait_ready(orchestrator, timeout_s=PATIENCE_S)
-        pid = ray.get(orchestrator.pid.remote())
-        status, log = submit(cluster, config, "--json")
-        assert status == "SUCCEEDED", log
-        assert ray.get(orchestrator.pid.remote()) == pid
-        reader = Reader.open(settings.store.url)
-        assert [run.status for run in reader.list_runs()] == ["succeeded"]
-        reader.close()
-        status, log = submit(cluster, config, "--set", "api.port=1")
-        assert status == "FAILED"
-        assert "in use with another configuration" in log
-        assert ray.get(orchestrator.pid.remote()) == pid
-    finally:
-        take_down(settings.deployment)
-
-
-LONG = f"{GOAL} Take your time."
-SLOW_PLAN = json.dumps(PLAN).replace('"two"', '"slow"')
-SLOW: tuple[dict[str, Any], ...] = (
-    {"when": {"call": "plan-*", "contains": "Take your time"}, "answer": SLOW_PLAN},
-    {"when": {"call": "slow"}, "rates": {"ttft_s": 20.0}},
-)
-"""The second call of `LONG` takes twenty seconds."""
-
-
-@pytest.mark.parametrize("first_ends_first", [True, False])
-def test_of_two_jobs_the_last_to_leave_takes_the_deployment_down(
-    cluster: LocalCluster, tmp_path: Path, first_ends_first: bool
-) -> None:
-    config = write_config(tmp_path, *SLOW)
-    first = start(cluster, config, goal=LONG)
-    first.wait_for(SUBMITTED)
-    # The second one is still at work when the first has ended, or the other way round.
-    second = start(cluster, config, goal=LONG if first_ends_first else GOAL)
-    early, late = (first, second) if first_ends_first else (second, first)
-    status, log = early.end()
-    assert status == "SUCCEEDED", log
-    assert "others use the deployment" in log
-    status, log = late.end()
-    assert status == "SUCCEEDED", log
-    assert "others use the deployment" not in log
-    assert is_gone(config)
-
-
-def test_the_next_job_runs_on_its_own_configuration_after_one_was_killed(
-    cluster: LocalCluster, tmp_path: Path
-) -> None:
-    config = write_config(tmp_path, *SLOW)
-    killed = start(cluster, config, goal=LONG)
-    killed.wait_for(SUBMITTED)
-    killed.kill()
-    changed = write_config(tmp_path)
-    status, log = submit(cluster, changed)
-    assert status == "SUCCEEDED", log
     assert "which another program submitted, is open and goes on" in log
     assert is_gone(changed)
 
 
 @pytest.mark.soak
 def test_what_a_killed_job_left_ends_by_itself(cluster: LocalCluster, tmp_path: Path) -> None:
-    config = write_config(tmp_path, *SLOW)
-    killed = start(cluster, config, goal=LONG)
+    config = write_config(tmp_path, *ENDLESS)
+    killed = start(cluster, config, goal=ENDLESS_GOAL)
     killed.wait_for(SUBMITTED)
     killed.kill()
     deadline = time.monotonic() + UNUSED_S + 60
-    while not is_gone(config):
+    while not is_gone(config, wait_s=0):
+        time.sleep(1)
         assert time.monotonic() < deadline
 
 
