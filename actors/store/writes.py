@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Dialect, String, Table, bindparam, insert, literal_column, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -26,8 +26,7 @@ OPEN_STATUSES = ("planned", "queued", "running")
 Value = str | int | float | bool | bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """Rows that one statement writes. `keys` are the columns of an update's WHERE; without them
     it is an upsert, in which the row with the lower value of `lowest`, if given, stays; a `plain`
     one fails where the key is taken."""
