@@ -40,6 +40,9 @@ class Inode:
         return found
 
 
+_MAGIC = b"SQLite format 3\0"
+
+
 class FileWatch:
     """The file at `path`, and how far it was written."""
 
@@ -49,6 +52,7 @@ class FileWatch:
         self.inode = Inode.of(path)
         found = self.inode.check()
         self._written = (found.st_ctime_ns, found.st_size)
+        self._flushed = (0, 0)
         self._flushed = self._read()
         self._log: Inode | None = None
         self._log_size = 0
@@ -87,6 +91,11 @@ class FileWatch:
             finally:
                 connection.close()
         except sqlite3.Error:
+            with open(self._path, "rb") as file:
+                if file.read(len(_MAGIC)) == _MAGIC:
+                    # A checkpoint is at work, or stopped half way at a reader: the file makes sense
+                    # with its log only, and the next checkpoint tells.
+                    return self._flushed
             raise replaced(self._path, "its content is no longer a familiar database") from None
         if row is None or row["store_id"] != self._store_id:
             raise replaced(self._path, "another database was put in its place")
