@@ -27,7 +27,7 @@ from bench.report import report, spread
 from familiar.brief import read_messages, sampling_of
 from familiar.config.schema import PoolConfig
 from familiar.engine import GenerateRequest, Message, Sampling
-from familiar.event import CallDispatched, CallSucceeded
+from familiar.event import CallDispatched, CallFailed, CallSucceeded
 
 STREAMS = 64
 STOP = "\n\n"
@@ -84,17 +84,20 @@ class Written:
 
 
 def through_files(target: Deployment, count: int, round_: int) -> Written:
-    """One run."""
+    """One run. A text that is rejected as a file was streamed like any other; the attempt that
+    follows it is no part of the pair."""
     names = " ".join(f"`part-{index}.txt`" for index in range(count))
     events = target.run(f"Round {round_}: write {names}.")
     bodies = [e.body for e in events]
-    asked = [b for b in bodies if isinstance(b, CallDispatched) and b.kind == "worker"]
-    calls = [b for b in bodies if isinstance(b, CallSucceeded) and b.kind == "worker"]
-    tokens = sum(call.usage.output_tokens for call in calls)
-    start = min(call.timing.started_at for call in calls)
+    first = [b for b in bodies if getattr(b, "kind", "") == "worker" and b.attempt == 1]
+    asked = [b for b in first if isinstance(b, CallDispatched)]
+    ended = [b for b in first if isinstance(b, CallSucceeded | CallFailed)]
+    tokens = sum(call.usage.output_tokens for call in ended)
+    times = [call.timing for call in ended if call.timing is not None]
+    seconds = max(t.ended_at for t in times) - min(t.started_at for t in times)
     return Written(
         tokens,
-        tokens / (max(call.timing.ended_at for call in calls) - start),
+        tokens / seconds,
         tuple(read_messages(target.reader.text(body.prompt.sha256)) for body in asked),
     )
 
